@@ -1,0 +1,8 @@
+"""The one exception for what a user can mend."""
+
+
+class MilrError(Exception):
+    """Something the user can mend: its message is one line that says what is wrong and how to mend it.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """

@@ -1,0 +1,211 @@
+"""Fitting the MI-LR module on a frozen network: the objective of eq. 10, step by step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from milr.errors import MilrError
+from milr.explanation.milr import MILR, Modules, sample_locations
+from milr.explanation.settings import FitSettings
+from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
+from milr.information.infomax import batch_information, mean_cap
+from milr.information.units import bits
+from milr.networks.layers import FirstPass
+
+Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images [K, 3, S, S] and the network's own decision about them.
+
+    `decide` takes the network's output [K, E] and gives logits [Q, classes] and labels [Q]: for a classifier
+    `lambda output: (output, labels)`, for a prototypical network the queries against the supports' prototypes.
+    """
+
+    images: Tensor
+    decide: Decision
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of eq. 10 on one batch; scalars, in nats where they are information."""
+
+    decision_loss: Tensor  # cross-entropy in the second pass, -l
+    accuracy: Tensor  # of the decision in the second pass
+    untouched_accuracy: Tensor  # of the decision in the first pass
+    information: Tensor  # mean i(x; z)
+    information_kept: Tensor  # mean i(x; z')
+    bottleneck: Tensor  # mean over locations of the decision-related nats
+    likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
+    mask_mean: Tensor
+    cap: float  # nats that `information` cannot exceed with this batch
+
+    def loss(self, beta: float) -> Tensor:
+        """What is minimised. Alpha has no place here: it scales z's gradient, see `keep_information`."""
+        # 1. -l + beta · mean KL reaches the mask alone (decisions 4 and 5 of docs/method.md).
+        objective = self.decision_loss + beta * self.bottleneck
+        # 2. The critic is fitted on pairs (x, z) and (x, z'); 3. mu and sigma by maximum likelihood.
+        return objective - self.information - self.information_kept - self.likelihood
+
+    def metrics(self) -> dict[str, float]:
+        """Plain numbers for logs and people, information in bits."""
+        information = self.information.item()
+        return {
+            "decision_loss": self.decision_loss.item(),
+            "accuracy": self.accuracy.item(),
+            "untouched_accuracy": self.untouched_accuracy.item(),
+            "total_bits": bits(information),
+            "cap_bits": bits(self.cap),
+            "saturation": information / self.cap,
+            "redundant_bits": bits(information - self.information_kept.item()),
+            "decision_bits": bits(self.bottleneck.item()),
+            "log_likelihood": self.likelihood.item(),
+            "mask_mean": self.mask_mean.item(),
+        }
+
+
+class LocationQueue:
+    """Local features of earlier batches [M, C]: more images in the estimator's denominator than one step holds.
+
+    Not the reference bank: a critic that had seen the bank as nothing but negatives would score it too low, and the
+    information of new images would come out too high.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.locations: Tensor | None = None
+
+    def add(self, local: Tensor, generator: torch.Generator) -> None:
+        """A few random locations of every image of x [K, C, H, W]: 16 batches fill the queue, then the oldest fall out."""
+        if self.size:
+            each = min(local.shape[2] * local.shape[3], max(1, self.size // (16 * len(local))))
+            fresh = sample_locations(local, each, generator)
+            joined = fresh if self.locations is None else torch.cat([self.locations, fresh])
+            self.locations = joined[-self.size :]
+
+
+def measure(
+    explainer: MILR, batch: Batch, first: FirstPass, others: Tensor | None, generator: torch.Generator
+) -> Terms:
+    """One batch, its first pass given, through the second: every term of eq. 10, with gradients to the small modules."""
+    settings, modules = explainer.settings, explainer.prepared
+    mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
+    noise = noise_like(modules.local, tuple(first.local.shape), generator)
+    occluded = occlude(first.local, mask, settings.mask.fill, noise)
+    second = explainer.layers.second_pass(occluded, batch.images)
+    logits, labels = batch.decide(second.output)
+    untouched, _ = batch.decide(first.output)
+
+    pool = None if others is None else modules.critic.project_locations(others)
+    local = modules.critic.project_local(first.local)
+    kept = keep_information(second.representation, settings.alpha if settings.infomax.shape_mask else 0.0)
+    information = batch_information(local, modules.critic.project_representation(first.representation), pool)
+    information_kept = batch_information(local, modules.critic.project_representation(kept), pool)
+
+    likelihood = torch.zeros(())
+    if modules.bottleneck is not None and modules.whitening is not None and settings.bottleneck.fit == "likelihood":
+        mean, log_sigma = modules.bottleneck(occluded.detach())
+        likelihood = gaussian_log_likelihood(mean, log_sigma, modules.whitening(first.representation)).mean()
+    locations = local.shape[1]
+    return Terms(
+        decision_loss=cross_entropy(logits, labels),
+        accuracy=(logits.argmax(1) == labels).float().mean(),
+        untouched_accuracy=(untouched.argmax(1) == labels).float().mean(),
+        information=information.mean(),
+        information_kept=information_kept.mean(),
+        bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
+        likelihood=likelihood,
+        mask_mean=mask.mean(),
+        cap=mean_cap(locations, (len(local) - 1) * locations + (0 if others is None else len(others))),
+    )
+
+
+def keep_information(representation: Tensor, alpha: float) -> Tensor:
+    """The same z' with its gradient times alpha: the critic is fitted at full weight, the mask is asked with alpha."""
+    return representation.detach() + alpha * (representation - representation.detach())
+
+
+class Best:
+    """The small modules as they were where the validation objective was lowest, and how long ago that was."""
+
+    def __init__(self, modules: Modules) -> None:
+        self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
+        self.state = copy.deepcopy(modules.state_dict())
+
+    def see(self, step: int, objective: float) -> None:
+        """Takes the present state if it is better than all before."""
+        self.waited += 1
+        if objective < self.objective:
+            self.objective, self.step, self.waited = objective, step, 0
+            self.state = copy.deepcopy(self.modules.state_dict())
+
+    def restore(self) -> None:
+        """Puts the best state back."""
+        self.modules.load_state_dict(self.state)
+
+
+@torch.no_grad()
+def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
+    """The terms' means over held-out batches, with the same noise at every call; "objective" is what `fit` minimises."""
+    modules = explainer.prepared.eval()
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for batch in batches:
+        terms = measure(explainer, batch, explainer.layers.first_pass(batch.images), modules.bank, generator)
+        rows.append({"objective": terms.loss(explainer.settings.beta).item(), **terms.metrics()})
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def fit(
+    explainer: MILR,
+    batches: Callable[[int], Batch],
+    settings: FitSettings,
+    validation: Sequence[Batch] = (),
+    on_step: Callable[[int, Terms], None] | None = None,
+    on_validation: Callable[[int, dict[str, float]], None] | None = None,
+) -> int:
+    """Fits the prepared explainer; `batches(step)` gives the batch of each step, from 1. Returns the step that was kept.
+
+    With validation batches the small modules end as they were where the objective on them was lowest, else as they are
+    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
+    """
+    modules = explainer.prepared
+    optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, settings.steps))
+    generator = torch.Generator().manual_seed(settings.seed)
+    queue = LocationQueue(explainer.settings.infomax.queue_size)
+    best = Best(modules)
+    for step in range(1, settings.steps + 1):
+        batch = batches(step)
+        first = explainer.layers.first_pass(batch.images)
+        terms = measure(explainer, batch, first, queue.locations, generator)
+        loss = terms.loss(explainer.settings.beta)
+        if not torch.isfinite(loss):
+            best.restore()
+            raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        queue.add(first.local, generator)
+        if on_step:
+            on_step(step, terms)
+        if validation and (step % settings.validate_every == 0 or step == settings.steps):
+            metrics = validate(explainer, validation)
+            best.see(step, metrics["objective"])
+            if on_validation:
+                on_validation(step, metrics)
+            if settings.patience and best.waited >= settings.patience:
+                break
+    if validation:
+        best.restore()
+    explainer.forget_bank()
+    return best.step if validation else settings.steps

@@ -1,0 +1,44 @@
+"""The three maps of a batch of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Information per location in bits, each map [K, H, W] at the local layer's own resolution.
+
+    `total` is i(x_i; z), `decision` the upper bound on I(x'_i; z), `redundant` i(x_i; z) - i(x_i; z') (signed).
+    `mask` is the mean of the mask over channels. `output` [K, E] is what the untouched network returns.
+    `cap` is the most bits that the mean of a total map can reach: log2((bank + N) / N).
+    """
+
+    total: Tensor
+    decision: Tensor
+    redundant: Tensor
+    mask: Tensor
+    output: Tensor
+    cap: float
+
+    def rows(self) -> list[dict[str, float]]:
+        """One row an image: the maps' sums and means in bits, cap, saturation, share of negative redundancy."""
+        rows = []
+        for total, decision, redundant, mask in zip(self.total, self.decision, self.redundant, self.mask, strict=True):
+            rows.append(
+                {
+                    "total_bits": total.sum().item(),
+                    "decision_bits": decision.sum().item(),
+                    "redundant_bits": redundant.sum().item(),
+                    "total_mean_bits": total.mean().item(),
+                    "decision_mean_bits": decision.mean().item(),
+                    "redundant_mean_bits": redundant.mean().item(),
+                    "mask_mean": mask.mean().item(),
+                    "cap_bits": self.cap,
+                    "saturation": total.mean().item() / self.cap,
+                    "redundant_share_negative": (redundant < 0).double().mean().item(),
+                }
+            )
+        return rows

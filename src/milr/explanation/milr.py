@@ -1,0 +1,226 @@
+"""MI-LR: the module that is put on a frozen network and tells what its representation knows, place by place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.explanation.maps import Maps
+from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
+from milr.information.bottleneck import VariationalBottleneck, capacity, gaussian_kl, noise_like, occlude
+from milr.information.infomax import Critic, banked_information, mean_cap
+from milr.information.mask import MaskModule
+from milr.information.statistics import ChannelStatistics, Standardise
+from milr.information.units import bits
+from milr.information.whitening import Whitening, fit_whitening
+from milr.networks.layers import LayerPair
+
+
+class Modules(nn.Module):
+    """The three small modules of the paper's figure 1 with what they need from the training images."""
+
+    bank: Tensor
+
+    def __init__(
+        self,
+        settings: MilrSettings,
+        local: Standardise,
+        representation: Standardise,
+        stages: list[Standardise],
+        whitening: Whitening | None,
+        bank: Tensor,
+    ) -> None:
+        super().__init__()
+        channels = local.mean.numel()
+        self.local = local
+        self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
+        self.mask = MaskModule(stages, channels, settings.mask.width, settings.mask.initial)
+        self.whitening = whitening
+        self.bottleneck = whitening and VariationalBottleneck(
+            local, whitening.projection.shape[1], settings.bottleneck.width
+        )
+        self.register_buffer("bank", bank)  # [M, C], local features of training images
+
+
+class MILR:
+    """The MI-LR module on one layer pair of a network (paper, section 3.4 and figure 1).
+
+    The network stays as it was: every pass runs it frozen and leaves no hook. Use::
+
+        explainer = MILR(network, "layer1", "avgpool", example=images[:2])
+        explainer.prepare(training_batches)              # statistics, whitening, reference bank
+        fit(explainer, batches, steps=400)               # milr.explanation.fitting
+        maps = explainer.maps(images)                    # total, decision, redundant: [K, H, W] in bits
+    """
+
+    def __init__(
+        self, network: nn.Module, local: str, global_: str, example: Tensor, settings: MilrSettings | None = None
+    ) -> None:
+        self.settings = settings or MilrSettings()
+        check_settings(self.settings)
+        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages)
+        self.modules: Modules | None = None
+        self._bank: Tensor | None = None  # the bank's projection by the fitted critic
+
+    @torch.no_grad()
+    def prepare(self, batches: Iterable[Tensor], images: int, seed: int = 0) -> None:
+        """Reads statistics, whitening and the reference bank from `images` training images in batches [K, 3, S, S].
+
+        Every image gives the same number of randomly chosen locations to the bank. The small modules start anew.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        local, representation = ChannelStatistics(), ChannelStatistics()
+        stages = [ChannelStatistics() for _ in self.layers.stages]
+        representations, bank = [], []
+        channels, height, width = self.layers.local_shape
+        each = max(1, min(height * width, self.settings.infomax.bank_size // images))
+        for batch in batches:
+            first = self.layers.first_pass(batch)
+            local.add(first.local)
+            representation.add(first.representation)
+            for statistics, features in zip(stages, first.stages, strict=True):
+                statistics.add(features)
+            representations.append(first.representation)
+            bank.append(sample_locations(first.local, each, generator))
+        variational = self.settings.bottleneck.kind == "variational"
+        whitening = (
+            fit_whitening(torch.cat(representations), self.settings.bottleneck.whitening_share) if variational else None
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the small modules' first weights
+            self.modules = Modules(
+                self.settings,
+                local.standardise(),
+                representation.standardise(),
+                [statistics.standardise() for statistics in stages],
+                whitening,
+                torch.cat(bank),
+            ).to(representations[0].device)
+        self.forget_bank()
+
+    @property
+    def prepared(self) -> Modules:
+        """The small modules; MilrError before `prepare` or `load`."""
+        if self.modules is None:
+            raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
+        return self.modules
+
+    def forget_bank(self) -> None:
+        """To be called whenever the critic changed: the bank is projected anew at the next map."""
+        self._bank = None
+
+    @torch.no_grad()
+    def maps(self, images: Tensor) -> Maps:
+        """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding)."""
+        modules = self.prepared.eval()
+        if self._bank is None:
+            self._bank = modules.critic.project_locations(modules.bank)
+        channels, height, width = self.layers.local_shape
+        first = self.layers.first_pass(images)
+        # Step 1: total information, by eq. 2 with the reference bank in the denominator.
+        local = modules.critic.project_local(first.local)
+        total = banked_information(local, modules.critic.project_representation(first.representation), self._bank)
+        # Step 2: the mask, what it lets pass, and the bits of that (eq. 8).
+        mask = modules.mask(first.stages, (height, width))
+        occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules))
+        # Step 3: the second pass and what is lost in it (eq. 9).
+        if self.settings.redundancy == "occluded":
+            rest_local, rest = modules.critic.project_local(occluded), first.representation
+        else:
+            rest_local, rest = local, self.layers.second_pass(occluded, images).representation
+        kept = banked_information(rest_local, modules.critic.project_representation(rest), self._bank)
+        size = (len(images), height, width)
+        return Maps(
+            total=bits(total).view(size),
+            decision=bits(self.decision_nats(mask, first.local, occluded)),
+            redundant=bits(total - kept).view(size),
+            mask=mask.mean(1),
+            output=first.output,
+            cap=bits(mean_cap(height * width, len(modules.bank))),
+        )
+
+    def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
+        """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
+        modules = self.prepared
+        if modules.bottleneck is None:
+            return capacity(mask, modules.local(local))
+        if self.settings.bottleneck.fit == "objective":
+            return gaussian_kl(*modules.bottleneck(occluded))
+        return gaussian_kl(*modules.bottleneck.without_gradient(occluded))
+
+    def _still_noise(self, modules: Modules) -> Tensor:
+        """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""
+        generator = torch.Generator().manual_seed(0)
+        return noise_like(modules.local, (1, *self.layers.local_shape), generator)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load` rebuilds this module on the same network."""
+        return {
+            "local": self.layers.local,
+            "global": self.layers.global_,
+            "settings": asdict(self.settings),
+            "modules": self.prepared.state_dict(),
+        }
+
+    @classmethod
+    def load(cls, network: nn.Module, state: dict[str, Any], example: Tensor) -> MILR:
+        """The fitted module from what `state` gave, on the network that it was fitted on."""
+        explainer = cls(network, state["local"], state["global"], example, settings_from(state["settings"]))
+        weights: dict[str, Tensor] = state["modules"]
+        whitening = (
+            Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))
+            if "whitening.mean" in weights
+            else None
+        )
+        explainer.modules = Modules(
+            explainer.settings,
+            _blank(explainer.layers.local_shape[0]),
+            _blank(explainer.layers.dimension),
+            [_blank(channels) for channels in explainer.layers.stage_channels],
+            whitening,
+            torch.zeros_like(weights["bank"]),
+        ).to(example.device)
+        explainer.modules.load_state_dict(weights)
+        return explainer
+
+
+def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Tensor:
+    """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
+    images, channels = local.shape[:2]
+    flat = local.flatten(2)
+    chosen = torch.rand(images, flat.shape[2], generator=generator).topk(each, dim=1).indices.to(local.device)
+    return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def settings_from(values: dict[str, Any]) -> MilrSettings:
+    """The settings that `asdict` wrote."""
+    groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
+    return MilrSettings(**{k: groups[k](**v) if k in groups else v for k, v in values.items()})
+
+
+def check_settings(settings: MilrSettings) -> None:
+    """MilrError for a value that no code knows, or out of range."""
+    choices = {
+        "redundancy": (settings.redundancy, ("representation", "occluded")),
+        "mask.fill": (settings.mask.fill, ("noise", "zero")),
+        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
+        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise MilrError(f"milr.{name} must be one of {', '.join(allowed)}, not '{value}'")
+    if settings.alpha < 0 or settings.beta < 0:
+        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
+    if not 0 < settings.mask.initial < 1:
+        raise MilrError(f"milr.mask.initial must lie between 0 and 1, not {settings.mask.initial}")
+    if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
+        raise MilrError("the capacity bound holds for noise fill only: set milr.mask.fill=noise, or kind=variational")
+
+
+def _blank(channels: int) -> Standardise:
+    return Standardise(torch.zeros(channels), torch.ones(channels))

@@ -1,0 +1,59 @@
+"""Every choice that the method leaves open, with the default and where it comes from (docs/method.md). No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class InfomaxSettings:
+    """The estimator of the total information."""
+
+    width: int = 128  # hidden channels of the critic's local MLP; 0: one layer
+    dimension: int = 64  # p, the dimensions in which local features and representation meet
+    bank_size: int = 16384  # locations of training images in a map's denominator
+    queue_size: int = 16384  # locations of earlier batches in the fit's denominator
+    shape_mask: bool = True  # let alpha's term reach the mask through z' (false: the literal eq. 10)
+
+
+@dataclass
+class MaskSettings:
+    """The mask module."""
+
+    fill: str = "noise"  # noise | zero: what takes the place of what the mask removes
+    width: int = 64  # channels of the readout
+    initial: float = 0.9  # the mask before fitting
+    stages: list[str] = field(default_factory=list)  # layers to read from; empty: the network's blocks
+
+
+@dataclass
+class BottleneckSettings:
+    """The upper bound behind the decision-related map."""
+
+    kind: str = "capacity"  # capacity | variational
+    fit: str = "likelihood"  # likelihood | objective (the literal reading, which collapses); variational only
+    width: int = 128  # hidden channels of mu and sigma; variational only
+    whitening_share: float = 0.9  # share of the representation's variance that whitening keeps; variational only
+
+
+@dataclass
+class MilrSettings:
+    """All of the MI-LR module."""
+
+    alpha: float = 1.0  # weight of the information kept in z' (eq. 10)
+    beta: float = 0.1  # weight of the mean decision-related nats per location (eq. 10)
+    redundancy: str = "representation"  # representation: i(x; z) - i(x; z'), eq. 9 | occluded: i(x; z) - i(x'; z)
+    infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
+
+
+@dataclass
+class FitSettings:
+    """How the MI-LR module is fitted."""
+
+    steps: int = 400  # optimiser steps, one episode each
+    learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
+    validate_every: int = 50  # steps between looks at the validation species
+    patience: int = 0  # validations without a better objective before the fit stops; 0: never
+    seed: int = 0

@@ -1,0 +1,80 @@
+"""Decision-related information I(x'_i; z): two upper bounds, location by location (paper eq. 7 and 8). All in nats."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from milr.information.statistics import Standardise
+
+SMALLEST_NOISE = 1e-3  # 1 - a is kept above this: a mask of exactly 1 would pass infinitely many nats
+LOG_SIGMA_RANGE = (-5.0, 3.0)  # keeps the likelihood finite where a dimension is all but determined
+
+
+class VariationalBottleneck(nn.Module):
+    """p(z~ | x'_i) = N(mu(x'_i), diag sigma^2(x'_i)) by an MLP of 1x1 convolutions; the bound is KL(p || N(0, I)).
+
+    The bound of Alemi et al. 2016 with z~ the whitened representation of the first pass (docs/method.md, decisions 1-4).
+    """
+
+    def __init__(self, local: Standardise, dimension: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            local, nn.Conv2d(local.mean.numel(), width, 1), nn.ReLU(), nn.Conv2d(width, 2 * dimension, 1)
+        )
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.zeros_(last.weight)  # starts as q itself: KL = 0 everywhere, and the likelihood finite
+        nn.init.zeros_(last.bias)
+
+    def forward(self, occluded: Tensor) -> tuple[Tensor, Tensor]:
+        """x' [K, C, H, W] -> mu and log sigma, each [K, d, H, W]."""
+        mean, log_sigma = self.layers(occluded).chunk(2, dim=1)
+        return mean, log_sigma.clamp(*LOG_SIGMA_RANGE)
+
+    def without_gradient(self, occluded: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with gradients to x' only: the KL shapes the mask and leaves mu and sigma to the likelihood."""
+        constants = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        mean, log_sigma = functional_call(self, constants, (occluded,))
+        return mean, log_sigma
+
+
+def gaussian_kl(mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """KL(N(mean, sigma^2) || N(0, I)) in nats, summed over dimension 1: [K, d, ...] -> [K, ...]."""
+    return 0.5 * (mean.square() + (2 * log_sigma).exp() - 1 - 2 * log_sigma).sum(1)
+
+
+def gaussian_log_likelihood(mean: Tensor, log_sigma: Tensor, whitened: Tensor) -> Tensor:
+    """log N(z~; mean, sigma^2) up to the constant -d/2 log 2 pi, [K, d, H, W] and z~ [K, d] -> [K, H, W]."""
+    distance = (whitened[:, :, None, None] - mean) * (-log_sigma).exp()
+    return -(0.5 * distance.square() + log_sigma).sum(1)
+
+
+def capacity(mask: Tensor, standardised: Tensor) -> Tensor:
+    """KL(N(a·u, (1-a)^2) || N(0, 1)) in nats, summed over channels: mask and u [K, C, H, W] -> [K, H, W].
+
+    What passes a mask with noise fill, in closed form (Schulz et al. 2020, eq. 6), u being the standardised features.
+    """
+    noise = (1 - mask).clamp(min=SMALLEST_NOISE)
+    return (0.5 * ((mask * standardised).square() + noise.square() - 1) - noise.log()).sum(1)
+
+
+def occlude(local: Tensor, mask: Tensor, fill: str, noise: Tensor | None = None) -> Tensor:
+    """x' = a·x ("zero", the paper) or a·x + (1-a)·noise ("noise"); all [K, C, H, W], noise may be [1, C, H, W].
+
+    Noise fill takes noise with the features' own mean and std per channel: a mask of 0.3 then cannot be undone by
+    rescaling, as it can with zero fill.
+    """
+    if fill == "zero":
+        return mask * local
+    if fill == "noise" and noise is not None:
+        return mask * local + (1 - mask) * noise
+    raise ValueError(f"fill must be 'zero', or 'noise' with noise given, not '{fill}'")
+
+
+def noise_like(statistics: Standardise, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Gaussian noise [K, C, H, W] with the features' own mean and std per channel."""
+    # Drawn where the generator lives, so that one seed gives the same noise on any device.
+    draw = torch.randn(shape, generator=generator, device=generator.device).to(statistics.mean.device)
+    return draw * statistics.std[None, :, None, None] + statistics.mean[None, :, None, None]
