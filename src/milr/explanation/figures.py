@@ -1,0 +1,190 @@
+"""The paper's figures 2 to 6: images, heatmaps and mixes of both, in one unit with a colour bar on every map."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from milr.explanation.maps import Maps
+
+MIX = 0.55  # how much of a mixed picture is heatmap
+DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and direction
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands over one image: its role, its species, and for a query what the network decided."""
+
+    role: str  # "support", "query", or "image"
+    species: str
+    predicted: str | None = None
+    distances: tuple[float, ...] | None = None  # to the prototypes, in the order of the supports
+
+    def title(self) -> str:
+        """Lines to write over the column."""
+        lines = [self.role, *textwrap.wrap(readable(self.species), 16)]
+        if self.predicted is not None:
+            mark = "= predicted" if self.predicted == self.species else f"predicted: {readable(self.predicted)}"
+            lines += textwrap.wrap(mark, 16)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the sheet and one figure of its own: `kind` None shows the images alone."""
+
+    file: str
+    title: str
+    kind: str | None  # total | decision | redundant
+    mixed: bool
+
+    @property
+    def colours(self) -> str:
+        """The colour map's name; a signed kind gets a diverging one."""
+        return "RdBu_r" if self.kind == "redundant" else "turbo"
+
+
+ROWS = (
+    Row("figure2_images.png", "images", None, False),
+    Row("figure3_total.png", "total information", "total", False),
+    Row("figure4_total_mixed.png", "total information", "total", True),
+    Row("figure5_decision_mixed.png", "decision-related", "decision", True),
+    Row("figure6_redundant_mixed.png", "redundant", "redundant", True),
+)
+
+
+def readable(name: str) -> str:
+    """A class name for people: "012.Yellow_headed_Blackbird" -> "Yellow headed Blackbird"."""
+    number, _, rest = name.partition(".")
+    return (rest if number.isdigit() and rest else name).replace("_", " ")
+
+
+def upsample(maps: Tensor, factor: int) -> Tensor:
+    """Bits per location [K, H, W] -> bits per pixel [K, f·H, f·W]: the sum of every map stays what it was.
+
+    Bilinear weights to a whole multiple of the size add up to f² for every location, so dividing by f² conserves bits.
+    """
+    size = (maps.shape[1] * factor, maps.shape[2] * factor)
+    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0] / factor**2
+
+
+def colour_scale(values: Tensor, signed: bool) -> Normalize:
+    """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
+
+    Few extreme locations would flatten everything else; the colour bar's arrows say that values go on.
+    """
+    flat = values.flatten().double().numpy()
+    if signed:
+        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-9)
+        return TwoSlopeNorm(0.0, -reach, reach)
+    low, high = (float(v) for v in np.percentile(flat, [1, 99.5]))
+    return Normalize(low, max(high, low + 1e-9))
+
+
+def figure(
+    rows: Sequence[Row], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
+) -> Figure:
+    """Rows of pictures, one column an image: images uint8 [K, 3, S, S] with their maps.
+
+    `scale` "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
+    """
+    width, height = len(columns), len(rows)
+    drawing = Figure(figsize=(1.45 * width + 1.6, 1.55 * height + 1.35 + 0.3 * bool(note)), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots(height, width, squeeze=False)
+    for r, row in enumerate(rows):
+        _draw_row(drawing, list(axes[r]), row, images, maps, scale)
+        axes[r, 0].set_ylabel(row.title + ("\nand image" if row.mixed else ""), fontsize=9)
+    for axis, column in zip(axes[0], columns, strict=True):
+        wrong = column.predicted is not None and column.predicted != column.species
+        axis.set_title(column.title(), fontsize=8, color="firebrick" if wrong else "black")
+    for axis, column in zip(axes[-1], columns, strict=True):
+        if column.distances is not None:
+            axis.set_xlabel("distances\n" + _distances(column.distances), fontsize=7)
+    if note:
+        drawing.suptitle(note, fontsize=9)
+    return drawing
+
+
+def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps: Maps, scale: str) -> None:
+    pictures = images.permute(0, 2, 3, 1).numpy()
+    side = pictures.shape[1]
+    for axis, picture in zip(axes, pictures, strict=True):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if row.kind is None or row.mixed:
+            axis.imshow(picture, extent=(0, side, side, 0))
+    if row.kind is None:
+        return
+    values: Tensor = getattr(maps, row.kind).cpu()
+    shown = upsample(values, DISPLAY_FACTOR) * DISPLAY_FACTOR**2  # in bits per location again, as the colour bar says
+    signed = row.kind == "redundant"
+    shared = colour_scale(values, signed)
+    for axis, value, own in zip(axes, shown, values, strict=True):
+        norm = colour_scale(own, signed) if scale == "image" else shared
+        alpha = MIX if row.mixed else 1.0
+        axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=(0, side, side, 0))
+        if scale == "image":
+            _colour_bar(drawing, [axis], norm, row.colours, label="", horizontal=True)
+    if scale != "image":
+        _colour_bar(drawing, axes, shared, row.colours, label="bits per location")
+
+
+def _colour_bar(
+    drawing: Figure, axes: list[Axes], norm: Normalize, colours: str | Colormap, label: str, horizontal: bool = False
+) -> None:
+    bar = drawing.colorbar(
+        ScalarMappable(norm, colours),
+        ax=axes,
+        extend="both",
+        location="bottom" if horizontal else "right",
+        fraction=0.08 if horizontal else 0.02,
+        pad=0.01,
+    )
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label(label, fontsize=7)
+
+
+def _distances(values: tuple[float, ...]) -> str:
+    nearest = min(values)
+    cells = [f"[{value:.3g}]" if value == nearest else f"{value:.3g}" for value in values]
+    return "\n".join(" ".join(cells[i : i + 3]) for i in range(0, len(cells), 3))
+
+
+def save_figures(
+    folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
+) -> dict[str, str]:
+    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows."""
+    shows = {}
+    for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:
+        figure(rows, images, maps, columns, scale, note).savefig(folder / name, dpi=110)
+        shows[name] = "; ".join(row.title + (" mixed with the image" if row.mixed else "") for row in rows)
+    return shows
+
+
+def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], files: Sequence[str]) -> None:
+    """maps.npz: total, decision, redundant, mask [K, H, W] in bits (mask: 0 to 1), images, labels and file names."""
+    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in ("total", "decision", "redundant", "mask")}
+    np.savez_compressed(
+        path, **arrays, images=images.cpu().numpy(), labels=np.array(labels), files=np.array(files), cap=maps.cap
+    )
+
+
+def stack(maps: Sequence[Maps]) -> Maps:
+    """The maps of several batches as one."""
+    joined = {
+        kind: torch.cat([getattr(m, kind) for m in maps]) for kind in ("total", "decision", "redundant", "mask", "output")
+    }
+    return Maps(**joined, cap=maps[0].cap)

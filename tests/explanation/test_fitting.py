@@ -1,0 +1,167 @@
+"""The fit: what it finds on images with a known cause, what alpha and beta do, what it leaves untouched."""
+
+import copy
+
+import pytest
+import torch
+from toy import Network, batch, pictures, prepared, trained_network
+
+from milr.errors import MilrError
+from milr.explanation.fitting import Batch, LocationQueue, fit, keep_information, validate
+from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
+
+
+def fitted_terms(settings: MilrSettings, steps: int = 50) -> dict[str, float]:
+    """Held-out terms after a short fit."""
+    explainer = prepared(settings)
+    fit(explainer, batch, FitSettings(steps=steps, learning_rate=1e-2))
+    return validate(explainer, [batch(5000), batch(5001)])
+
+
+def test_decision_map_lies_on_the_cause() -> None:
+    explainer = prepared(MilrSettings(beta=0.03))
+    fit(explainer, batch, FitSettings(steps=150, learning_rate=1e-2))
+    images, _, masks = pictures(32, seed=9000)
+    decision = explainer.maps(images).decision
+    square = torch.nn.functional.avg_pool2d(masks[:, None], 2)[:, 0] >= 0.5
+    inside = torch.stack([d[m].mean() for d, m in zip(decision, square, strict=True)])
+    outside = torch.stack([d[~m].mean() for d, m in zip(decision, square, strict=True)])
+    assert (inside > 3 * outside).float().mean() > 0.9
+    hits = [bool(m.flatten()[d.argmax()]) for d, m in zip(decision, square, strict=True)]
+    assert sum(hits) >= 28
+
+
+def test_network_comes_out_bit_identical() -> None:
+    network = copy.deepcopy(trained_network()).train()
+    images = pictures(8, seed=3)[0]
+    before = copy.deepcopy(network.state_dict())
+    logits = copy.deepcopy(network).eval()(images)
+    explainer = prepared(network=network)
+    fit(explainer, batch, FitSettings(steps=3))
+    explainer.maps(images)
+    assert network.training and all(parameter.requires_grad for parameter in network.parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(network.eval()(images), logits)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_network_comes_out_without_hooks_after_an_error_in_the_fit() -> None:
+    network = copy.deepcopy(trained_network())
+    explainer = prepared(network=network)
+
+    def broken(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fit(explainer, lambda step: Batch(pictures(4, step)[0], broken), FitSettings(steps=3))
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_beta_lowers_the_mask_and_the_bits_that_pass() -> None:
+    low, high = (fitted_terms(MilrSettings(beta=beta)) for beta in (1e-3, 1.0))
+    assert high["mask_mean"] < low["mask_mean"] - 0.1
+    assert high["decision_bits"] < 0.5 * low["decision_bits"]
+
+
+def test_alpha_keeps_information_that_beta_would_drop() -> None:
+    none, much = (fitted_terms(MilrSettings(alpha=alpha, beta=0.03)) for alpha in (0.0, 10.0))
+    assert much["mask_mean"] > none["mask_mean"] + 0.02
+    assert much["redundant_bits"] < none["redundant_bits"]
+
+
+def test_in_the_literal_reading_alpha_changes_nothing() -> None:
+    literal = InfomaxSettings(shape_mask=False)
+    none, much = (fitted_terms(MilrSettings(alpha=alpha, infomax=literal), steps=5) for alpha in (0.0, 10.0))
+    assert none == much
+
+
+def test_keep_information_changes_the_gradient_alone() -> None:
+    z = torch.randn(3, 4, requires_grad=True)
+    kept = keep_information(z, 0.25)
+    kept.sum().backward()
+    assert torch.equal(kept, z) and z.grad is not None and torch.equal(z.grad, torch.full((3, 4), 0.25))
+
+
+def test_left_to_the_objective_alone_the_bottleneck_collapses() -> None:
+    bits = {
+        way: fitted_terms(MilrSettings(beta=0.1, bottleneck=BottleneckSettings(kind="variational", fit=way)), 100)
+        for way in ("objective", "likelihood")
+    }
+    assert bits["objective"]["decision_bits"] < 0.01
+    assert bits["likelihood"]["decision_bits"] > 0.2
+
+
+def test_infomax_finds_information_on_held_out_images_within_its_cap() -> None:
+    terms = fitted_terms(MilrSettings(), steps=100)
+    assert 0.1 < terms["total_bits"] < terms["cap_bits"]
+    assert terms["saturation"] == pytest.approx(terms["total_bits"] / terms["cap_bits"], rel=1e-4)
+
+
+def test_same_seed_same_weights() -> None:
+    states = []
+    for _ in range(2):
+        explainer = prepared()
+        fit(explainer, batch, FitSettings(steps=5))
+        states.append(explainer.prepared.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_state_kept_is_the_best_on_validation() -> None:
+    explainer = prepared()
+    seen: dict[int, float] = {}
+    kept = fit(
+        explainer,
+        batch,
+        FitSettings(steps=30, learning_rate=0.05, validate_every=5),
+        [batch(5000)],
+        on_validation=lambda step, metrics: seen.__setitem__(step, metrics["objective"]),
+    )
+    assert list(seen) == [5, 10, 15, 20, 25, 30]
+    assert seen[kept] == min(seen.values())
+    assert validate(explainer, [batch(5000)])["objective"] == pytest.approx(seen[kept], rel=1e-5)
+
+
+def test_patience_ends_the_fit() -> None:
+    seen: list[int] = []
+    fit(
+        prepared(),
+        batch,
+        FitSettings(steps=1000, learning_rate=0.0, validate_every=1, patience=3),
+        [batch(5000)],
+        on_validation=lambda step, metrics: seen.append(step),
+    )
+    assert seen == [1, 2, 3, 4]  # the first is the best; three more without a better one
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit_in_the_last_good_state() -> None:
+    explainer = prepared()
+    states = {}
+
+    def spoiled(step: int) -> Batch:
+        clean = batch(step)
+        return clean if step < 8 else Batch(clean.images * float("nan"), clean.decide)
+
+    def note(step: int, metrics: dict[str, float]) -> None:
+        states[step] = copy.deepcopy(explainer.prepared.state_dict())
+
+    with pytest.raises(MilrError, match="loss is nan at step 8"):
+        fit(explainer, spoiled, FitSettings(steps=20, validate_every=6), [batch(5000)], on_validation=note)
+    after = explainer.prepared.state_dict()
+    assert all(torch.equal(after[name], states[6][name]) for name in after)
+
+
+def test_queue_holds_the_latest_locations() -> None:
+    queue = LocationQueue(64)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(40):
+        queue.add(torch.full((2, 3, 4, 4), float(step)), generator)
+    assert queue.locations is not None and queue.locations.shape == (64, 3)
+    assert queue.locations.min() == 24 and queue.locations.max() == 39  # 4 locations a step, the last 16 steps
+
+
+def test_the_trained_network_decides_by_the_square() -> None:
+    images, labels, _ = pictures(200, seed=4)
+    accuracy = (trained_network()(images).argmax(1) == labels).float().mean()
+    assert accuracy > 0.95
+    assert (Network().eval()(images).argmax(1) == labels).float().mean() < 0.6

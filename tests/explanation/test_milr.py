@@ -1,0 +1,98 @@
+"""The maps' identities, and the module's way through a checkpoint."""
+
+import pytest
+import torch
+from toy import pictures, prepared, trained_network
+
+from milr.errors import MilrError
+from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
+
+VARIATIONAL = MilrSettings(bottleneck=BottleneckSettings(kind="variational"))
+ZERO_FILL = MilrSettings(mask=MaskSettings(fill="zero"), bottleneck=BottleneckSettings(kind="variational"))
+
+
+def set_mask(explainer: MILR, logit: float) -> None:
+    """The same mask at every place: sigmoid(logit)."""
+    last = explainer.prepared.mask.combine[-1]
+    torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+    torch.nn.init.constant_(last.bias, logit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL, ZERO_FILL])
+@pytest.mark.parametrize("redundancy", ["representation", "occluded"])
+def test_an_open_mask_leaves_nothing_redundant(settings: MilrSettings, redundancy: str) -> None:
+    settings = MilrSettings(**{**vars(settings), "redundancy": redundancy})
+    explainer = prepared(settings)
+    set_mask(explainer, 40.0)  # sigmoid gives exactly 1
+    maps = explainer.maps(pictures(4, seed=7)[0])
+    assert maps.mask.min() == 1
+    assert maps.redundant.abs().max() == 0
+    assert torch.isfinite(maps.decision).all()
+
+
+def test_a_closed_mask_passes_nothing() -> None:
+    explainer = prepared()
+    set_mask(explainer, -200.0)  # sigmoid gives exactly 0
+    assert explainer.maps(pictures(4, seed=7)[0]).decision.abs().max() == 0
+
+
+@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL])
+def test_an_image_has_the_same_maps_in_any_batch(settings: MilrSettings) -> None:
+    explainer = prepared(settings)
+    images = pictures(6, seed=7)[0]
+    together, alone = explainer.maps(images), explainer.maps(images[4:5])
+    for kind in ("total", "decision", "redundant", "mask"):
+        assert torch.allclose(getattr(together, kind)[4:5], getattr(alone, kind), atol=1e-4)
+
+
+def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap() -> None:
+    explainer = prepared(MilrSettings(infomax=InfomaxSettings(bank_size=640)))
+    maps = explainer.maps(pictures(3, seed=7)[0])
+    assert maps.total.shape == maps.decision.shape == maps.redundant.shape == maps.mask.shape == (3, 16, 16)
+    assert maps.cap == pytest.approx(torch.tensor((640 + 256) / 256).log2().item())
+    assert (maps.total.mean((1, 2)) <= maps.cap).all()
+    row = maps.rows()[1]
+    assert row["total_bits"] == pytest.approx(maps.total[1].sum().item())
+    assert row["saturation"] == pytest.approx(row["total_mean_bits"] / row["cap_bits"])
+    assert row["redundant_share_negative"] == pytest.approx((maps.redundant[1] < 0).float().mean().item())
+
+
+@pytest.mark.parametrize("settings", [MilrSettings(alpha=0.3), VARIATIONAL])
+def test_a_loaded_module_gives_the_same_maps(settings: MilrSettings) -> None:
+    explainer = prepared(settings)
+    images = pictures(4, seed=7)[0]
+    loaded = MILR.load(trained_network(), explainer.state(), images[:2])
+    assert loaded.settings == settings
+    for kind in ("total", "decision", "redundant"):
+        assert torch.equal(getattr(loaded.maps(images), kind), getattr(explainer.maps(images), kind))
+
+
+def test_every_image_gives_the_bank_the_same_number_of_its_own_locations() -> None:
+    local = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
+    chosen = sample_locations(local, 5, torch.Generator().manual_seed(0))
+    assert chosen.shape == (10, 3)
+    of_first = {tuple(column) for column in local[0].flatten(1).T.tolist()}
+    assert [tuple(row) in of_first for row in chosen.tolist()] == [True] * 5 + [False] * 5
+    assert len({tuple(row) for row in chosen.tolist()}) == 10
+
+
+def test_no_maps_before_the_training_images_are_known() -> None:
+    images = pictures(2, seed=0)[0]
+    with pytest.raises(MilrError, match="prepare"):
+        MILR(trained_network(), "layer1", "avgpool", images).maps(images)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (MilrSettings(alpha=-1), "must not be negative"),
+        (MilrSettings(redundancy="x"), "redundancy must be one of"),
+        (MilrSettings(mask=MaskSettings(fill="blur")), "mask.fill must be one of noise, zero"),
+        (MilrSettings(mask=MaskSettings(initial=1.0)), "between 0 and 1"),
+        (MilrSettings(mask=MaskSettings(fill="zero")), "noise fill only"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: MilrSettings, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        MILR(trained_network(), "layer1", "avgpool", pictures(2, seed=0)[0], settings)
