@@ -1,0 +1,151 @@
+"""The command `milr STAGE [overrides]`: takes the stage off the line and hands the rest to that stage's Hydra.
+
+Nothing heavy is imported before a stage runs: neither Hydra for the lists and helps, nor torch for the settings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from milr import __version__
+from milr.errors import MilrError
+
+STAGES = {
+    "train-protonet": "train a prototypical network, episode by episode",
+    "test-protonet": "measure a trained network's accuracy over many seeded episodes",
+    "fit-milr": "insert the MI-LR module into a trained, frozen network and fit it",
+    "visualize": "draw the total, decision-related and redundant information of episodes or of your own pictures",
+    "data": "make, download or check a data set, and say what it holds",
+}
+MENDABLE, INTERRUPTED = 2, 130  # exit codes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (of the process, if none is given) and return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return dispatch(words)
+    except MilrError as error:
+        return fail(str(error))
+
+
+def dispatch(words: list[str]) -> int:
+    """Answer what needs no stage; else hand over to the stage."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"milr {__version__}")
+        return 0
+    if words[0] in ("-sc", "--shell-completion"):
+        return complete(words)
+    stage = words[0].replace("_", "-")
+    if stage not in STAGES:
+        return fail(unknown_stage(words[0]))
+    if any(word in ("-h", "--help") for word in words[1:]):
+        from milr.stages.help import stage_help
+
+        print(stage_help(stage.replace("-", "_"), words[1:]))
+        return 0
+    return run_stage(stage, words[1:])
+
+
+def run_stage(stage: str, words: list[str]) -> int:
+    """Let the stage's own Hydra read `words`, and tell what it refuses in one line."""
+    from milr.stages.mistakes import explain, is_mendable
+    from milr.stages.report import traceback_wanted
+
+    name = stage.replace("-", "_")
+    with hydra_environment(words):
+        try:
+            import_stage(name)()
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except SystemExit as leaving:
+            return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        except OSError as error:
+            if traceback_wanted():
+                raise
+            if is_mendable(error):
+                return fail(explain(error, name, words))
+            return fail(f"{error.filename or 'file'}: {error.strerror or error}")  # a sweep's folder: Hydra makes it
+        except Exception as error:
+            if traceback_wanted() or not is_mendable(error):
+                raise
+            return fail(explain(error, name, words))
+    return 0
+
+
+def import_stage(name: str) -> Callable[[], None]:
+    """The Hydra entry point of one stage's module."""
+    from importlib import import_module
+
+    entry: Callable[[], None] = import_module(f"milr.stages.{name}").main
+    return entry
+
+
+@contextmanager
+def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
+    """The process as Hydra shall see it, put back afterwards: argv without the stage, and errors raised, not printed.
+
+    A user who set HYDRA_FULL_ERROR=1 wants tracebacks; MILR_TRACEBACK keeps that wish.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        variables["MILR_TRACEBACK"] = "1"
+    variables["HYDRA_FULL_ERROR"] = "1"
+    program = "milr" if sys.argv[0].endswith(".py") else sys.argv[0]  # Hydra would complete `python`
+    argv, before = sys.argv, {name: os.environ.get(name) for name in variables}
+    sys.argv = [program, *words]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def complete(words: list[str]) -> int:
+    """Answer the shell's completion: the stages, or what the stage in COMP_LINE takes."""
+    from milr.stages.completion import is_query, read_line
+
+    if not is_query(words):
+        return run_stage("data", words)  # any stage's Hydra prints the script for `milr`
+    stage, line = read_line(os.environ, list(STAGES))
+    if stage is None:
+        print(" ".join(name for name in STAGES if name.startswith(line)))
+        return 0
+    with hydra_environment(words, COMP_LINE=line), suppress(Exception, SystemExit):  # the shell wants no messages
+        import_stage(stage.replace("-", "_"))()
+    return 0
+
+
+def overview() -> str:
+    """What `milr` alone says: the stages, one line each."""
+    width = max(map(len, STAGES))
+    stages = [f"  {name:<{width}}  {what}" for name, what in STAGES.items()]
+    lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
+    lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
+    return "\n".join([*lines, "`milr STAGE --help` lists what a stage can be told."])
+
+
+def unknown_stage(word: str) -> str:
+    """The line for a stage that does not exist."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, STAGES, n=1, cutoff=0.4)
+    end = f"did you mean {near[0]!r}?" if near else "`milr` lists them"
+    return f"there is no stage {word!r}: {end}"
+
+
+def fail(line: str) -> int:
+    """Say in one line what the user can mend."""
+    print(f"error: {line}", file=sys.stderr)
+    return MENDABLE

@@ -1,0 +1,68 @@
+"""Settings that a stage takes from its source run, and the overrides that would contradict them.
+
+A network belongs with its pictures' size, its backbone and its metric; what was fitted belongs with all of its source's
+data and episodes too. So these come from the source. A value typed on the command line that says otherwise is an error,
+never silently dropped; only where `free` allows it (another data set to look at, another episode) does it win.
+A recipe (`experiment=`) is no such word: its values for these sections give way to the source's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, TypeVar
+
+from milr.errors import MilrError
+from milr.stages.schema import DATASETS, ChainedStageSettings
+from milr.stages.sources import SourceRun
+
+INHERITED = ("dataset", "backbone", "episode", "metric")
+BOUND = ("dataset.size",)  # never free: the network has seen no other size
+
+Settings = TypeVar("Settings", bound=ChainedStageSettings)
+
+
+def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], free: Sequence[str] = ()) -> Settings:
+    """`settings` with the sections of `source` put in.
+
+    overrides: the command line's, e.g. ["backbone=conv4", "episode.way=5"].
+    free: the sections (of INHERITED) in which an override wins over the source.
+    Errors: MilrError that names both values where an override contradicts the source.
+    """
+    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    sections: dict[str, Any] = {}
+    for section in INHERITED:
+        theirs = source.config.get(section)
+        if not isinstance(theirs, dict):
+            raise MilrError(f"{source.folder / 'config.yaml'} has no section {section!r}: it is of another version")
+        values = merge(section, asdict(getattr(settings, section)), theirs, given, section in free, source)
+        kind = DATASETS.get(str(values.get("name"))) if section == "dataset" else type(getattr(settings, section))
+        if kind is None or {field.name for field in fields(kind)} != values.keys():
+            raise MilrError(f"the section {section!r} of {source.folder / 'config.yaml'} is of another version")
+        sections[section] = kind(**values)
+    return replace(settings, **sections)
+
+
+def merge(
+    section: str, ours: dict[str, Any], theirs: dict[str, Any], given: set[str], free: bool, source: SourceRun
+) -> dict[str, Any]:
+    """The values of one section: the source's, with the overrides that are allowed."""
+    merged = dict(theirs)
+    if section in given and ours["name"] != theirs.get("name"):  # a group: dataset=cub, backbone=resnet18
+        if not free:
+            raise contradiction(section, ours["name"], theirs.get("name"), source)
+        merged = {key: theirs[key] if f"{section}.{key}" in BOUND else value for key, value in ours.items()}
+    for key, value in ours.items():
+        name = f"{section}.{key}"
+        if name in given and value != merged.get(key):
+            if not free or name in BOUND:
+                raise contradiction(name, value, theirs.get(key), source)
+            merged[key] = value
+    return merged
+
+
+def contradiction(key: str, ours: object, theirs: object, source: SourceRun) -> MilrError:
+    """The error for an override against the source."""
+    return MilrError(
+        f"{key}={ours} contradicts the source run, which has {key}={theirs} ({source.folder}): leave it out"
+    )

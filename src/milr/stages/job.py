@@ -1,0 +1,187 @@
+"""What every stage does around its own work: read the settings, open the run folder, go on from a source.
+
+A stage module looks like this, whole:
+
+    \"\"\"milr fit-milr: ...\"\"\"
+
+    from __future__ import annotations
+
+    import hydra
+    from omegaconf import DictConfig
+
+    from milr.stages.job import run_chained_stage
+    from milr.stages.runs import Run
+    from milr.stages.schema import FitMilr
+    from milr.stages.sources import SourceRun
+    from milr.stages.store import store_schemas
+
+    store_schemas()
+
+
+    def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
+        import torch  # heavy imports stand in here: the command line's help and completion import this module
+
+        ...  # typed functions of the library, never `settings` or `run` below this level
+        run.metrics(step=1, loss=0.5)
+        run.record(result={"accuracy": 0.9})
+        save_checkpoint(run.path("milr.pt"), {...})
+        run.record_checkpoint("milr.pt")
+        return 0.9  # what a sweeper may optimise
+
+
+    @hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
+    def main(cfg: DictConfig) -> float:
+        return run_chained_stage(cfg, FitMilr, fit_milr, source_stage="train_protonet")
+
+The manifest's `data` and `split` are for the stage to record (`milr.stages.catalogues` has both); everything else that
+is known from the settings or the source is there already.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from milr.errors import MilrError
+from milr.stages.facts import git_state, versions
+from milr.stages.inherit import inherit
+from milr.stages.limits import check_limits, leaves
+from milr.stages.mistakes import unknown_key
+from milr.stages.runs import Run, open_run, sweep_name, timestamp
+from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
+from milr.stages.sources import SourceRun, find_run, spoken
+
+Settings = TypeVar("Settings", bound=StageSettings)
+NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
+ChainedSettings = TypeVar("ChainedSettings", bound=ChainedStageSettings)
+
+log = logging.getLogger("milr")
+
+
+def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[NetworkSettings, Run], float]) -> float:
+    """Carry out `work` in a run folder of its own; what it returns is the job's objective."""
+    settings = typed_settings(cfg, kind)
+    check_limits(settings)
+    with console(), open_stage_run(settings, None) as run:
+        return work(settings, run)
+
+
+def run_chained_stage(
+    cfg: DictConfig,
+    kind: type[ChainedSettings],
+    work: Callable[[ChainedSettings, Run, SourceRun], float],
+    source_stage: str,
+    free: Sequence[str] = (),
+) -> float:
+    """As `run_stage`, for a stage that goes on from a run of `source_stage`.
+
+    free: the sections of the settings in which an override wins over the source run (see `inherit`).
+    """
+    with console():
+        settings = typed_settings(cfg, kind)
+        source = find_run(Path(settings.outputs), source_stage, settings.source)
+        settings = replace(inherit(settings, source, command_overrides(), free), source=str(source.folder))
+        check_limits(settings)
+        with open_stage_run(settings, source) as run:
+            return work(settings, run, source)
+
+
+def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
+    """The settings as a dataclass, their paths made absolute: a later stage may be called from another folder."""
+    settings = OmegaConf.to_object(cfg)
+    known = {key for key, _ in leaves(settings)}
+    for key, _ in leaves(OmegaConf.to_container(cfg)):
+        if key not in known:  # added with a +, which Hydra lets past the schema
+            raise MilrError(unknown_key(key, stage_of(kind), command_overrides()))
+    assert isinstance(settings, kind), "the stage's config names another schema"
+    settings.dataset.root = absolute(settings.dataset.root)
+    backbone: BackboneSettings | None = getattr(settings, "backbone", None)
+    if backbone and backbone.weights not in ("none", "imagenet"):
+        backbone.weights = absolute(backbone.weights)
+    return settings
+
+
+@contextmanager
+def open_stage_run(settings: NetworkStageSettings, source: SourceRun | None) -> Iterator[Run]:
+    """The run folder of this job, with its config and everything its manifest can say beforehand."""
+    stage = stage_of(type(settings))
+    parent, name = run_place(settings, stage)
+    with open_run(parent, stage, name, first_entries(settings, stage, source)) as run:
+        text = OmegaConf.to_yaml(OmegaConf.structured(settings))
+        run.path("config.yaml").write_text(text, encoding="utf-8")
+        log.info("%s: %s", spoken(stage), run.folder)
+        yield run
+
+
+def run_place(settings: StageSettings, stage: str) -> tuple[Path, str]:
+    """The folder that holds the run's folder, and the run's name: in a sweep, the sweep's folder and the overrides."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return Path(HydraConfig.get().sweep.dir), sweep_name(command_overrides())
+    return Path(settings.outputs) / stage, timestamp()
+
+
+def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> Mapping[str, Any]:
+    """The manifest's entries that are known before the work begins."""
+    from milr import __version__
+
+    return {
+        "milr": __version__,
+        "command": shlex.join(["milr", spoken(stage), *command_overrides()]),
+        "versions": versions(),
+        "git": git_state(),
+        "seed": settings.seed,
+        "parent": source.as_parent() if source else None,
+        "data": None,
+        "split": None,
+        "backbone": asdict(settings.backbone),
+        "episode": asdict(settings.episode),
+        "metric": asdict(settings.metric),
+        "result": None,
+        "checkpoint": None,
+    }
+
+
+def command_overrides() -> list[str]:
+    """This job's own overrides as they were typed (in a sweep: the job's, one value each), without Hydra's."""
+    return [str(override) for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+
+
+def stage_of(kind: type[StageSettings]) -> str:
+    """The name of the stage that has these settings."""
+    return next(name for name, settings in STAGES.items() if settings is kind)
+
+
+def absolute(path: str) -> str:
+    """A path from the caller's folder, made absolute."""
+    return str(Path(path).expanduser().absolute())
+
+
+class ConsoleHandler(logging.Handler):
+    """Shows a message on standard output, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record))
+
+
+@contextmanager
+def console() -> Iterator[None]:
+    """Show what milr logs while the body runs."""
+    handler, level = ConsoleHandler(logging.INFO), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)  # the run's log.txt takes more than the console
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

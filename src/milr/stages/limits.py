@@ -1,0 +1,105 @@
+"""Which values of the settings make sense. Types are the schema's part; this is the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from milr.errors import MilrError
+
+SPLITS = ("train", "validation", "novel", "all")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "device": ("auto", "cpu", "cuda"),
+    "dataset.crop": ("none", "bbox"),
+    "dataset.split": SPLITS,
+    "metric.distance": ("euclidean", "cosine"),
+    "train.optimizer": ("adam", "adamw", "sgd"),
+    "train.schedule": ("cosine", "step", "constant"),
+    "train.precision": ("float32", "bfloat16"),
+    "train.batch_norm": ("train", "eval"),
+    "milr.redundancy": ("representation", "occluded"),
+    "mask.fill": ("noise", "zero"),
+    "bottleneck.kind": ("capacity", "variational"),
+    "bottleneck.fit": ("likelihood", "objective"),
+    "visualize.scale": ("kind", "image"),
+}
+
+# key -> smallest and largest sensible value
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "dataset.size": (16, 1024),
+    "dataset.species": (4, 1000),
+    "dataset.images_per_species": (1, 10_000),
+    "dataset.picture_size": (16, 1024),
+    "dataset.seed": (0, 2**32 - 1),
+    "episode.way": (2, math.inf),
+    "episode.shot": (1, math.inf),
+    "episode.query": (1, math.inf),
+    "metric.temperature": (1e-6, math.inf),
+    "augmentation.scale_min": (0.01, 1),
+    "augmentation.brightness": (0, 1),
+    "augmentation.contrast": (0, 1),
+    "augmentation.saturation": (0, 1),
+    "augmentation.hue": (0, 0.5),
+    "train.episodes": (0, math.inf),
+    "train.episodes_per_step": (1, math.inf),
+    "train.validate_every": (1, math.inf),
+    "train.validation_episodes": (1, math.inf),
+    "train.learning_rate": (0, math.inf),
+    "train.weight_decay": (0, math.inf),
+    "train.warmup": (0, math.inf),
+    "test.episodes": (2, math.inf),
+    "test.batch_size": (1, math.inf),
+    "milr.alpha": (0, math.inf),
+    "milr.beta": (0, math.inf),
+    "milr.steps": (1, math.inf),
+    "milr.learning_rate": (0, math.inf),
+    "milr.validate_every": (1, math.inf),
+    "milr.patience": (0, math.inf),
+    "infomax.width": (0, math.inf),
+    "infomax.dimension": (1, math.inf),
+    "infomax.bank_size": (1, math.inf),
+    "infomax.queue_size": (0, math.inf),
+    "mask.width": (1, math.inf),
+    "mask.initial": (0.001, 0.999),
+    "bottleneck.width": (0, math.inf),
+    "bottleneck.whitening_share": (0.01, 1),
+    "visualize.episodes": (1, math.inf),
+}
+
+
+def check_limits(settings: Any) -> None:
+    """Raise MilrError, naming the key, for the first value that is outside what makes sense."""
+    for key, value in leaves(settings):
+        if key in CHOICES and value not in CHOICES[key]:
+            raise MilrError(
+                f"{key}={value}: choose one of {', '.join(CHOICES[key])}{nearest(str(value), CHOICES[key])}"
+            )
+        if key in RANGES:
+            smallest, largest = RANGES[key]
+            if not smallest <= value <= largest:  # NaN too
+                bound = f"at least {smallest:g}" if largest == math.inf else f"from {smallest:g} to {largest:g}"
+                raise MilrError(f"{key}={value}: the value must be {bound}")
+
+
+def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) of nested dataclasses and mappings; lists count as values."""
+    if is_dataclass(settings):
+        entries = [(field.name, getattr(settings, field.name)) for field in fields(settings)]
+    else:
+        entries = list(settings.items())
+    for name, value in entries:
+        if (is_dataclass(value) and not isinstance(value, type)) or isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def nearest(word: str, among: tuple[str, ...] | list[str]) -> str:
+    """ " (did you mean 'bbox'?)", or nothing where no word is near."""
+    near = get_close_matches(word, among, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,151 @@
+"""Run folders: one for each run of a stage, never shared, and never mistaken for finished while it is not.
+
+<outputs>/<stage>/<date>_<time>[-2...]/
+    config.yaml     the settings, resolved
+    manifest.json   what ran, from what, on what, with what result; `state` is the word that counts
+    metrics.jsonl   one line of JSON for each step that is recorded
+    log.txt         what the console showed
+    *.pt            checkpoints
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from milr.errors import MilrError
+from milr.stages.checkpoints import sha256_of, write_atomically
+
+log = logging.getLogger("milr")
+
+MANIFEST = "manifest.json"
+RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
+
+
+@dataclass
+class Run:
+    """An open run folder. `open_run` makes it."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    started: float = field(default_factory=time.monotonic)
+
+    def path(self, name: str) -> Path:
+        """Where a file of this run goes; folders on the way are made."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def metrics(self, **values: float | int | str | bool | None) -> None:
+        """Add one line to `metrics.jsonl`; a number that is not finite becomes null."""
+        with self.path("metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(values)) + "\n")
+
+    def record(self, **entries: Any) -> None:
+        """Put entries (plain values) into the manifest and write it."""
+        self.manifest.update(entries)
+        text = json.dumps(plain(self.manifest), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+
+    def record_checkpoint(self, name: str) -> None:
+        """Name the checkpoint that later stages take, with its sha256."""
+        self.record(checkpoint={"file": name, "sha256": sha256_of(self.path(name))})
+
+
+@contextmanager
+def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -> Iterator[Run]:
+    """Make `parent/name` (or `name-2`, ...) and keep its manifest's state until the body ends.
+
+    `manifest` holds the entries known from the start. Errors: MilrError where the folder cannot be made or written.
+    """
+    try:
+        folder = make_folder(parent, name)
+        run = Run(folder, {"stage": stage, "state": RUNNING, "created": now(), "finished": None, "seconds": None})
+        run.record(**manifest)
+        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise MilrError(f"cannot write a run folder in {parent}: {reason}; name another place with outputs=") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield run
+        close(run, FINISHED)
+    except KeyboardInterrupt:
+        close(run, INTERRUPTED)
+        raise
+    except MilrError as error:
+        close(run, FAILED, str(error))
+        raise
+    except BaseException as error:
+        log.debug("unexpected error", exc_info=True)
+        close(run, FAILED, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def close(run: Run, state: str, error: str | None = None) -> None:
+    """Write how the run ended."""
+    log.debug("%s after %.1f s%s", state, time.monotonic() - run.started, f": {error}" if error else "")
+    entries = {"error": error} if error else {}
+    run.record(state=state, finished=now(), seconds=round(time.monotonic() - run.started, 3), **entries)
+
+
+def make_folder(parent: Path, name: str) -> Path:
+    """Make a folder that did not exist: `name`, else `name-2`, `name-3`, ...; mkdir alone decides, so two runs that
+    start at the same moment get two folders."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def now() -> str:
+    """The local time with its offset, to the millisecond (ISO 8601)."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def timestamp() -> str:
+    """The name of a run that has no other."""
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def sweep_name(overrides: list[str], longest: int = 120) -> str:
+    """The name of a sweep's run: its overrides without `source=`, as any file system takes them.
+
+    The same overrides give the same name; where characters had to go, a short hash keeps different overrides apart.
+    """
+    wanted = ",".join(sorted(override for override in overrides if not override.startswith("source=")))
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", wanted)[:longest].strip(" .") or "defaults"
+    return name if name == wanted or not wanted else f"{name}-{sha256(wanted.encode()).hexdigest()[:6]}"
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON can hold it: paths as text, tuples as lists, NaN and infinities as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry) for entry in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

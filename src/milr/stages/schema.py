@@ -1,0 +1,196 @@
+"""What each stage may be told, as types: Hydra refuses any other key, and any value of another type.
+
+The values themselves stand in `conf/`, each with its comment; a field without a default here must be given there.
+Which values make sense (a choice of words, a smallest number) stands in `limits.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings
+
+
+@dataclass
+class DatasetSettings:
+    """What every data set is told."""
+
+    name: str
+    root: str
+    crop: str
+    size: int
+    split: str
+
+
+@dataclass
+class SyntheticSettings(DatasetSettings):
+    """The drawn birds."""
+
+    species: int
+    images_per_species: int
+    picture_size: int
+    seed: int
+
+
+@dataclass
+class CubSettings(DatasetSettings):
+    """CUB-200-2011, or any folder in its layout."""
+
+
+@dataclass
+class FolderSettings(DatasetSettings):
+    """A folder with one folder of pictures for each class."""
+
+
+DATASETS: dict[str, type[DatasetSettings]] = {
+    "synthetic": SyntheticSettings,
+    "cub": CubSettings,
+    "folder": FolderSettings,
+}
+
+
+@dataclass
+class BackboneSettings:
+    name: str
+    weights: str
+
+
+@dataclass
+class EpisodeSettings:
+    way: int
+    shot: int
+    query: int
+
+
+@dataclass
+class MetricSettings:
+    distance: str
+    temperature: float
+    centre: bool
+
+
+@dataclass
+class AugmentationSettings:
+    enabled: bool
+    scale_min: float
+    flip: bool
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+
+@dataclass
+class TrainSettings:
+    episodes: int
+    episodes_per_step: int
+    validate_every: int
+    validation_episodes: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    warmup: int
+    precision: str
+    freeze: list[str]
+    batch_norm: str
+
+
+@dataclass
+class AccuracySettings:
+    episodes: int
+    batch_size: int
+    allow_seen: bool
+
+
+@dataclass
+class FitSettings:
+    alpha: float
+    beta: float
+    redundancy: str
+    steps: int
+    learning_rate: float
+    validate_every: int
+    patience: int
+
+
+@dataclass
+class FigureSettings:
+    episodes: int
+    scale: str
+    images: list[str]
+
+
+@dataclass
+class DownloadSettings:
+    download: bool
+    segmentations: bool
+    address: str
+
+
+@dataclass
+class StageSettings:
+    """What every stage is told."""
+
+    seed: int
+    device: str
+    outputs: str
+    dataset: DatasetSettings
+
+
+@dataclass
+class NetworkStageSettings(StageSettings):
+    """A stage with a prototype network and its episodes."""
+
+    backbone: BackboneSettings
+    episode: EpisodeSettings
+    metric: MetricSettings
+
+
+@dataclass
+class TrainProtonet(NetworkStageSettings):
+    augmentation: AugmentationSettings
+    train: TrainSettings
+
+
+@dataclass
+class ChainedStageSettings(NetworkStageSettings):
+    """A stage that goes on from the run folder of an earlier one."""
+
+    source: str
+
+
+@dataclass
+class TestProtonet(ChainedStageSettings):
+    test: AccuracySettings
+
+    __test__ = False  # for pytest: no test class
+
+
+@dataclass
+class FitMilr(ChainedStageSettings):
+    layers: dict[str, str]  # local and global: `global` is no name for a Python field
+    augmentation: AugmentationSettings
+    milr: FitSettings
+    infomax: InfomaxSettings
+    mask: MaskSettings
+    bottleneck: BottleneckSettings
+
+
+@dataclass
+class Visualize(ChainedStageSettings):
+    visualize: FigureSettings
+
+
+@dataclass
+class Data(StageSettings):
+    data: DownloadSettings
+
+
+STAGES: dict[str, type[StageSettings]] = {
+    "train_protonet": TrainProtonet,
+    "test_protonet": TestProtonet,
+    "fit_milr": FitMilr,
+    "visualize": Visualize,
+    "data": Data,
+}
