@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return dispatch(words)
     except MilrError as error:
         return fail(str(error))
+    except BrokenPipeError:  # `milr ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def dispatch(words: list[str]) -> int:

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The whole pipeline on drawn birds: train a network, fit MI-LR to it, draw the maps. `make demo` calls this.
+set -euo pipefail
+outputs=outputs/demo
+started=$SECONDS
+milr train-protonet experiment=demo outputs=$outputs
+milr test-protonet source=latest outputs=$outputs
+milr fit-milr source=latest experiment=demo outputs=$outputs
+milr visualize source=latest outputs=$outputs
+run=$(ls -td $outputs/visualize/*/ | head -n 1)
+echo
+echo "done in $((SECONDS - started)) s; open the figure ${run}sheet.png"
