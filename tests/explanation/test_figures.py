@@ -7,7 +7,17 @@ import pytest
 import torch
 from matplotlib.colors import TwoSlopeNorm
 
-from milr.explanation.figures import ROWS, Column, colour_scale, figure, readable, save_figures, save_maps, stack, upsample
+from milr.explanation.figures import (
+    ROWS,
+    Column,
+    colour_scale,
+    figure,
+    readable,
+    save_figures,
+    save_maps,
+    stack,
+    upsample,
+)
 from milr.explanation.maps import Maps
 
 

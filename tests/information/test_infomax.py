@@ -66,7 +66,9 @@ def gaussian_pairs(count: int, correlation: float, dimensions: int, seed: int) -
     return x[:, :, None, None], correlation * x[:, :] + math.sqrt(1 - correlation**2) * noise
 
 
-def fitted_critic(information: float, images: int, dimensions: int, shuffle: bool = False, steps: int = 600) -> tuple[Critic, float]:
+def fitted_critic(
+    information: float, images: int, dimensions: int, shuffle: bool = False, steps: int = 600
+) -> tuple[Critic, float]:
     """A critic fitted on Gaussian pairs of known information (nats), and the correlation that gives it."""
     correlation = math.sqrt(1 - math.exp(-2 * information / dimensions))  # I = -(d/2) ln(1 - rho^2)
     plain = Standardise(torch.zeros(dimensions), torch.ones(dimensions))

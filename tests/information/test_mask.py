@@ -24,7 +24,9 @@ def test_mask_has_the_local_features_shape_and_starts_near_its_initial_value() -
 
 def test_convolving_each_stage_before_the_resize_equals_convolving_the_joined_features() -> None:
     mask, features = module(), stages()
-    joined = torch.cat([interpolate(read[0](s), (8, 8), mode="bilinear") for read, s in zip(mask.read, features, strict=True)], 1)
+    joined = torch.cat(
+        [interpolate(read[0](s), (8, 8), mode="bilinear") for read, s in zip(mask.read, features, strict=True)], 1
+    )
     weight = torch.cat([read[1].weight for read in mask.read], 1)
     expected = torch.sigmoid(mask.combine(conv2d(joined, weight, mask.read[0][1].bias)))
     assert torch.allclose(mask(features, (8, 8)), expected, atol=1e-5)

@@ -185,6 +185,7 @@ def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], fil
 def stack(maps: Sequence[Maps]) -> Maps:
     """The maps of several batches as one."""
     joined = {
-        kind: torch.cat([getattr(m, kind) for m in maps]) for kind in ("total", "decision", "redundant", "mask", "output")
+        kind: torch.cat([getattr(m, kind) for m in maps])
+        for kind in ("total", "decision", "redundant", "mask", "output")
     }
     return Maps(**joined, cap=maps[0].cap)

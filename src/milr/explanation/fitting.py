@@ -84,7 +84,7 @@ class LocationQueue:
         self.locations: Tensor | None = None
 
     def add(self, local: Tensor, generator: torch.Generator) -> None:
-        """A few random locations of every image of x [K, C, H, W]: 16 batches fill the queue, then the oldest fall out."""
+        """Adds a few random locations of every image of x [K, C, H, W]; 16 batches fill the queue."""
         if self.size:
             each = min(local.shape[2] * local.shape[3], max(1, self.size // (16 * len(local))))
             fresh = sample_locations(local, each, generator)
@@ -95,7 +95,7 @@ class LocationQueue:
 def measure(
     explainer: MILR, batch: Batch, first: FirstPass, others: Tensor | None, generator: torch.Generator
 ) -> Terms:
-    """One batch, its first pass given, through the second: every term of eq. 10, with gradients to the small modules."""
+    """One batch through the second pass: every term of eq. 10, with gradients to the small modules."""
     settings, modules = explainer.settings, explainer.prepared
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
     noise = noise_like(modules.local, tuple(first.local.shape), generator)
@@ -154,7 +154,7 @@ class Best:
 
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
-    """The terms' means over held-out batches, with the same noise at every call; "objective" is what `fit` minimises."""
+    """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
     modules = explainer.prepared.eval()
     generator = torch.Generator().manual_seed(0)
     rows = []
@@ -172,7 +172,7 @@ def fit(
     on_step: Callable[[int, Terms], None] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
 ) -> int:
-    """Fits the prepared explainer; `batches(step)` gives the batch of each step, from 1. Returns the step that was kept.
+    """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
     after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
@@ -192,7 +192,7 @@ def fit(
             best.restore()
             raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         queue.add(first.local, generator)

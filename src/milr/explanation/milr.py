@@ -41,8 +41,10 @@ class Modules(nn.Module):
         self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
         self.mask = MaskModule(stages, channels, settings.mask.width, settings.mask.initial)
         self.whitening = whitening
-        self.bottleneck = whitening and VariationalBottleneck(
-            local, whitening.projection.shape[1], settings.bottleneck.width
+        self.bottleneck = (
+            VariationalBottleneck(local, whitening.projection.shape[1], settings.bottleneck.width)
+            if whitening is not None
+            else None
         )
         self.register_buffer("bank", bank)  # [M, C], local features of training images
 
@@ -77,7 +79,7 @@ class MILR:
         local, representation = ChannelStatistics(), ChannelStatistics()
         stages = [ChannelStatistics() for _ in self.layers.stages]
         representations, bank = [], []
-        channels, height, width = self.layers.local_shape
+        _, height, width = self.layers.local_shape
         each = max(1, min(height * width, self.settings.infomax.bank_size // images))
         for batch in batches:
             first = self.layers.first_pass(batch)
@@ -120,7 +122,7 @@ class MILR:
         modules = self.prepared.eval()
         if self._bank is None:
             self._bank = modules.critic.project_locations(modules.bank)
-        channels, height, width = self.layers.local_shape
+        _, height, width = self.layers.local_shape
         first = self.layers.first_pass(images)
         # Step 1: total information, by eq. 2 with the reference bank in the denominator.
         local = modules.critic.project_local(first.local)

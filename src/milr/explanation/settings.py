@@ -1,4 +1,4 @@
-"""Every choice that the method leaves open, with the default and where it comes from (docs/method.md). No torch here."""
+"""Every choice that the method leaves open, with its default (docs/method.md says why). No torch here."""
 
 from __future__ import annotations
 

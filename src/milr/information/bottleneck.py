@@ -15,7 +15,7 @@ LOG_SIGMA_RANGE = (-5.0, 3.0)  # keeps the likelihood finite where a dimension i
 class VariationalBottleneck(nn.Module):
     """p(z~ | x'_i) = N(mu(x'_i), diag sigma^2(x'_i)) by an MLP of 1x1 convolutions; the bound is KL(p || N(0, I)).
 
-    The bound of Alemi et al. 2016 with z~ the whitened representation of the first pass (docs/method.md, decisions 1-4).
+    The bound of Alemi et al. 2016 with z~ the whitened representation of the first pass (docs/method.md).
     """
 
     def __init__(self, local: Standardise, dimension: int, width: int) -> None:

@@ -1,4 +1,4 @@
-"""Total information I(x_i; z): the Infomax estimator, a lower bound (paper eq. 2 and 3; InfoNCE, Tschannen et al. 2019).
+"""Total information I(x_i; z): the Infomax estimator, a lower bound (paper eq. 2, 3; InfoNCE, Tschannen et al. 2019).
 
 Everything is in nats. K images, N = H·W locations, C channels, D dimensions, p dimensions of the critic.
 """
@@ -33,7 +33,8 @@ class Critic(nn.Module):
 
     def project_local(self, local: Tensor) -> Tensor:
         """x [K, C, H, W] -> u [K, N, p], divided by sqrt(p) so that scores are plain inner products."""
-        return self.local(local).flatten(2).transpose(1, 2) / math.sqrt(self.dimension)
+        projected: Tensor = self.local(local)
+        return projected.flatten(2).transpose(1, 2) / math.sqrt(self.dimension)
 
     def project_locations(self, locations: Tensor) -> Tensor:
         """Single locations [M, C] -> [M, p]."""
@@ -41,7 +42,8 @@ class Critic(nn.Module):
 
     def project_representation(self, representation: Tensor) -> Tensor:
         """z [K, D] -> v [K, p]."""
-        return self.representation(representation)
+        projected: Tensor = self.representation(representation)
+        return projected
 
 
 def batch_information(local: Tensor, representation: Tensor, others: Tensor | None = None) -> Tensor:

@@ -14,9 +14,9 @@ from milr.information.statistics import Standardise
 class MaskModule(nn.Module):
     """A readout by 1x1 convolutions: stage features [K, C_s, H_s, W_s] -> mask [K, channels, H, W] in (0, 1).
 
-    As in the readout bottleneck of Schulz et al. 2020 the stages' features of the first pass are resized to H x W and
-    joined. A 1x1 convolution and a bilinear resize commute (its weights sum to 1), so the first convolution runs on each
-    stage at its own resolution and the sum of the resized results equals the convolution of the joined features.
+    As in the readout bottleneck of Schulz et al. 2020 the stages' features of the first pass are resized to H x W
+    and joined. A 1x1 convolution and a bilinear resize commute (its weights sum to 1), so the first convolution
+    runs on each stage at its own resolution: the resized results' sum is the convolution of the joined features.
     `initial` is the mask's value before fitting.
     """
 

@@ -18,7 +18,7 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[nn.Module]:
-    """The network in `eval()` and without gradients to its parameters; both are put back on leaving, also by an error."""
+    """The network in `eval()`, without gradients to its parameters; both are put back on leaving, also by an error."""
     modes = [(module, module.training) for module in network.modules()]
     gradients = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     network.eval().requires_grad_(False)
@@ -50,11 +50,11 @@ class SecondPass:
 
 
 class LayerPair:
-    """A network with a local and a global layer named in it. It alone sets hooks, and takes each off within the same call.
+    """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
-    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers whose
-    features the mask is read from; by default the network's top-level blocks. `example` holds two or more images
-    [K, 3, S, S] of the kind to come: the layers' order and shapes are read from them.
+    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers
+    whose features the mask is read from; by default the network's top-level blocks. `example` holds two or more
+    images [K, 3, S, S] of the kind to come: the layers' order and shapes are read from them.
 
     Raises MilrError for a name that does not exist (with the nearest ones), a layer that runs never or more than once,
     a local layer without a map [K, C, H, W], and a global layer that runs before the local one.

@@ -1,6 +1,12 @@
-"""`milr fit-milr`."""
+"""`milr fit-milr`: insert the MI-LR module into a trained, frozen network and fit it."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
@@ -11,11 +17,155 @@ from milr.stages.schema import FitMilr
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
 
+if TYPE_CHECKING:
+    import torch
+
+    from milr.data.pictures import Pictures
+    from milr.explanation.batches import EpisodeBatches
+    from milr.explanation.fitting import Terms
+    from milr.explanation.milr import MILR
+    from milr.explanation.settings import MilrSettings
+    from milr.networks.checkpoint import PrototypicalNetwork
+
 store_schemas()
+
+log = logging.getLogger("milr")
+
+BATCH = 32  # images that go through the frozen network at once where no episode says otherwise
+ESTIMATE_IMAGES = 64  # K of the quoted estimates: their cap is log2 of it
+ESTIMATE_BATCHES = 4
 
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
-    raise NotImplementedError("this stage's body is being written")
+    """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
+    from milr.explanation.fitting import fit, validate
+    from milr.explanation.milr import MILR
+    from milr.explanation.settings import FitSettings
+    from milr.networks.checkpoint import load_protonet
+    from milr.stages.catalogues import data_entry, load_splits, split_entry
+    from milr.stages.checkpoints import save_checkpoint
+    from milr.stages.devices import choose_device, example_images, inputs
+
+    device = choose_device(settings.device)
+    network = load_protonet(source.checkpoint).to(device)
+    catalogue, pictures = load_splits(settings.dataset)
+    run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
+
+    example = example_images(settings.dataset.size, device)
+    explainer = MILR(
+        network.network, settings.layers["local"], settings.layers["global"], example, module_settings(settings)
+    )
+    train = pictures["train"].images
+    explainer.prepare(inputs(train, BATCH, device), len(train), settings.seed)
+
+    batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
+    held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
+    validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
+    fitting = FitSettings(
+        settings.milr.steps,
+        settings.milr.learning_rate,
+        settings.milr.validate_every,
+        settings.milr.patience,
+        settings.seed,
+    )
+    with progress(run, settings.milr.steps, settings.milr.log_every) as on_step:
+        kept = fit(
+            explainer,
+            batches,
+            fitting,
+            validation,
+            on_step,
+            lambda step, metrics: run.metrics(split="validation", step=step, **metrics),
+        )
+    save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
+    run.record_checkpoint("milr.pt")
+    terms = validate(explainer, validation)
+    result = {"step": kept, "validation": terms, "information": estimates(explainer, pictures, device)}
+    run.record(result=result)
+    report(result)
+    return terms["objective"]
+
+
+def module_settings(settings: FitMilr) -> MilrSettings:
+    """The MI-LR module's settings from the stage's."""
+    from milr.explanation.settings import MilrSettings
+
+    milr = settings.milr
+    return MilrSettings(milr.alpha, milr.beta, milr.redundancy, settings.infomax, settings.mask, settings.bottleneck)
+
+
+def episode_batches(
+    settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
+) -> EpisodeBatches:
+    """Episodes of these pictures as the fit takes them."""
+    from milr.data.augmentation import Augmentation
+    from milr.explanation.batches import EpisodeBatches
+
+    episode, chosen = settings.episode, settings.augmentation
+    augmentation = None
+    if augmented and chosen.enabled:
+        augmentation = Augmentation(**{name: value for name, value in asdict(chosen).items() if name != "enabled"})
+    shape = (episode.way, episode.shot, episode.query)
+    return EpisodeBatches(pictures, shape, network.metric, network.centre, augmentation, settings.seed, device)
+
+
+def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:
+    """Total information in bits on each split's pictures, by the strict bound; only the training ones were seen."""
+    import torch
+
+    from milr.evaluation.information import estimate_information
+    from milr.stages.devices import inputs
+
+    found = {}
+    for split, part in pictures.items():
+        count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
+        order = torch.randperm(len(part.images), generator=torch.Generator().manual_seed(0))[:count]
+        estimate = estimate_information(explainer, inputs(part.images[order], min(ESTIMATE_IMAGES, count), device))
+        found[split] = {
+            "bits": estimate.bits,
+            "cap_bits": estimate.cap,
+            "saturation": estimate.saturation,
+            "images": estimate.images,
+        }
+    return found
+
+
+@contextmanager
+def progress(run: Run, steps: int, every: int) -> Iterator[Callable[[int, Terms], None]]:
+    """A progress bar with the terms, and a line of metrics, every few steps: reading the terms waits for the device."""
+    from tqdm import tqdm
+
+    with tqdm(total=steps, desc="fit", unit="step") as bar:
+
+        def on_step(step: int, terms: Terms) -> None:
+            bar.update()
+            if step % every == 0 or step == steps:
+                metrics = terms.metrics()
+                run.metrics(split="train", step=step, **metrics)
+                shown = ("accuracy", "total_bits", "decision_bits", "redundant_bits", "mask_mean")
+                bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
+
+        yield on_step
+
+
+def report(result: dict[str, Any]) -> None:
+    """The lines that a person reads at the end."""
+    validation = result["validation"]
+    log.info(
+        "decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)",
+        validation["untouched_accuracy"],
+        validation["accuracy"],
+        validation["mask_mean"],
+    )
+    for split, found in result["information"].items():
+        log.info(
+            "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
+            split,
+            found["bits"],
+            found["cap_bits"],
+            100 * found["saturation"],
+            found["images"],
+        )
 
 
 @hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")

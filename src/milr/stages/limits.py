@@ -59,7 +59,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "milr.steps": (1, math.inf),
     "milr.learning_rate": (0, math.inf),
     "milr.validate_every": (1, math.inf),
+    "milr.validation_episodes": (1, math.inf),
     "milr.patience": (0, math.inf),
+    "milr.log_every": (1, math.inf),
     "infomax.width": (0, math.inf),
     "infomax.dimension": (1, math.inf),
     "infomax.bank_size": (1, math.inf),
@@ -69,6 +71,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "bottleneck.width": (0, math.inf),
     "bottleneck.whitening_share": (0.01, 1),
     "visualize.episodes": (1, math.inf),
+    "visualize.queries": (1, math.inf),
 }
 
 

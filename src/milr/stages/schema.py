@@ -111,12 +111,15 @@ class FitSettings:
     steps: int
     learning_rate: float
     validate_every: int
+    validation_episodes: int
     patience: int
+    log_every: int
 
 
 @dataclass
 class FigureSettings:
     episodes: int
+    queries: int
     scale: str
     images: list[str]
 

@@ -1,0 +1,64 @@
+"""Episodes of a prototypical network as batches for the fit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from milr.data.augmentation import Augmentation, augment, to_input
+from milr.data.episodes import Episode, draw_episode
+from milr.data.pictures import Pictures
+from milr.explanation.fitting import Batch, Decision
+from milr.networks.prototypes import Metric, logits, prototypes
+
+
+def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Tensor | None) -> Decision:
+    """The network's own objective: queries against the prototypes, from outputs [way·shot + way·query, E].
+
+    Supports come first, class by class. `centre` [E] is the training images' mean representation, for a metric that
+    subtracts it.
+    """
+    supports = way * shot
+    labels = torch.arange(way).repeat_interleave(query)
+
+    def decide(output: Tensor) -> tuple[Tensor, Tensor]:
+        prototype = prototypes(output[:supports].view(way, shot, -1))
+        return logits(output[supports:], prototype, metric, centre), labels.to(output.device)
+
+    return decide
+
+
+def episode_images(pictures: Pictures, episode: Episode) -> Tensor:
+    """An episode's pictures in the order of `episode_decision`: uint8 [way·shot + way·query, 3, S, S]."""
+    return pictures.images[torch.cat([episode.support.flatten(), episode.query.flatten()])]
+
+
+class EpisodeBatches:
+    """Batch of step k: episode k of these pictures, augmented; a function of (seed, k) alone."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        shape: tuple[int, int, int],  # way, shot, query
+        metric: Metric,
+        centre: Tensor | None,
+        augmentation: Augmentation | None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.pictures, self.shape, self.augmentation = pictures, shape, augmentation
+        self.decide = episode_decision(*shape, metric, centre)
+        self.seed, self.device = seed, device
+
+    def __call__(self, step: int) -> Batch:
+        episode = draw_episode(self.pictures.labels, *self.shape, seed=self.seed, number=step)
+        images = episode_images(self.pictures, episode)
+        if self.augmentation:
+            images = augment(images, self.augmentation, seed=f"{self.seed}:{step}")
+        return Batch(to_input(images).to(self.device), self.decide)
+
+
+def query_distances(output: Tensor, shape: tuple[int, int, int], metric: Metric, centre: Tensor | None) -> Tensor:
+    """Each query's distance to each prototype [way·query, way]: squared Euclidean, or 1 - cosine."""
+    scores, _ = episode_decision(*shape, metric, centre)(output)
+    return (1 if metric.distance == "cosine" else 0) - scores * metric.temperature
