@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (of the process, if none is given) and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return dispatch(words)
+        code = dispatch(words)
+        sys.stdout.flush()
+        return code
     except MilrError as error:
         return fail(str(error))
     except BrokenPipeError:  # `milr ... | head` has read enough

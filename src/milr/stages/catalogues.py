@@ -1,0 +1,104 @@
+"""The data set that a stage was told, read, split, and described for the manifest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milr.errors import MilrError
+from milr.stages.schema import DatasetSettings
+
+if TYPE_CHECKING:
+    from milr.data.pictures import Pictures
+    from milr.data.records import Catalogue
+
+log = logging.getLogger(__name__)
+
+
+def open_catalogue(dataset: DatasetSettings) -> Catalogue:
+    """All classes of the data set. Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox."""
+    from milr.data.cub import read_cub
+    from milr.data.folder import read_folder
+    from milr.data.synthetic import read_synthetic
+
+    root = Path(dataset.root)
+    if dataset.name == "synthetic":
+        drawing = {key: value for key, value in asdict(dataset).items() if key not in DatasetSettings.__annotations__}
+        catalogue = read_synthetic(root, **drawing)
+    else:
+        catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
+    if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
+        raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
+    return catalogue
+
+
+def open_split(dataset: DatasetSettings) -> Catalogue:
+    """The classes that `dataset.split` names."""
+    from milr.data.split import of_split
+
+    return of_split(open_catalogue(dataset), dataset.split)
+
+
+def load_splits(
+    dataset: DatasetSettings, splits: Sequence[str] = ("train", "validation", "novel")
+) -> tuple[Catalogue, dict[str, Pictures]]:
+    """The whole catalogue, and the pictures of each of `splits`. Errors: MilrError for a split without classes."""
+    from milr.data.pictures import load_pictures
+    from milr.data.split import of_split
+
+    catalogue = open_catalogue(dataset)
+    parts = {split: of_split(catalogue, split) for split in splits}
+    for split, part in parts.items():
+        log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
+    return catalogue, {
+        split: load_pictures(part.records, dataset.size, dataset.crop, progress=True) for split, part in parts.items()
+    }
+
+
+def view(dataset: DatasetSettings) -> str:
+    """What stands beside every number: the data set, how its pictures are cut out, and their size."""
+    return f"{dataset.name}, crop={dataset.crop}, {dataset.size} px"
+
+
+def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]:
+    """The manifest's `data`: what was looked at, how, and a fingerprint of it."""
+    return {
+        "name": dataset.name,
+        "root": str(catalogue.root),
+        "crop": dataset.crop,
+        "size": dataset.size,
+        "images": len(catalogue.records),
+        "classes": len(catalogue.class_names),
+        "fingerprint": fingerprint(catalogue),
+    }
+
+
+def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
+    """The manifest's `split`: the names of the classes of each split."""
+    from milr.data.split import split_classes
+
+    names = catalogue.class_names
+    return {split: [names[key] for key in keys] for split, keys in asdict(split_classes(names)).items()}
+
+
+def fingerprint(catalogue: Catalogue) -> str:
+    """sha256 over each picture's path below the root, class, box and file size: the same wherever the data set lies.
+
+    The pixels are not read, which would take longer than many a run.
+    """
+    digest = sha256()
+    for record in catalogue.records:
+        try:
+            size = record.path.stat().st_size
+        except OSError as error:
+            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
+        try:
+            path = record.path.relative_to(catalogue.root).as_posix()
+        except ValueError:  # an index may name a file elsewhere
+            path = record.path.name
+        digest.update(f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n".encode())
+    return digest.hexdigest()
