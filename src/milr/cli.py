@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 
 from milr import __version__
 from milr.errors import MilrError
@@ -64,7 +65,7 @@ def run_stage(stage: str, words: list[str]) -> int:
     from milr.stages.report import traceback_wanted
 
     name = stage.replace("-", "_")
-    with hydra_environment(words):
+    with hydra_environment(flags_first(words)):
         try:
             import_stage(name)()
         except KeyboardInterrupt:
@@ -83,6 +84,12 @@ def run_stage(stage: str, words: list[str]) -> int:
                 raise
             return fail(explain(error, name, words))
     return 0
+
+
+def flags_first(words: list[str]) -> list[str]:
+    """The same words, overrides last: Hydra's parser takes no flag between two overrides."""
+    overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    return [word for word in words if word not in overrides] + overrides
 
 
 def import_stage(name: str) -> Callable[[], None]:
@@ -119,7 +126,7 @@ def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
 
 def complete(words: list[str]) -> int:
     """Answer the shell's completion: the stages, or what the stage in COMP_LINE takes."""
-    from milr.stages.completion import is_query, read_line
+    from milr.stages.completion import is_query, read_line, tidy
 
     if not is_query(words):
         return run_stage("data", words)  # any stage's Hydra prints the script for `milr`
@@ -127,8 +134,10 @@ def complete(words: list[str]) -> int:
     if stage is None:
         print(" ".join(name for name in STAGES if name.startswith(line)))
         return 0
-    with hydra_environment(words, COMP_LINE=line), suppress(Exception, SystemExit):  # the shell wants no messages
-        import_stage(stage.replace("-", "_"))()
+    name, answer = stage.replace("-", "_"), StringIO()
+    with hydra_environment(words, COMP_LINE=line), redirect_stdout(answer), suppress(Exception, SystemExit):
+        import_stage(name)()  # what goes wrong is kept from the shell
+    print(tidy(answer.getvalue(), name))
     return 0
 
 

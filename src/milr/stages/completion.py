@@ -34,3 +34,21 @@ def read_line(environment: Mapping[str, str], stages: Sequence[str]) -> tuple[st
     if not blank or stage not in stages:
         return None, rest
     return stage, f"{program} {remainder.lstrip(' ')}"
+
+
+def tidy(answer: str, stage: str) -> str:
+    """Hydra's answer without what the stage does not take: other stages' groups, and the folders behind the scenes."""
+    from milr.stages.help import config_folder, groups_of
+
+    folders = {path.name for path in config_folder().iterdir() if path.is_dir()} | {"schema"}
+    groups = groups_of(stage)
+    blank = "\n" if "\n" in answer.strip() else " "  # fish takes lines
+    kept = []
+    for word in answer.strip().split(blank):
+        group = word.split("=")[0].split("/")[0]
+        if "/" in word.split("=")[0] and group in folders:
+            continue
+        if group in folders and group not in groups:
+            continue
+        kept.append(f"{word}=" if word in groups else word)
+    return blank.join(kept)

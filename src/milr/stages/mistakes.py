@@ -40,7 +40,9 @@ def explain(error: BaseException, stage: str, overrides: Sequence[str]) -> str:
     if isinstance(cause, ValidationError):
         return wrong_type(cause, stage, overrides)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        return unknown_key(str(cause.full_key), stage, overrides)
+        key = str(cause.full_key)  # of an unknown section, its name alone
+        typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+        return unknown_key(next((word for word in typed if word.startswith(f"{key}.")), key), stage, overrides)
     return composition(first_line(error) or first_line(cause), stage, overrides)
 
 

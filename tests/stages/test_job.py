@@ -1,0 +1,193 @@
+"""A stage from the command line to its run folder, with work that only pretends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from milr import cli
+from milr.errors import MilrError
+from milr.stages.checkpoints import save_checkpoint
+from milr.stages.job import run_chained_stage, run_stage
+from milr.stages.runs import Run
+from milr.stages.schema import FitMilr, TrainProtonet
+from milr.stages.sources import SourceRun
+from milr.stages.store import store_schemas
+
+Capture = pytest.CaptureFixture[str]
+Stage = Callable[[], None]
+
+store_schemas()
+
+
+def train(settings: TrainProtonet, run: Run) -> float:
+    """Pretends to train; a learning rate of 13 diverges, 14 is a bug, 15 is stopped."""
+    logging.getLogger("milr.training").info("training at %g", settings.train.learning_rate)
+    if settings.train.learning_rate == 13:
+        raise MilrError("the loss is not a number in episode 7: lower train.learning_rate")
+    if settings.train.learning_rate == 14:
+        raise ZeroDivisionError("a bug")
+    if settings.train.learning_rate == 15:
+        raise KeyboardInterrupt
+    save_checkpoint(run.path("best.pt"), {"kind": "protonet", "weight": torch.ones(1)})
+    run.record_checkpoint("best.pt")
+    run.record(result={"accuracy": 0.5})
+    return 0.5
+
+
+def fit(settings: FitMilr, run: Run, source: SourceRun) -> float:
+    run.record(result={"source": str(source.folder)})
+    return 0.0
+
+
+@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
+def train_main(cfg: DictConfig) -> float:
+    return run_stage(cfg, TrainProtonet, train)
+
+
+@hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
+def fit_main(cfg: DictConfig) -> float:
+    return run_chained_stage(cfg, FitMilr, fit, source_stage="train_protonet")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The caller's folder, and stages that pretend."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    stages: dict[str, Stage] = {"train_protonet": train_main, "fit_milr": fit_main}
+    monkeypatch.setattr(cli, "import_stage", stages.__getitem__)
+    return tmp_path
+
+
+def runs(stage: str) -> list[Path]:
+    return sorted(path.parent for path in Path("outputs", stage).rglob("manifest.json"))
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    entries: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return entries
+
+
+def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:
+    assert cli.main(["train-protonet", "seed=3", "dataset.root=birds", "episode.way=4"]) == 0
+    (run,) = runs("train_protonet")
+    assert {path.name for path in run.iterdir()} == {"best.pt", "config.yaml", "log.txt", "manifest.json"}
+    assert os.listdir(folder) == ["outputs"]  # Hydra leaves nothing of its own
+
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.dataset.root == str(folder / "birds")  # from the caller's folder, wherever it is read from
+    assert (config.seed, config.episode.way, config.outputs) == (3, 4, "outputs")
+
+    entries = manifest(run)
+    assert entries["command"] == "milr train-protonet seed=3 dataset.root=birds episode.way=4"
+    assert (entries["stage"], entries["state"], entries["seed"]) == ("train_protonet", "finished", 3)
+    assert {"python", "torch", "torchvision", "hydra", "omegaconf", "pillow", "numpy"} == entries["versions"].keys()
+    assert entries["episode"] == {"way": 4, "shot": 1, "query": 10}
+    assert entries["parent"] is None and entries["result"] == {"accuracy": 0.5}
+
+    captured = capsys.readouterr()
+    assert "training at 0.001" in captured.out and str(run) in captured.out
+    assert "training at 0.001" in (run / "log.txt").read_text()
+    assert logging.getLogger("milr").handlers == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "code", "state", "message"),
+    [
+        (13, 2, "failed", "the loss is not a number in episode 7: lower train.learning_rate"),
+        (14, 1, "failed", "ZeroDivisionError: a bug"),
+        (15, 130, "interrupted", None),
+    ],
+)
+def test_a_run_that_breaks_off(rate: int, code: int, state: str, message: str | None, capsys: Capture) -> None:
+    assert cli.main(["train-protonet", f"train.learning_rate={rate}"]) == code
+    (run,) = runs("train_protonet")
+    assert (manifest(run)["state"], manifest(run).get("error")) == (state, message)
+    told = capsys.readouterr().err
+    assert "Error executing job" not in told
+    if code == 2:
+        assert told == f"error: {message}\n"
+    if code == 1:
+        assert "Traceback" in told and told.count("ZeroDivisionError: a bug") == 1
+        assert "Traceback" in (run / "log.txt").read_text()
+    if code == 130:
+        assert told == "interrupted\n"
+    assert cli.main(["fit-milr", "source=latest"]) == 2  # nothing finished to go on from
+
+
+def test_hydras_own_switch_shows_the_traceback(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert cli.main(["train-protonet", "train.learning_rate=13"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_after_a_failed_job_and_says_so(capsys: Capture) -> None:
+    assert cli.main(["train-protonet", "-m", "train.learning_rate=13,0.1", "seed=1,2"]) == 2
+    (sweep,) = Path("outputs/train_protonet_sweeps").iterdir()
+    states = {run.name: manifest(run)["state"] for run in runs("train_protonet_sweeps")}
+    assert states == {
+        "seed=1,train.learning_rate=0.1": "finished",
+        "seed=2,train.learning_rate=0.1": "finished",
+        "seed=1,train.learning_rate=13": "failed",
+        "seed=2,train.learning_rate=13": "failed",
+    }
+    assert all((sweep / name).is_dir() for name in states)
+    told = capsys.readouterr().err
+    assert told.count("error: the loss is not a number") == 2 and told.count("\n") == 2
+
+
+def test_a_bug_outweighs_a_mistake_in_a_sweeps_exit_code() -> None:
+    assert cli.main(["train-protonet", "-m", "train.learning_rate=14,13"]) == 1
+
+
+def test_a_stage_goes_on_from_a_run_and_records_it(folder: Path) -> None:
+    assert cli.main(["train-protonet", "dataset=cub", "dataset.root=birds", "backbone=resnet12", "episode.way=4"]) == 0
+    assert cli.main(["fit-milr", "source=latest", "layers=layer2_avgpool"]) == 0
+    (parent,), (run,) = runs("train_protonet"), runs("fit_milr")
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.source == str(folder / parent)
+    assert (config.dataset.name, config.dataset.root) == ("cub", str(folder / "birds"))
+    assert (config.backbone.name, config.episode.way, config.layers.local) == ("resnet12", 4, "layer2")
+    entries = manifest(run)
+    assert entries["parent"] == {
+        "folder": str(folder / parent),
+        "stage": "train_protonet",
+        "checkpoint": "best.pt",
+        "sha256": manifest(parent)["checkpoint"]["sha256"],
+    }
+    assert entries["backbone"]["name"] == "resnet12"
+
+
+def test_a_contradiction_leaves_no_run(capsys: Capture) -> None:
+    assert cli.main(["train-protonet"]) == 0
+    capsys.readouterr()
+    assert cli.main(["fit-milr", "source=latest", "episode.shot=5"]) == 2
+    told = capsys.readouterr().err
+    assert "episode.shot=5" in told and "episode.shot=1" in told
+    assert runs("fit_milr") == []
+
+
+def test_a_sweep_over_a_chained_stage(folder: Path) -> None:
+    assert cli.main(["train-protonet"]) == 0
+    (parent,) = runs("train_protonet")
+    assert cli.main(["fit-milr", "-m", f"source={parent}", "milr.alpha=0.5,1", "milr.beta=0.1"]) == 0
+    names = [run.name for run in runs("fit_milr_sweeps")]
+    assert names == ["milr.alpha=0.5,milr.beta=0.1", "milr.alpha=1,milr.beta=0.1"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--multirun", "seed=1,2"]])
+def test_an_unwritable_output_folder_is_named(arguments: list[str], folder: Path, capsys: Capture) -> None:
+    (folder / "file").write_text("")
+    assert cli.main(["train-protonet", "outputs=file/outputs", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "file/outputs" in told and told.count("\n") == 1

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from milr import __version__
+from milr.cli import STAGES, main
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_milr_alone_lists_the_stages_one_line_each(arguments: list[str], capsys: Capture) -> None:
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for stage, what in STAGES.items():
+        assert sum(line.split() == [stage, *what.split()] for line in lines) == 1
+
+
+def test_the_version_is_printed(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"milr {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("fit-mlir", "fit-milr"), ("train", "train-protonet"), ("visualise", "visualize")]
+)
+def test_an_unknown_stage_suggests_the_nearest(word: str, near: str, capsys: Capture) -> None:
+    assert main([word, "seed=1"]) == 2
+    assert capsys.readouterr().err == f"error: there is no stage {word!r}: did you mean {near!r}?\n"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_shows_keys_with_comments_and_groups(stage: str, capsys: Capture) -> None:
+    assert main([stage, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: milr {stage}" in text
+    assert "dataset=synthetic" in text and "of: cub, folder, synthetic" in text
+    assert "seed: 0  # " in text and "root: data/synthetic  # " in text
+    assert "hydra:" not in text and "defaults:" not in text
+
+
+def test_help_shows_the_options_that_are_chosen(capsys: Capture) -> None:
+    assert main(["fit-milr", "dataset=cub", "layers=layer3_avgpool", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "root: data/CUB_200_2011" in text and "species:" not in text and "local: layer3" in text
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+def test_help_imports_neither_torch_nor_hydra_and_is_quick() -> None:
+    code = """
+import sys
+from milr.cli import main
+assert main([]) == 0 and main(["fit-milr", "--help"]) == 0
+heavy = {"torch", "hydra", "omegaconf", "numpy", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        answer = python(code)
+        seconds.append(time.perf_counter() - started)
+        assert answer.returncode == 0, answer.stderr
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_are_put_together_without_torch(stage: str) -> None:
+    source = [] if stage in ("train-protonet", "data") else ["source=latest"]
+    answer = python(f"""
+import sys
+from milr.cli import main
+assert main([{stage!r}, "--cfg", "job", *{source}]) == 0
+assert "torch" not in sys.modules and "matplotlib" not in sys.modules
+""")
+    assert answer.returncode == 0, answer.stderr
+    assert "dataset:" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fit-milr milr.alhpa=1", "no key 'milr.alhpa': did you mean 'milr.alpha'?"),
+        ("fit-milr alpha=1", "no key 'alpha': did you mean 'milr.alpha'?"),
+        ("train-protonet +train.foo=1", "no key 'train.foo'"),
+        ("fit-milr +milr.alpha=1", "milr.alpha is there already: leave the + out"),
+        ("fit-milr ~milr.alpha", "~milr.alpha: a key can be changed, not taken away"),
+        ("fit-milr milr=3", "milr is a section: set one of its keys"),
+        ("fit-milr layers.locl=layer1", "no key 'layers.locl': did you mean 'layers.local'?"),
+        ("fit-milr bakbone=conv4", "no key 'bakbone': did you mean 'backbone'?"),
+        ("train-protonet milr.alpha=1", "train-protonet has no key 'milr.alpha'; `milr train-protonet --help` lists"),
+        ("train-protonet dataset=cub dataset.species=3", "no key 'dataset.species'"),
+        ("train-protonet backbone=resnet11", "backbone=resnet11: choose one of conv4, resnet10, resnet12, resnet18"),
+        ("train-protonet backbone=conf4", "(did you mean 'conv4'?)"),
+        ("train-protonet experiment=demoo", "(did you mean 'demo'?)"),
+        ("train-protonet train.learning_rate=fast", "train.learning_rate=fast: the value must be a number"),
+        ("train-protonet train.episodes=1.5", "train.episodes=1.5: the value must be a whole number"),
+        ("train-protonet augmentation.flip=perhaps", "augmentation.flip=perhaps: the value must be true or false"),
+        ("train-protonet train.freeze=conv1", "train.freeze=conv1: the value must be a list"),
+        ("train-protonet train.freeze=[conv1", "cannot read 'train.freeze=[conv1'"),
+        ("train-protonet seed", "cannot read 'seed': an override is key=value"),
+        ("train-protonet seed=1,2", "seed=1,2: several values need --multirun"),
+        ("train-protonet seed=range(3)", "seed=range(3): a range of values needs --multirun"),
+        ("train-protonet episode.way=1", "episode.way=1: the value must be at least 2"),
+        ("train-protonet dataset.crop=box", "choose one of none, bbox (did you mean 'bbox'?)"),
+        ("train-protonet device=gpu", "device=gpu: choose one of auto, cpu, cuda"),
+        ("train-protonet augmentation.hue=0.7", "the value must be from 0 to 0.5"),
+        ("--multirun fit-milr", "there is no stage '--multirun'"),
+        ("train-protonet --multirun seed=1,x", "seed=1,x: the value must be a whole number"),
+        ("fit-milr", "source is missing: give source=latest or source=<run folder>"),
+        ("fit-milr source=latest", "run `milr train-protonet` first"),
+        ("visualize source=/no/such/run", "no folder /no/such/run"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    line: str, words: str, capsys: Capture, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not [run for run in os.listdir(tmp_path) if run != "outputs"]
+
+
+def test_the_process_is_as_before_afterwards(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    argv, environment, folder = list(sys.argv), dict(os.environ), os.getcwd()
+    assert main(["train-protonet", "seed=x"]) == 2
+    assert (sys.argv, dict(os.environ), os.getcwd()) == (argv, environment, folder)
+
+
+def test_a_flag_may_stand_anywhere(capsys: Capture) -> None:
+    for line in ("--cfg job seed=4 episode.way=3", "seed=4 --cfg job episode.way=3", "seed=4 episode.way=3 --cfg job"):
+        assert main(["train-protonet", *line.split()]) == 0
+        text = capsys.readouterr().out
+        assert "seed: 4\n" in text and "way: 3\n" in text
+
+
+def test_a_user_who_asks_for_tracebacks_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(Exception, match="seed"):
+        main(["train-protonet", "seed=x"])
