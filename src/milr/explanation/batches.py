@@ -22,7 +22,7 @@ def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Te
     labels = torch.arange(way).repeat_interleave(query)
 
     def decide(output: Tensor) -> tuple[Tensor, Tensor]:
-        prototype = prototypes(output[:supports].view(way, shot, -1))
+        prototype = prototypes(output[:supports].view(way, shot, -1), metric, centre)
         return logits(output[supports:], prototype, metric, centre), labels.to(output.device)
 
     return decide

@@ -23,11 +23,12 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
     """All classes of the data set. Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox."""
     from milr.data.cub import read_cub
     from milr.data.folder import read_folder
-    from milr.data.synthetic import read_synthetic
 
     root = Path(dataset.root)
     if dataset.name == "synthetic":
         drawing = {key: value for key, value in asdict(dataset).items() if key not in DatasetSettings.__annotations__}
+        from milr.data.synthetic import read_synthetic
+
         catalogue = read_synthetic(root, **drawing)
     else:
         catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)

@@ -31,7 +31,7 @@ def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Te
 
 
 def example_images(size: int, device: torch.device) -> Tensor:
-    """Two blank input images [2, 3, S, S], for what only needs the shapes."""
+    """Two images of noise [2, 3, S, S], from which a network's layers show their order, shapes and dependence."""
     import torch
 
-    return torch.zeros(2, 3, size, size, device=device)
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)

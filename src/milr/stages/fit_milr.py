@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from milr.explanation.fitting import Terms
     from milr.explanation.milr import MILR
     from milr.explanation.settings import MilrSettings
-    from milr.networks.checkpoint import PrototypicalNetwork
+    from milr.networks.protonet import PrototypicalNetwork
 
 store_schemas()
 
@@ -41,13 +40,14 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     from milr.explanation.fitting import fit, validate
     from milr.explanation.milr import MILR
     from milr.explanation.settings import FitSettings
-    from milr.networks.checkpoint import load_protonet
+    from milr.networks.protonet import PrototypicalNetwork
     from milr.stages.catalogues import data_entry, load_splits, split_entry
-    from milr.stages.checkpoints import save_checkpoint
+    from milr.stages.checkpoints import load_checkpoint, save_checkpoint
     from milr.stages.devices import choose_device, example_images, inputs
 
     device = choose_device(settings.device)
-    network = load_protonet(source.checkpoint).to(device)
+    state = load_checkpoint(source.checkpoint, "protonet")
+    network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     catalogue, pictures = load_splits(settings.dataset)
     run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
 
@@ -98,15 +98,13 @@ def episode_batches(
     settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
 ) -> EpisodeBatches:
     """Episodes of these pictures as the fit takes them."""
-    from milr.data.augmentation import Augmentation
     from milr.explanation.batches import EpisodeBatches
+    from milr.stages.augmentations import training_augmentation
 
-    episode, chosen = settings.episode, settings.augmentation
-    augmentation = None
-    if augmented and chosen.enabled:
-        augmentation = Augmentation(**{name: value for name, value in asdict(chosen).items() if name != "enabled"})
+    episode = settings.episode
+    augmentation = training_augmentation(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
-    return EpisodeBatches(pictures, shape, network.metric, network.centre, augmentation, settings.seed, device)
+    return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
 
 
 def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:

@@ -83,9 +83,13 @@ class AugmentationSettings:
 @dataclass
 class TrainSettings:
     episodes: int
+    way: int
+    query: int
+    rotate: bool
     episodes_per_step: int
     validate_every: int
     validation_episodes: int
+    log_every: int
     optimizer: str
     learning_rate: float
     weight_decay: float

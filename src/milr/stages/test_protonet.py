@@ -1,25 +1,87 @@
-"""`milr test-protonet`."""
+"""`milr test-protonet`: a trained network's accuracy over many seeded episodes, with its 95 % interval."""
 
 from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
+from milr.errors import MilrError
 from milr.stages.job import run_chained_stage
 from milr.stages.runs import Run
 from milr.stages.schema import TestProtonet
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from milr.data.episodes import Episode
+
 store_schemas()
 
+log = logging.getLogger("milr")
 
-def measure_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
-    raise NotImplementedError("this stage's body is being written")
+
+def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
+    """Returns the mean accuracy."""
+    from milr.data.episodes import draw_episodes
+    from milr.data.pictures import load_pictures
+    from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
+    from milr.networks.protonet import PrototypicalNetwork, represent
+    from milr.stages.catalogues import data_entry, open_split, view
+    from milr.stages.checkpoints import load_checkpoint
+    from milr.stages.devices import choose_device, inputs
+
+    device = choose_device(settings.device)
+    state = load_checkpoint(source.checkpoint, "protonet")
+    protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
+    dataset, episode = settings.dataset, settings.episode
+    catalogue = open_split(dataset)
+    if not settings.test.allow_seen:
+        refuse_seen(catalogue.class_names.values(), protonet.classes)
+    run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
+    pictures = load_pictures(catalogue.records, dataset.size, dataset.crop, progress=True)
+    numbers = range(settings.test.episodes)
+    episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
+    representation = represent(protonet.network, inputs(pictures.images, settings.test.batch_size, device))
+    accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
+    mean, half = mean_and_interval(accuracies)
+    write_episodes(run, episodes, accuracies, catalogue.class_names)
+    run.record(result={"accuracy": mean, "interval": half, "episodes": len(episodes)})
+    log.info(
+        "%d-way %d-shot accuracy %.4f ± %.4f (95 %%, %d episodes of %d queries; %s split, %d classes, %s)",
+        *(episode.way, episode.shot, mean, half, len(episodes), episode.way * episode.query),
+        *(dataset.split, len(catalogue.class_names), view(dataset)),
+    )
+    return mean
+
+
+def refuse_seen(tested: Iterable[str], trained: Sequence[str]) -> None:
+    """MilrError with the list, if classes to be tested are among those the network was trained on."""
+    seen = sorted(set(tested) & set(trained))
+    if seen:
+        shown = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
+        raise MilrError(
+            f"the network was trained on {len(seen)} of these classes ({shown}): their accuracy says nothing about new "
+            "ones; take dataset.split=novel, or test.allow_seen=true if that is what you want"
+        )
+
+
+def write_episodes(run: Run, episodes: Sequence[Episode], accuracies: Tensor, names: dict[int, str]) -> None:
+    """episodes.csv: one row an episode."""
+    with run.path("episodes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["episode", "accuracy", "classes"])
+        for number, (episode, accuracy) in enumerate(zip(episodes, accuracies.tolist(), strict=True)):
+            writer.writerow([number, f"{accuracy:.6f}", " ".join(names[label] for label in episode.classes)])
 
 
 @hydra.main(config_path="pkg://milr.conf", config_name="test_protonet", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    return run_chained_stage(
-        cfg, TestProtonet, measure_protonet, source_stage="train_protonet", free=("dataset", "episode")
-    )
+    free = ("dataset", "episode")
+    return run_chained_stage(cfg, TestProtonet, test_protonet, source_stage="train_protonet", free=free)

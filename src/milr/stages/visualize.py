@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from milr.explanation.figures import Column
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
-    from milr.networks.checkpoint import PrototypicalNetwork
+    from milr.networks.protonet import PrototypicalNetwork
 
 store_schemas()
 
@@ -37,13 +37,14 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     from milr.data.pictures import load_pictures
     from milr.data.records import Record
     from milr.explanation.milr import MILR
-    from milr.networks.checkpoint import load_protonet
+    from milr.networks.protonet import PrototypicalNetwork
     from milr.stages.catalogues import data_entry, open_split
     from milr.stages.checkpoints import load_checkpoint
     from milr.stages.devices import choose_device, example_images
 
     device = choose_device(settings.device)
-    network = load_protonet(find_parent(source).checkpoint).to(device)
+    state = load_checkpoint(find_parent(source).checkpoint, "protonet")
+    network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     size, crop = settings.dataset.size, settings.dataset.crop
     explainer = MILR.load(network.network, load_checkpoint(source.checkpoint, "milr"), example_images(size, device))
     if settings.visualize.images:
@@ -119,7 +120,7 @@ def episode_columns(
     way, shot, _ = shape
     names = [pictures.records[int(index)].class_name for index in chosen]
     supports, asked = names[: way * shot], names[way * shot :]
-    distances = query_distances(output, shape, network.metric, network.centre)
+    distances = query_distances(output, shape, network.metric, network.mean)
     columns = [Column("support", name) for name in supports]
     for name, row in zip(asked, distances, strict=True):
         nearest = supports[int(row.argmin()) * shot]

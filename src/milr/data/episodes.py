@@ -1,0 +1,46 @@
+"""Episodes: a few classes, a few supports and queries of each. Episode k is a function of (seed, k) and the labels."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from milr.errors import MilrError
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Indices into the label vector; row c of both belongs to `classes[c]`."""
+
+    classes: tuple[int, ...]  # class ids
+    support: Tensor  # int64 [way, shot]
+    query: Tensor  # int64 [way, query]
+
+
+def draw_episode(labels: Tensor, way: int, shot: int, query: int, seed: int | str, number: int) -> Episode:
+    """Episode `number` of the sequence that `seed` names. MilrError where the labels [n] cannot give it."""
+    return draw_episodes(labels, way, shot, query, seed, range(number, number + 1))[0]
+
+
+def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | str, numbers: range) -> list[Episode]:
+    """The episodes of these numbers; every picture appears at most once in an episode."""
+    members: dict[int, list[int]] = {}
+    for index, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(index)
+    large_enough = sorted(label for label, indices in members.items() if len(indices) >= shot + query)
+    if len(large_enough) < way:
+        raise MilrError(
+            f"an episode needs {way} classes with {shot + query} pictures each (shot {shot} + query {query}); "
+            f"{len(large_enough)} of {len(members)} classes have as many: lower episode.way, shot or query"
+        )
+    episodes = []
+    for number in numbers:
+        # Text as the seed: Python hashes it with SHA-512, the same on every machine.
+        generator = random.Random(f"{seed}:{number}")
+        classes = generator.sample(large_enough, way)
+        drawn = torch.tensor([generator.sample(members[label], shot + query) for label in classes])
+        episodes.append(Episode(tuple(classes), drawn[:, :shot], drawn[:, shot:]))
+    return episodes

@@ -1,0 +1,33 @@
+"""Any folder with one folder of pictures for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from milr.data.records import Catalogue, Record
+from milr.errors import MilrError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def read_folder(root: Path) -> Catalogue:
+    """Classes get ids from 1 in the order of their folders' names, so that the class split is the same everywhere.
+
+    MilrError for a folder that is missing or holds no class with pictures.
+    """
+    if not root.is_dir():
+        raise MilrError(
+            f"there is no folder {root}: name the one that holds a folder for each class with dataset.root="
+        )
+    records = []
+    class_id = 0
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        if files:
+            class_id += 1
+            records += [Record(len(records) + n, file, class_id, folder.name) for n, file in enumerate(files, 1)]
+    if not records:
+        raise MilrError(
+            f"{root} holds no folder with pictures ({', '.join(sorted(SUFFIXES))}): one folder a class is needed"
+        )
+    return Catalogue("folder", root, tuple(records))

@@ -1,0 +1,66 @@
+"""A trained prototypical network with everything that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.networks.backbones import bare_network, load_weights
+from milr.networks.prototypes import Metric
+
+
+@dataclass(frozen=True)
+class PrototypicalNetwork:
+    """The backbone, how it compares, and what it has seen."""
+
+    backbone: str
+    network: nn.Module  # [K, 3, S, S] -> [K, D]
+    metric: Metric
+    mean: Tensor  # [D], the mean representation of the training images; zeros where the metric does not centre
+    size: int  # S, pixels
+    classes: tuple[str, ...]  # names of the training classes
+
+    def to(self, device: torch.device) -> PrototypicalNetwork:
+        """The same on a device."""
+        return replace(self, network=self.network.to(device), mean=self.mean.to(device))
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values for a checkpoint."""
+        return {
+            "backbone": self.backbone,
+            "weights": self.network.state_dict(),
+            "metric": asdict(self.metric),
+            "mean": self.mean,
+            "size": self.size,
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], expected: str | None = None) -> PrototypicalNetwork:
+        """What `state` gave, in `eval()`. MilrError for another backbone than `expected`, or parts that are missing."""
+        missing = sorted({"backbone", "weights", "metric", "mean", "size", "classes"} - state.keys())
+        if missing:
+            raise MilrError(
+                f"the checkpoint of the network lacks {', '.join(missing)}: it is of another version"
+            )
+        if expected is not None and state["backbone"] != expected:
+            raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
+        network = bare_network(state["backbone"])
+        load_weights(network, state["backbone"], state["weights"], "the checkpoint")
+        metric = Metric(**state["metric"])
+        return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))
+
+
+@torch.no_grad()
+def represent(network: nn.Module, batches: Any) -> Tensor:
+    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; the network's mode is put back."""
+    training = network.training
+    network.eval()
+    try:
+        return torch.cat([network(batch) for batch in batches])
+    finally:
+        network.train(training)

@@ -1,0 +1,47 @@
+"""The prototypical network's decision (Snell et al. 2017): the nearest prototype, with every choice written out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How queries are compared with prototypes."""
+
+    distance: str = "euclidean"  # euclidean: minus the squared distance | cosine
+    temperature: float = 1.0  # logits are divided by it
+    centre: bool = False  # subtract the training images' mean representation from everything first
+
+
+def prototypes(support: Tensor, metric: Metric = Metric(), mean: Tensor | None = None) -> Tensor:
+    """The classes' means: support representations [..., way, shot, D] -> [..., way, D].
+
+    Under the cosine distance every support counts with length 1, so that none outweighs the others.
+    """
+    return prepare(support, metric, mean).mean(-2)
+
+
+def logits(query: Tensor, prototype: Tensor, metric: Metric, mean: Tensor | None = None) -> Tensor:
+    """Queries [..., Q, D] against `prototypes` [..., way, D] of the same metric: [..., Q, way]."""
+    query = prepare(query, metric, mean)
+    if metric.distance == "cosine":
+        return query @ normalize(prototype, dim=-1).transpose(-1, -2) / metric.temperature
+    # |q - p|² written out: exact gradients at distance 0, where a root has none.
+    products = query @ prototype.transpose(-1, -2)
+    squared = query.square().sum(-1, keepdim=True) - 2 * products + prototype.square().sum(-1)[..., None, :]
+    return -squared / metric.temperature
+
+
+def prepare(representation: Tensor, metric: Metric, mean: Tensor | None) -> Tensor:
+    """Centred by `mean` [D] and scaled to length 1, as the metric asks. ValueError if it asks for a mean not given."""
+    if metric.distance not in ("euclidean", "cosine"):
+        raise ValueError(f"distance must be euclidean or cosine, not '{metric.distance}'")
+    if metric.centre:
+        if mean is None:
+            raise ValueError("metric.centre needs the training images' mean representation")
+        representation = representation - mean
+    return normalize(representation, dim=-1) if metric.distance == "cosine" else representation
