@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/python -m uv
+UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
 .PHONY: help setup test lint demo lock clean
 
