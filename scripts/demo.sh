@@ -7,6 +7,6 @@ milr train-protonet experiment=demo outputs=$outputs
 milr test-protonet source=latest outputs=$outputs
 milr fit-milr source=latest experiment=demo outputs=$outputs
 milr visualize source=latest outputs=$outputs
-figure=$(find $outputs/visualize -name sheet.png -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+figure=$(ls -t $outputs/visualize/*/*/sheet.png | head -n 1)
 echo
 echo "done in $((SECONDS - started)) s; open the figure $figure"
