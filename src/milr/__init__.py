@@ -1,3 +1,66 @@
-"""Explaining a frozen network's representation by mutual information (MI-LR), on prototypical networks."""
+"""milr: what a network's representation knows, place by place, in bits.
+
+The public surface is the list below; imported on first use, so that the command line's help need not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from milr.errors import MilrError
+    from milr.explanation.batches import EpisodeBatches, episode_decision
+    from milr.explanation.figures import Column, save_figures, save_maps
+    from milr.explanation.fitting import Batch, Terms, fit, validate
+    from milr.explanation.maps import Maps
+    from milr.explanation.milr import MILR
+    from milr.explanation.settings import (
+        BottleneckSettings,
+        FitSettings,
+        InfomaxSettings,
+        MaskSettings,
+        MilrSettings,
+    )
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "milr.errors": ("MilrError",),
+    "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
+    "milr.explanation.figures": ("Column", "save_figures", "save_maps"),
+    "milr.explanation.fitting": ("Batch", "Terms", "fit", "validate"),
+    "milr.explanation.maps": ("Maps",),
+    "milr.explanation.milr": ("MILR",),
+    "milr.explanation.settings": (
+        *("BottleneckSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
+    ),
+}
+_HOMES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "MILR",
+    "Batch",
+    "BottleneckSettings",
+    "Column",
+    "EpisodeBatches",
+    "FitSettings",
+    "InfomaxSettings",
+    "Maps",
+    "MaskSettings",
+    "MilrError",
+    "MilrSettings",
+    "Terms",
+    "episode_decision",
+    "fit",
+    "save_figures",
+    "save_maps",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'milr' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
