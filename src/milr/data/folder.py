@@ -19,7 +19,7 @@ def read_folder(root: Path) -> Catalogue:
         raise MilrError(
             f"there is no folder {root}: name the one that holds a folder for each class with dataset.root="
         )
-    records = []
+    records: list[Record] = []
     class_id = 0
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

@@ -44,9 +44,7 @@ class PrototypicalNetwork:
         """What `state` gave, in `eval()`. MilrError for another backbone than `expected`, or parts that are missing."""
         missing = sorted({"backbone", "weights", "metric", "mean", "size", "classes"} - state.keys())
         if missing:
-            raise MilrError(
-                f"the checkpoint of the network lacks {', '.join(missing)}: it is of another version"
-            )
+            raise MilrError(f"the checkpoint of the network lacks {', '.join(missing)}: it is of another version")
         if expected is not None and state["backbone"] != expected:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
         network = bare_network(state["backbone"])

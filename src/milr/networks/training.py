@@ -158,10 +158,12 @@ def freeze(network: nn.Module, beginnings: tuple[str, ...]) -> list[nn.Parameter
 
 def build_optimiser(parameters: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
     """The optimiser by its name."""
-    options = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
+    rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=0.9, **options)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](parameters, **options)
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
 
 
 def rate(step: int, steps: int, training: Training) -> float:
