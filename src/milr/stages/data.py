@@ -2,14 +2,90 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import hydra
 from omegaconf import DictConfig
 
+from milr.errors import MilrError
+from milr.stages.job import console, typed_settings
+from milr.stages.limits import check_limits
+from milr.stages.schema import Data
 from milr.stages.store import store_schemas
 
+if TYPE_CHECKING:
+    from milr.data.records import Catalogue, Record
+
 store_schemas()
+
+log = logging.getLogger("milr")
+
+
+def data(settings: Data) -> float:
+    """Returns the number of pictures. Errors: MilrError for whatever is missing or broken, the first ones by name."""
+    from milr.stages.catalogues import open_catalogue
+
+    dataset = settings.dataset
+    catalogue = open_catalogue(dataset)
+    for line in description(catalogue):
+        log.info("%s", line)
+    if settings.data.check_pictures:
+        log.info("every picture can be read; sizes from %s to %s", *check_pictures(catalogue.records))
+    return float(len(catalogue.records))
+
+
+def description(catalogue: Catalogue) -> list[str]:
+    """What a person wants to know of a data set before using it."""
+    from milr.data.split import split_classes
+    from milr.stages.catalogues import fingerprint
+
+    records, names = catalogue.records, catalogue.class_names
+    split = split_classes(names)
+    parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
+    pictures = Counter(record.class_id for record in records)
+    lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
+    for part, ids in parts.items():
+        shown = ", ".join(names[key] for key in ids[:3]) + (", ..." if len(ids) > 3 else "")
+        count = sum(pictures[key] for key in ids)
+        lines.append(f"  {part}: {len(ids)} classes, {count} pictures" + (f" ({shown})" if ids else ""))
+    lines.append(f"  pictures of a class: {min(pictures.values())} to {max(pictures.values())}")
+    marked = {
+        "boxes": sum(record.box is not None for record in records),
+        "parts": sum(bool(record.parts) for record in records),
+        "segmentations": sum(record.segmentation is not None for record in records),
+    }
+    lines += [f"  with {what}: {count} of {len(records)}" for what, count in marked.items()]
+    return [*lines, f"  fingerprint: {fingerprint(catalogue)}"]
+
+
+def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]:
+    """Open every picture; the smallest and the largest, as "width x height".
+
+    Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
+    """
+    from tqdm import tqdm
+
+    from milr.data.pictures import read_picture
+
+    sizes, broken = [], []
+    for record in tqdm(records, desc="checking pictures", unit="picture"):
+        try:
+            sizes.append(read_picture(record.path).size)
+        except MilrError:
+            broken.append(record.path)
+    if broken:
+        names = ", ".join(str(path) for path in broken[:shown]) + (", ..." if len(broken) > shown else "")
+        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; replace them")
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
 
 
 @hydra.main(config_path="pkg://milr.conf", config_name="data", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    raise NotImplementedError("this stage's body is being written")
+    with console():
+        settings = typed_settings(cfg, Data)
+        check_limits(settings)
+        return data(settings)

@@ -124,8 +124,6 @@ class FitSettings:
 class FigureSettings:
     episodes: int
     queries: int
-    scale: str
-    images: list[str]
 
 
 @dataclass
@@ -133,6 +131,7 @@ class DownloadSettings:
     download: bool
     segmentations: bool
     address: str
+    check_pictures: bool
 
 
 @dataclass
@@ -186,6 +185,8 @@ class FitMilr(ChainedStageSettings):
 
 @dataclass
 class Visualize(ChainedStageSettings):
+    images: list[str]
+    scale: str
     visualize: FigureSettings
 
 

@@ -1,0 +1,95 @@
+"""`milr data` and the descriptions of data sets, on folders of a few small pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from milr import cli
+from milr.data.folder import read_folder
+from milr.errors import MilrError
+from milr.stages.catalogues import data_entry, fingerprint, load_splits, open_catalogue, open_split, split_entry
+from milr.stages.schema import FolderSettings, SyntheticSettings
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Four classes of two pictures: two to train on, one to validate, one novel."""
+    root = tmp_path / "pictures"
+    for number, name in enumerate("abcd"):
+        (root / name).mkdir(parents=True)
+        for index in range(2):
+            Image.new("RGB", (20 + number, 30), (40 * number, 0, 90 * index)).save(root / name / f"{index}.png")
+    return root
+
+
+def settings(root: Path, crop: str = "none", split: str = "novel") -> FolderSettings:
+    return FolderSettings("folder", str(root), crop, 16, split)
+
+
+def test_the_data_stage_says_what_it_found_and_makes_no_run(
+    pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    assert cli.main(["data", "dataset=folder", "dataset.root=pictures"]) == 0
+    text = capsys.readouterr().out
+    for words in ("8 pictures of 4 classes", "train: 2 classes, 4 pictures (a, c)", "novel: 1 classes, 2 pictures (d)"):
+        assert words in text
+    assert "with boxes: 0 of 8" in text and "sizes from 20x30 to 23x30" in text
+    assert [path.name for path in pictures.parent.iterdir()] == ["pictures"]
+
+
+def test_the_data_stage_names_pictures_that_cannot_be_read(pictures: Path, capsys: Capture) -> None:
+    broken = pictures / "b" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert cli.main(["data", "dataset=folder", f"dataset.root={pictures}"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert f"1 of 8 pictures cannot be read: {broken}" in line
+
+
+def test_the_data_stage_draws_birds(tmp_path: Path, capsys: Capture) -> None:
+    drawing = ["dataset.species=4", "dataset.images_per_species=1", "dataset.picture_size=32"]
+    assert cli.main(["data", f"dataset.root={tmp_path / 'birds'}", *drawing]) == 0
+    assert "with segmentations: 4 of 4" in capsys.readouterr().out
+
+
+def test_a_missing_data_set_is_one_line(tmp_path: Path, capsys: Capture) -> None:
+    assert cli.main(["data", "dataset=folder", f"dataset.root={tmp_path / 'absent'}"]) == 2
+    assert "absent" in capsys.readouterr().err
+
+
+def test_the_fingerprint_does_not_depend_on_the_place_but_on_the_contents(pictures: Path) -> None:
+    before = fingerprint(read_folder(pictures))
+    moved = pictures.rename(pictures.parent / "moved")
+    assert fingerprint(read_folder(moved)) == before
+    Image.new("RGB", (64, 64)).save(moved / "a" / "0.png")
+    assert fingerprint(read_folder(moved)) != before
+    (moved / "a").rename(moved / "e")
+    assert fingerprint(read_folder(moved)) != before
+
+
+def test_the_manifests_entries(pictures: Path) -> None:
+    catalogue = open_catalogue(settings(pictures))
+    entry = data_entry(settings(pictures), catalogue)
+    assert (entry["name"], entry["crop"], entry["size"], entry["images"], entry["classes"]) == (
+        "folder", "none", 16, 8, 4
+    )  # fmt: skip
+    assert split_entry(catalogue) == {"train": ["a", "c"], "validation": ["b"], "novel": ["d"]}
+
+
+def test_splits_are_loaded_whole(pictures: Path) -> None:
+    catalogue, parts = load_splits(settings(pictures))
+    assert {split: part.images.shape[0] for split, part in parts.items()} == {"train": 4, "validation": 2, "novel": 2}
+    assert sorted(key for part in parts.values() for key in part.labels.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert len(open_split(settings(pictures, split="all")).records) == len(catalogue.records) == 8
+
+
+def test_crop_to_boxes_needs_boxes(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(MilrError, match="not every picture .* has a box; take dataset.crop=none"):
+        open_catalogue(settings(pictures, crop="bbox"))
+    birds = SyntheticSettings("synthetic", str(tmp_path / "birds"), "bbox", 16, "all", 4, 1, 32, 0)
+    assert all(record.box is not None for record in open_catalogue(birds).records)
