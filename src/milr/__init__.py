@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import EpisodeBatches, episode_decision
-    from milr.explanation.figures import Column, save_figures, save_maps
+    from milr.explanation.export import export
+    from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import Batch, Terms, fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
@@ -28,7 +29,8 @@ __version__ = "0.1.0"
 _PLACES = {
     "milr.errors": ("MilrError",),
     "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
-    "milr.explanation.figures": ("Column", "save_figures", "save_maps"),
+    "milr.explanation.export": ("export",),
+    "milr.explanation.figures": ("Column", "save_figures"),
     "milr.explanation.fitting": ("Batch", "Terms", "fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR",),
@@ -52,9 +54,9 @@ __all__ = [
     "MilrSettings",
     "Terms",
     "episode_decision",
+    "export",
     "fit",
     "save_figures",
-    "save_maps",
     "validate",
 ]
 

@@ -1,5 +1,6 @@
 """Figures: bits are conserved, scales are honest, files are written."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from matplotlib.colors import TwoSlopeNorm
 
+from milr.explanation.export import export, save_maps
 from milr.explanation.figures import (
     ROWS,
     Column,
@@ -14,11 +16,9 @@ from milr.explanation.figures import (
     figure,
     readable,
     save_figures,
-    save_maps,
-    stack,
     upsample,
 )
-from milr.explanation.maps import Maps
+from milr.explanation.maps import Maps, stack
 
 
 def maps(count: int = 2) -> Maps:
@@ -82,3 +82,13 @@ def test_stacked_maps_keep_their_order() -> None:
     first, second = maps(2), maps(3)
     both = stack([first, second])
     assert torch.equal(both.total, torch.cat([first.total, second.total])) and both.cap == 5.0
+
+
+def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
+    images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
+    values = maps()
+    export(tmp_path / "out", images, values, columns(), ["a.jpg", "b.jpg"], "kind", "")
+    with (tmp_path / "out" / "maps.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["role"] for row in rows] == ["support", "query"] and rows[1]["predicted"] == "002.Blue_bird"
+    assert float(rows[1]["total_bits"]) == pytest.approx(values.total[1].sum().item(), rel=1e-5)

@@ -23,8 +23,8 @@ PALETTE: dict[str, Colour] = {
     "black": (44, 42, 46),
 }
 BILLS: dict[str, tuple[Point, ...]] = {  # beside the head's centre, in head radii
-    "short": ((0.75, -0.38), (1.75, 0.08), (0.78, 0.42)),
-    "long": ((0.85, -0.22), (2.9, 0.1), (0.85, 0.28)),
+    "short": ((0.7, -0.5), (1.75, 0.08), (0.72, 0.5)),
+    "long": ((0.8, -0.34), (2.7, 0.12), (0.8, 0.38)),
     "hooked": ((0.7, -0.5), (1.6, -0.36), (2.05, 0.12), (1.85, 0.5), (1.5, 0.22), (0.75, 0.46)),
 }
 BODY, DEFINING = 1, 2  # what a pixel belongs to; 0 is background
@@ -133,7 +133,7 @@ def scenery(generator: random.Random) -> Colour:
 
 def draw_pose(generator: random.Random, side: int) -> Pose:
     """A pose that leaves the bird inside the picture."""
-    scale = side * generator.uniform(0.2, 0.29)
+    scale = side * generator.uniform(0.22, 0.29)
     centre = side * generator.uniform(0.42, 0.58), side * generator.uniform(0.46, 0.58)
     return Pose(centre, scale, math.radians(generator.uniform(-32, 12)), generator.random() < 0.5)
 
@@ -157,7 +157,7 @@ def bird(canvas: Canvas, pose: Pose, species: Species, generator: random.Random)
     back, belly, tail, wing = (vary(generator, generator.choice([*PALETTE.values()])) for _ in range(4))
     head, bill, bar = (vary(generator, PALETTE[name]) for name in (species.head, species.bill, species.wing_bar))
     head_x, head_y = 0.68 + generator.uniform(-0.08, 0.06), -0.62 + generator.uniform(-0.08, 0.1)
-    radius, nod = generator.uniform(0.33, 0.4), math.radians(generator.uniform(-16, 16))
+    radius, nod = generator.uniform(0.37, 0.43), math.radians(generator.uniform(-16, 16))
     length, spread, droop = generator.uniform(0.75, 1.15), generator.uniform(0.14, 0.26), generator.uniform(0.05, 0.35)
     legs = shade((150, 110, 80), generator.uniform(0.6, 1.2))
 
@@ -187,7 +187,7 @@ def bird(canvas: Canvas, pose: Pose, species: Species, generator: random.Random)
     wing_angle = math.radians(generator.uniform(2, 20))
     feathers = [(0.5, -0.14), (0.2, -0.34), (-0.45, -0.26), (-1.12, 0.1), (-0.5, 0.22), (0.12, 0.24), (0.42, 0.1)]
     canvas.polygon(place(turn(smooth(feathers), wing_angle)), wing, BODY)
-    band = turn([(0.14, -0.3), (-0.16, -0.31), (-0.3, 0.22), (0.0, 0.24)], wing_angle)
+    band = turn([(0.2, -0.31), (-0.22, -0.31), (-0.38, 0.22), (0.06, 0.24)], wing_angle)
     canvas.polygon(place(band), bar, DEFINING)
     marks: dict[str, Point] = {
         "back": (-0.3, -0.46),

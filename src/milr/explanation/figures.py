@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -172,20 +171,3 @@ def save_figures(
         figure(rows, images, maps, columns, scale, note).savefig(folder / name, dpi=110)
         shows[name] = "; ".join(row.title + (" mixed with the image" if row.mixed else "") for row in rows)
     return shows
-
-
-def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], files: Sequence[str]) -> None:
-    """maps.npz: total, decision, redundant, mask [K, H, W] in bits (mask: 0 to 1), images, labels and file names."""
-    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in ("total", "decision", "redundant", "mask")}
-    np.savez_compressed(
-        path, **arrays, images=images.cpu().numpy(), labels=np.array(labels), files=np.array(files), cap=maps.cap
-    )
-
-
-def stack(maps: Sequence[Maps]) -> Maps:
-    """The maps of several batches as one."""
-    joined = {
-        kind: torch.cat([getattr(m, kind) for m in maps])
-        for kind in ("total", "decision", "redundant", "mask", "output")
-    }
-    return Maps(**joined, cap=maps[0].cap)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -42,3 +44,12 @@ class Maps:
                 }
             )
         return rows
+
+
+def stack(maps: Sequence[Maps]) -> Maps:
+    """The maps of several batches as one."""
+    joined = {
+        kind: torch.cat([getattr(m, kind) for m in maps])
+        for kind in ("total", "decision", "redundant", "mask", "output")
+    }
+    return Maps(**joined, cap=maps[0].cap)

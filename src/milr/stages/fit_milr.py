@@ -140,7 +140,7 @@ def progress(run: Run, steps: int, every: int) -> Iterator[Callable[[int, Terms]
             if step % every == 0 or step == steps:
                 metrics = terms.metrics()
                 run.metrics(split="train", step=step, **metrics)
-                shown = ("accuracy", "total_bits", "decision_bits", "redundant_bits", "mask_mean")
+                shown = ("accuracy", "total_bits", "saturation", "decision_bits", "redundant_bits", "mask_mean")
                 bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
 
         yield on_step

@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mask.fill": ("noise", "zero"),
     "bottleneck.kind": ("capacity", "variational"),
     "bottleneck.fit": ("likelihood", "objective"),
-    "visualize.scale": ("kind", "image"),
+    "scale": ("kind", "image"),
 }
 
 # key -> smallest and largest sensible value

@@ -1,0 +1,44 @@
+"""Everything that is written of one set of explained images: figures, arrays, a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from milr.explanation.figures import Column, save_figures
+from milr.explanation.maps import Maps
+
+
+def export(
+    folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], files: Sequence[str], scale: str, note: str
+) -> dict[str, str]:
+    """Figures, maps.npz and maps.csv of images uint8 [K, 3, S, S]; returns file name -> what it shows."""
+    folder.mkdir(exist_ok=True)
+    shows = save_figures(folder, images, maps, columns, scale, note)
+    save_maps(folder / "maps.npz", images, maps, [column.species for column in columns], files)
+    save_table(folder / "maps.csv", maps, columns, files)
+    return shows | {"maps.npz": "all maps in bits, images, labels, file names", "maps.csv": "one row an image, in bits"}
+
+
+def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], files: Sequence[str]) -> None:
+    """total, decision, redundant, mask [K, H, W] in bits (mask: 0 to 1), the cap, images, labels and file names."""
+    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in ("total", "decision", "redundant", "mask")}
+    np.savez_compressed(
+        path, **arrays, images=images.cpu().numpy(), labels=np.array(labels), files=np.array(files), cap=maps.cap
+    )
+
+
+def save_table(path: Path, maps: Maps, columns: Sequence[Column], files: Sequence[str]) -> None:
+    """One row an image: what it is, and `Maps.rows`."""
+    rows = [
+        {"file": file, "role": column.role, "species": column.species, "predicted": column.predicted or "", **row}
+        for file, column, row in zip(files, columns, maps.rows(), strict=True)
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
