@@ -48,13 +48,12 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    catalogue, pictures = load_splits(settings.dataset)
-    run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
-
     example = example_images(settings.dataset.size, device)
     explainer = MILR(
         network.network, settings.layers["local"], settings.layers["global"], example, module_settings(settings)
     )
+    catalogue, pictures = load_splits(settings.dataset)
+    run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
     train = pictures["train"].images
     explainer.prepare(inputs(train, BATCH, device), len(train), settings.seed)
 

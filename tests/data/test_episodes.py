@@ -1,0 +1,50 @@
+"""Episodes: a function of (seed, number), without repetition, with clear refusals."""
+
+import time
+
+import pytest
+import torch
+
+from milr.data.episodes import draw_episode, draw_episodes
+from milr.errors import MilrError
+
+LABELS = torch.arange(10).repeat_interleave(8)[torch.randperm(80, generator=torch.Generator().manual_seed(0))]
+
+
+def test_episode_k_depends_on_seed_and_k_alone() -> None:
+    several = draw_episodes(LABELS, 5, 1, 3, seed=4, numbers=range(20))
+    torch.manual_seed(99)
+    alone = draw_episode(LABELS, 5, 1, 3, seed=4, number=13)
+    assert alone.classes == several[13].classes
+    assert torch.equal(alone.support, several[13].support) and torch.equal(alone.query, several[13].query)
+    assert alone.classes != draw_episode(LABELS, 5, 1, 3, seed=5, number=13).classes
+
+
+def test_rows_belong_to_their_class_and_no_picture_comes_twice() -> None:
+    for episode in draw_episodes(LABELS, 5, 2, 3, seed=0, numbers=range(50)):
+        assert episode.support.shape == (5, 2) and episode.query.shape == (5, 3)
+        together = torch.cat([episode.support, episode.query], dim=1)
+        assert (LABELS[together] == torch.tensor(episode.classes)[:, None]).all()
+        assert together.unique().numel() == 25 and len(set(episode.classes)) == 5
+
+
+def test_every_class_and_picture_gets_its_turn() -> None:
+    drawn = draw_episodes(LABELS, 5, 1, 2, seed=0, numbers=range(300))
+    assert torch.cat([torch.cat([e.support, e.query], 1).flatten() for e in drawn]).unique().numel() == 80
+
+
+@pytest.mark.parametrize(("way", "shot", "query"), [(11, 1, 1), (5, 4, 5)])
+def test_too_few_classes_or_pictures_are_told_with_numbers(way: int, shot: int, query: int) -> None:
+    with pytest.raises(MilrError, match=rf"needs {way} classes with {shot + query} pictures each"):
+        draw_episode(LABELS, way, shot, query, seed=0, number=0)
+
+
+def test_classes_with_too_few_pictures_are_passed_over() -> None:
+    labels = torch.tensor([0] * 2 + [1] * 8 + [2] * 8)
+    assert {c for e in draw_episodes(labels, 2, 1, 4, 0, range(20)) for c in e.classes} == {1, 2}
+
+
+def test_ten_thousand_episodes_take_seconds() -> None:
+    start = time.perf_counter()
+    draw_episodes(LABELS, 5, 1, 5, seed=0, numbers=range(10_000))
+    assert time.perf_counter() - start < 10
