@@ -1,0 +1,28 @@
+"""A plain folder of classes."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from milr.data.folder import read_folder
+from milr.errors import MilrError
+
+
+def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("wren, small", "auk", "empty"):
+        (tmp_path / name).mkdir()
+    for file in ("auk/2.PNG", "auk/1.jpg", "wren, small/a.jpeg"):
+        Image.new("RGB", (4, 4)).save(tmp_path / file)
+    (tmp_path / "auk" / "notes.txt").write_text("no picture")
+    catalogue = read_folder(tmp_path)
+    assert catalogue.class_names == {1: "auk", 2: "wren, small"}
+    assert [record.path.name for record in catalogue.records] == ["1.jpg", "2.PNG", "a.jpeg"]
+    assert [record.image_id for record in catalogue.records] == [1, 2, 3]
+
+
+def test_a_folder_that_is_missing_or_without_pictures_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MilrError, match="there is no folder"):
+        read_folder(tmp_path / "absent")
+    with pytest.raises(MilrError, match="no folder with pictures"):
+        read_folder(tmp_path)
