@@ -1,0 +1,46 @@
+"""Accuracy over episodes: certain, hopeless and in between."""
+
+import math
+
+import pytest
+import torch
+
+from milr.data.episodes import draw_episodes
+from milr.evaluation import accuracy
+from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
+from milr.networks.prototypes import Metric, logits, prototypes
+
+LABELS = torch.arange(8).repeat_interleave(12)
+EPISODES = draw_episodes(LABELS, 5, 2, 4, seed=0, numbers=range(300))
+
+
+@pytest.mark.parametrize("metric", [Metric(), Metric("cosine", 0.1)])
+def test_separate_classes_are_always_right(metric: Metric) -> None:
+    representation = torch.eye(8)[LABELS] + 0.01 * torch.randn(96, 8)
+    assert episode_accuracies(representation, EPISODES, metric).min() == 1
+
+
+def test_representations_without_the_class_give_chance() -> None:
+    accuracies = episode_accuracies(torch.randn(96, 8), EPISODES, Metric())
+    mean, half = mean_and_interval(accuracies)
+    assert abs(mean - 0.2) < 2 * half and half < 0.02
+
+
+def test_each_episode_is_what_its_own_arithmetic_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    representation = torch.eye(8)[LABELS] + 0.8 * torch.randn(96, 8, generator=torch.Generator().manual_seed(0))
+    whole = episode_accuracies(representation, EPISODES, Metric())
+    labels = torch.arange(5).repeat_interleave(4)
+    for episode, found in list(zip(EPISODES, whole, strict=True))[:20]:
+        prototype = prototypes(representation[episode.support])
+        scores = logits(representation[episode.query.flatten()], prototype, Metric())
+        assert found == (scores.argmax(1) == labels).float().mean()
+    monkeypatch.setattr(accuracy, "CHUNK", 7)
+    assert torch.equal(episode_accuracies(representation, EPISODES, Metric()), whole)
+
+
+def test_interval_is_1_96_standard_errors() -> None:
+    values = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    mean, half = mean_and_interval(values)
+    assert mean == 0.5 and half == pytest.approx(1.96 * math.sqrt(1 / 3) / 2)
+    with pytest.raises(ValueError, match="at least 2"):
+        mean_and_interval(values[:1])
