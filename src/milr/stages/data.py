@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 from milr.errors import MilrError
 from milr.stages.job import console, typed_settings
 from milr.stages.limits import check_limits
-from milr.stages.schema import Data
+from milr.stages.schema import Data, DownloadSettings
 from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
@@ -29,12 +30,26 @@ def data(settings: Data) -> float:
     from milr.stages.catalogues import open_catalogue
 
     dataset = settings.dataset
+    if dataset.name == "cub" and settings.data.download:
+        fetch_missing(Path(dataset.root), settings.data)
     catalogue = open_catalogue(dataset)
     for line in description(catalogue):
         log.info("%s", line)
     if settings.data.check_pictures:
         log.info("every picture can be read; sizes from %s to %s", *check_pictures(catalogue.records))
     return float(len(catalogue.records))
+
+
+def fetch_missing(root: Path, download: DownloadSettings) -> None:
+    """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted."""
+    from milr.data.download import IMAGES, SEGMENTATIONS, fetch
+
+    address = download.address.rstrip("/")
+    if not root.exists():
+        log.info("%s is missing: %s/%s, %d MB", root, address, IMAGES.name, IMAGES.size // 10**6)
+        fetch(IMAGES, f"{address}/{IMAGES.name}", root, "CUB_200_2011")
+    if download.segmentations and not (root / "segmentations").exists():
+        fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", root / "segmentations", "segmentations")
 
 
 def description(catalogue: Catalogue) -> list[str]:

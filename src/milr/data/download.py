@@ -1,0 +1,132 @@
+"""CUB-200-2011 from its archives: downloaded in as many tries as it takes, verified, and unpacked safely."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from milr.errors import MilrError
+
+BLOCK = 1 << 20
+LARGEST = 8 << 30  # bytes that an archive may unpack to; both of CUB's stay under 2 GB
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive as CaltechDATA's record of CUB-200-2011 gives it."""
+
+    name: str
+    size: int  # bytes
+    md5: str
+
+
+IMAGES = Archive("CUB_200_2011.tgz", 1_150_585_339, "97eceeb196236b17998738112f37df78")
+SEGMENTATIONS = Archive("segmentations.tgz", 39_272_883, "4d47ba1228eae64f2fa547c47bc65255")
+
+
+def fetch(archive: Archive, address: str, root: Path, unpacked: str) -> None:
+    """Puts the folder `unpacked` of the archive at `address` to `root`; the archive itself is removed afterwards.
+
+    MilrError for anything that goes wrong; what was downloaded so far stays in `<archive>.part` for the next try.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    file = root.parent / archive.name
+    if not file.is_file():
+        download(address, file, archive)
+    extract(file, root, unpacked)
+    file.unlink()
+
+
+def download(address: str, target: Path, archive: Archive) -> None:
+    """Downloads to `target`, going on from where an earlier try broke off; `target` exists only once it is verified."""
+    part = target.with_name(target.name + ".part")
+    there = part.stat().st_size if part.exists() else 0
+    if there < archive.size:
+        _transfer(address, part, there, archive)
+    found = part.stat().st_size
+    if found < archive.size:
+        raise MilrError(f"{address} broke off at {found:,} of {archive.size:,} bytes: run it again to go on from there")
+    if found > archive.size or md5_of(part) != archive.md5:
+        part.unlink()
+        raise MilrError(
+            f"{address} is not the file that was expected ({archive.size:,} bytes, md5 {archive.md5}): removed"
+        )
+    os.replace(part, target)
+
+
+def _transfer(address: str, part: Path, there: int, archive: Archive) -> None:
+    request = urllib.request.Request(address, headers={"Range": f"bytes={there}-"} if there else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            # A server that knows no ranges sends everything again (200 instead of 206).
+            resumed = answer.status == 206
+            with part.open("ab" if resumed else "wb") as file:
+                _copy(answer, file, there if resumed else 0, archive)
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise MilrError(f"{address} cannot be downloaded ({reason}); run it again to go on where it stopped") from error
+
+
+def _copy(answer: IO[bytes], file: IO[bytes], there: int, archive: Archive) -> None:
+    with tqdm(total=archive.size, initial=there, unit="B", unit_scale=True, desc=archive.name) as bar:
+        # One block more than expected is enough to see that a file is too large.
+        while there <= archive.size and (block := answer.read(BLOCK)):
+            file.write(block)
+            there += len(block)
+            bar.update(len(block))
+
+
+def md5_of(path: Path) -> str:
+    """The file's md5, as its publisher gives it: against damage, not against malice."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def extract(archive: Path, root: Path, unpacked: str, largest: int = LARGEST) -> None:
+    """Unpacks the folder `unpacked` of a tar archive to `root`, beside it first, so that a half of it is never there.
+
+    MilrError, before anything is written, for a member that would land elsewhere, a link, a device, a size beyond
+    `largest`; and for an archive that is broken or holds no such folder.
+    """
+    making = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        with tarfile.open(archive) as tar:
+            members = tar.getmembers()
+            check_members(members, archive, largest)
+            tar.extractall(making, members=members, filter="data")
+        if not (making / unpacked).is_dir():
+            raise MilrError(f"{archive} holds no folder {unpacked}")
+        if root.exists():
+            raise MilrError(f"{root} exists already: move it away first")
+        os.rename(making / unpacked, root)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise MilrError(f"{archive} cannot be unpacked to {root} ({error})") from error
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def check_members(members: list[tarfile.TarInfo], archive: Path, largest: int) -> None:
+    """MilrError for the first member that is not a plain file or folder below the archive's own."""
+    for member in members:
+        path = Path(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise MilrError(
+                f"{archive} holds '{member.name}', which would not land in its folder: nothing was unpacked"
+            )
+    size = sum(member.size for member in members)
+    if size > largest:
+        raise MilrError(f"{archive} would unpack to {size:,} bytes, more than {largest:,}: nothing was unpacked")

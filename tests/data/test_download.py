@@ -1,0 +1,147 @@
+"""Downloads against a server on the loopback: whole, broken off and resumed, wrong; and archives that mean harm."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from milr.data import download
+from milr.data.download import Archive, extract, fetch
+from milr.errors import MilrError
+
+
+def tar(*members: tuple[str, bytes]) -> bytes:
+    """A tar.gz with these files."""
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w:gz") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return memory.getvalue()
+
+
+CONTENT = tar(("CUB_200_2011/images.txt", b"1 a.jpg\n"), ("CUB_200_2011/images/a.jpg", bytes(range(256)) * 400))
+RIGHT = Archive("birds.tgz", len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT; `cut` bytes of it at first, `ranges` as told; notes the ranges it was asked for."""
+
+    cut: int | None = None
+    ranges = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str | None] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/birds.tgz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.server.cut is None else body[: self.server.cut])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_fetched_verified_and_unpacked(server: Server, tmp_path: Path) -> None:
+    fetch(RIGHT, server.address, tmp_path / "data" / "cub", "CUB_200_2011")
+    assert (tmp_path / "data" / "cub" / "images.txt").read_text() == "1 a.jpg\n"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cub"]  # no archive and no half of anything
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path, ranges: bool) -> None:
+    server.cut, server.ranges = 300, ranges
+    with pytest.raises(MilrError, match=r"birds\.tgz (broke off|cannot be downloaded)"):
+        fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert (tmp_path / "birds.tgz.part").stat().st_size == 300 and not (tmp_path / "cub").exists()
+    server.cut = None
+    fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert server.asked == [None, "bytes=300-"] and (tmp_path / "cub" / "images" / "a.jpg").stat().st_size == 102_400
+
+
+@pytest.mark.parametrize("wrong", [Archive("birds.tgz", len(CONTENT), "0" * 32), Archive("birds.tgz", 200, RIGHT.md5)])
+def test_another_file_than_expected_is_removed(server: Server, tmp_path: Path, wrong: Archive) -> None:
+    with pytest.raises(MilrError, match="not the file that was expected"):
+        fetch(wrong, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_server_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(MilrError, match="cannot be downloaded"):
+        fetch(RIGHT, "http://127.0.0.1:9/birds.tgz", tmp_path / "cub", "CUB_200_2011")
+
+
+def special(name: str, kind: bytes, target: str = "") -> bytes:
+    """An archive with one member that is no plain file."""
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        archive.addfile(info)
+    return memory.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tar(("CUB/a", b"good"), ("../escaped", b"bad")),
+        tar(("CUB/a", b"good"), ("/tmp/escaped", b"bad")),
+        special("CUB/link", tarfile.SYMTYPE, "/etc/passwd"),
+        special("CUB/link", tarfile.LNKTYPE, "../../etc/passwd"),
+        special("CUB/device", tarfile.CHRTYPE),
+    ],
+)
+def test_members_that_mean_harm_are_refused_before_anything_is_written(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.tgz").write_bytes(content)
+    with pytest.raises(MilrError, match="nothing was unpacked"):
+        extract(tmp_path / "bad.tgz", tmp_path / "cub", "CUB")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.tgz"]
+
+
+def test_a_bomb_a_broken_archive_and_a_strange_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tgz").write_bytes(CONTENT)
+    with pytest.raises(MilrError, match="more than 1,000"):
+        extract(tmp_path / "a.tgz", tmp_path / "cub", "CUB_200_2011", largest=1000)
+    with pytest.raises(MilrError, match="holds no folder other"):
+        extract(tmp_path / "a.tgz", tmp_path / "cub", "other")
+    (tmp_path / "a.tgz").write_bytes(CONTENT[:-200])
+    with pytest.raises(MilrError, match="cannot be unpacked"):
+        extract(tmp_path / "a.tgz", tmp_path / "cub", "CUB_200_2011")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_the_facts_about_the_official_archives() -> None:
+    assert download.IMAGES.size == 1_150_585_339 and download.SEGMENTATIONS.size == 39_272_883
+    assert len(download.IMAGES.md5) == len(download.SEGMENTATIONS.md5) == 32
