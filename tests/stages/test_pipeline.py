@@ -1,0 +1,224 @@
+"""The stages one after the other on drawn birds, through the command line, and what they do with bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from milr import cli
+from milr.data.records import Catalogue
+
+Capture = pytest.CaptureFixture[str]
+
+SMALL = ["dataset.size=32", "backbone=resnet10", "device=cpu"]
+DRAWN = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64"]
+TRAIN = [*SMALL, "episode.way=3", "episode.query=2", "train.episodes=4", "train.validate_every=2"]
+FIT = ["milr.steps=4", "milr.validate_every=2", "milr.validation_episodes=2", "infomax.bank_size=512"]
+
+
+@pytest.fixture(scope="module")
+def pipeline(birds: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs folder after all four stages have run."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    here = [f"outputs={outputs}"]
+    data = [f"dataset.root={birds.root}", *DRAWN]
+    assert cli.main(["train-protonet", *here, *data, *TRAIN]) == 0
+    assert cli.main(["test-protonet", *here, "source=latest", "test.episodes=40"]) == 0
+    assert cli.main(["fit-milr", *here, "source=latest", *FIT]) == 0
+    assert cli.main(["visualize", *here, "source=latest", "visualize.episodes=2"]) == 0
+    return outputs
+
+
+def run_of(outputs: Path, stage: str) -> Path:
+    (run,) = (outputs / stage).iterdir()
+    return run
+
+
+def manifest(run: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((run / "manifest.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize(
+    ("stage", "files"),
+    [
+        ("train_protonet", {"best.pt", "metrics.jsonl"}),
+        ("test_protonet", {"episodes.csv"}),
+        ("fit_milr", {"milr.pt", "metrics.jsonl"}),
+        ("visualize", {"figures.json", "episode_000", "episode_001"}),
+    ],
+)
+def test_every_run_folder_tells_its_story(pipeline: Path, stage: str, files: set[str]) -> None:
+    run = run_of(pipeline, stage)
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "manifest.json", "log.txt", *files}
+    story = manifest(run)
+    assert story["state"] == "finished" and story["stage"] == stage
+    assert story["data"]["classes"] in (3, 12) and len(story["data"]["fingerprint"]) == 64  # type: ignore[index,call-overload]
+    assert story["split"] and story["result"] and story["versions"]
+    if stage in ("train_protonet", "fit_milr"):
+        assert len(story["checkpoint"]["sha256"]) == 64  # type: ignore[index,call-overload]
+
+
+def test_runs_name_their_parents(pipeline: Path) -> None:
+    trained, fitted, drawn = (run_of(pipeline, stage) for stage in ("train_protonet", "fit_milr", "visualize"))
+    assert manifest(fitted)["parent"]["folder"] == str(trained)  # type: ignore[index,call-overload]
+    assert manifest(fitted)["parent"]["sha256"] == manifest(trained)["checkpoint"]["sha256"]  # type: ignore[index,call-overload]
+    assert manifest(drawn)["parent"]["folder"] == str(fitted)  # type: ignore[index,call-overload]
+
+
+def test_the_test_writes_every_episode(pipeline: Path) -> None:
+    run = run_of(pipeline, "test_protonet")
+    with (run / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40 and all(len(row["classes"].split()) == 3 for row in rows)
+    mean = sum(float(row["accuracy"]) for row in rows) / 40
+    assert manifest(run)["result"]["accuracy"] == pytest.approx(mean, abs=1e-5)  # type: ignore[index,call-overload]
+
+
+def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
+    run = run_of(pipeline, "fit_milr")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "validation"] == [2, 4]
+    assert {"accuracy", "untouched_accuracy", "total_bits", "cap_bits", "saturation", "mask_mean"} <= lines[-1].keys()
+    information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]
+    assert set(information) == {"train", "validation", "novel"}
+    assert all(entry["bits"] <= entry["cap_bits"] for entry in information.values())
+
+
+def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
+    run = run_of(pipeline, "visualize")
+    shows = json.loads((run / "figures.json").read_text())
+    assert len(shows) == 16 and all((run / name).is_file() for name in shows)
+    sheets = [np.array(Image.open(run / f"episode_00{number}" / "sheet.png")) for number in (0, 1)]
+    assert sheets[0].std() > 10 and not np.array_equal(*sheets)
+    with np.load(run / "episode_000" / "maps.npz") as maps, (run / "episode_000" / "maps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+        assert maps["total"].shape == (6, 8, 8) and maps["images"].shape == (6, 3, 32, 32)
+        assert [row["role"] for row in rows] == ["support"] * 3 + ["query"] * 3
+        assert [row["species"] for row in rows] == maps["labels"].tolist()
+        assert len(set(maps["labels"][:3])) == 3 and sorted(maps["labels"][:3]) == sorted(maps["labels"][3:])
+        for row, total in zip(rows, maps["total"], strict=True):
+            assert float(row["total_bits"]) == pytest.approx(float(total.sum()), rel=1e-3, abs=1e-3)
+
+
+def call(pipeline: Path, *words: str) -> int:
+    stage, *overrides = words
+    return cli.main([stage, f"outputs={pipeline}", *overrides])
+
+
+def error(capsys: Capture) -> str:
+    """The one line that was said."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def copy(pipeline: Path, tmp_path: Path) -> Path:
+    """The same outputs, to be added to or spoiled."""
+    return Path(shutil.copytree(pipeline, tmp_path / "outputs"))
+
+
+def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
+    Image.new("L", (50, 40), 120).save(tmp_path / "grey.png")
+    Image.effect_noise((40, 60), 90).convert("CMYK").save(tmp_path / "print.jpg")
+    files = f"[{tmp_path / 'grey.png'},{tmp_path / 'print.jpg'}]"
+    assert call(copy, "visualize", "source=latest", f"images={files}", "scale=image") == 0
+    newest = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])  # type: ignore[arg-type,return-value]
+    with np.load(newest / "pictures" / "maps.npz") as maps:
+        assert maps["labels"].tolist() == ["grey", "print"] and np.isfinite(maps["redundant"]).all()
+
+
+@pytest.mark.parametrize("layers", ["layer2_avgpool", "layer1_layer4"])
+def test_other_layer_pairs(copy: Path, layers: str) -> None:
+    assert call(copy, "fit-milr", f"source={run_of(copy, 'train_protonet')}", f"layers={layers}", *FIT) == 0
+    assert call(copy, "visualize", "source=latest") == 0
+
+
+def test_a_sweep_over_beta_makes_one_run_for_each(copy: Path) -> None:
+    source = f"source={run_of(copy, 'train_protonet')}"
+    assert call(copy, "fit-milr", source, *FIT, "milr.beta=0.001,1.0", "--multirun") == 0
+    (sweep,) = (copy / "fit_milr_sweeps").iterdir()
+    runs = [run for run in sweep.iterdir() if run.is_dir()]
+    assert len(runs) == 2 and all(manifest(run)["state"] == "finished" for run in runs)
+    assert {"0.001", "1.0"} == {run.name.split("milr.beta=")[1].split(",")[0] for run in runs}
+
+
+def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
+    trained = run_of(copy, "train_protonet")
+    fitted = run_of(copy, "fit_milr")
+    assert call(copy, "fit-milr", f"source={trained}", *FIT) == 0
+    again = next(run for run in (copy / "fit_milr").iterdir() if run != fitted)
+    one, other = (torch.load(run / "milr.pt", weights_only=True)["modules"] for run in (fitted, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["test-protonet", "dataset.split=train"], "trained on 6 of these classes"),
+        (["fit-milr", "episode.way=4"], "episode.way=4 contradicts the source run, which has episode.way=3"),
+        (["fit-milr", "backbone=conv4"], "contradicts the source run"),
+        (["visualize", "dataset.size=64"], "dataset.size=64 contradicts"),
+        (["fit-milr", "layers.local=layer11"], "no layer 'layer11'; nearest: .*layer1"),
+        (["fit-milr", "layers.local=layer4", "layers.global=layer2"], "must come after"),
+        (["fit-milr", "mask.fill=zero"], "noise fill only"),
+        (["fit-milr", "milr.learning_rate=1e30"], "the loss is .* at step"),
+        (["visualize", "images=[/absent.jpg]"], "there is no picture /absent.jpg"),
+        (["visualize", "episode.way=9"], "an episode needs 9 classes"),
+        (["test-protonet", "dataset=cub", "dataset.root=/absent"], "no CUB-200-2011 in /absent"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
+    copy: Path, capsys: Capture, words: list[str], message: str
+) -> None:
+    import re
+
+    source = "fit_milr" if words[0] == "visualize" else "train_protonet"
+    assert call(copy, words[0], f"source={run_of(copy, source)}", *words[1:]) == 2
+    assert re.search(message, error(capsys))
+    states = [manifest(run)["state"] for stage in copy.iterdir() for run in stage.iterdir()]
+    assert states.count("finished") == 4
+
+
+def test_seen_classes_may_be_tested_if_that_is_wanted(copy: Path) -> None:
+    assert call(copy, "test-protonet", "source=latest", "dataset.split=train", "test.allow_seen=true") == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(copy: Path, capsys: Capture) -> None:
+    assert call(copy, "fit-milr", "source=latest", "device=cuda") == 2
+    assert "finds no CUDA" in error(capsys)
+
+
+def test_a_truncated_checkpoint(copy: Path, capsys: Capture) -> None:
+    checkpoint = run_of(copy, "train_protonet") / "best.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    assert call(copy, "fit-milr", "source=latest") == 2
+    assert "is not the file that was saved" in error(capsys)
+
+
+def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:
+    words = [f"dataset.root={birds.root}", *DRAWN, *TRAIN, "train.optimizer=sgd", "train.learning_rate=1e30"]
+    assert call(tmp_path, "train-protonet", *words) == 2
+    assert "the loss is" in error(capsys)
+    run = run_of(tmp_path, "train_protonet")
+    assert manifest(run)["state"] == "failed" and "the loss is" in str(manifest(run)["error"])
+    weights = torch.load(run / "best.pt", weights_only=True)["weights"]
+    assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
+
+
+def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> None:
+    crops = ["dataset=cub", f"dataset.root={shared / 'cub-crops'}"]
+    assert call(tmp_path, "train-protonet", *crops, *TRAIN, "train.episodes=0") == 0
+    assert call(tmp_path, "fit-milr", "source=latest", *FIT) == 0
+    frames = ["dataset=cub", f"dataset.root={shared / 'cub-frames'}", "dataset.split=all"]
+    assert call(tmp_path, "visualize", "source=latest", *frames) == 0
+    assert manifest(run_of(tmp_path, "visualize"))["data"]["images"] == 370  # type: ignore[index,call-overload]
