@@ -35,8 +35,8 @@ class Column:
         """Lines to write over the column."""
         lines = [self.role, *textwrap.wrap(readable(self.species), 16)]
         if self.predicted is not None:
-            mark = "= predicted" if self.predicted == self.species else f"predicted: {readable(self.predicted)}"
-            lines += textwrap.wrap(mark, 16)
+            predicted = "the same" if self.predicted == self.species else readable(self.predicted)
+            lines += textwrap.wrap(f"predicted: {predicted}", 16)
         return "\n".join(lines)
 
 

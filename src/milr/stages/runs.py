@@ -129,11 +129,11 @@ def timestamp() -> str:
 
 
 def sweep_name(overrides: list[str], longest: int = 120) -> str:
-    """The name of a sweep's run: its overrides without `source=`, as any file system takes them.
+    """The name of a sweep's run: its overrides without `source=` and `outputs=`, as any file system takes them.
 
     The same overrides give the same name; where characters had to go, a short hash keeps different overrides apart.
     """
-    wanted = ",".join(sorted(override for override in overrides if not override.startswith("source=")))
+    wanted = ",".join(sorted(override for override in overrides if not override.startswith(("source=", "outputs="))))
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", wanted)[:longest].strip(" .") or "defaults"
     return name if name == wanted or not wanted else f"{name}-{sha256(wanted.encode()).hexdigest()[:6]}"
 
