@@ -6,9 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from milr.data.records import Catalogue
 from milr.data.synthetic import read_synthetic
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers at every run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
