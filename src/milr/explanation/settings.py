@@ -52,7 +52,7 @@ class MilrSettings:
 class FitSettings:
     """How the MI-LR module is fitted."""
 
-    steps: int = 400  # optimiser steps, one episode each
+    steps: int = 250  # optimiser steps, one episode each
     learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
     validate_every: int = 50  # steps between looks at the validation species
     patience: int = 0  # validations without a better objective before the fit stops; 0: never
