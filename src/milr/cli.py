@@ -19,6 +19,7 @@ STAGES = {
     "test-protonet": "measure a trained network's accuracy over many seeded episodes",
     "fit-milr": "insert the MI-LR module into a trained, frozen network and fit it",
     "visualize": "draw the total, decision-related and redundant information of episodes or of your own pictures",
+    "evaluate": "measure what the maps claim, beside controls: where they point, and what the decision loses without",
     "data": "make, download or check a data set, and say what it holds",
 }
 MENDABLE, INTERRUPTED = 2, 130  # exit codes

@@ -222,3 +222,29 @@ def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> Non
     frames = ["dataset=cub", f"dataset.root={shared / 'cub-frames'}", "dataset.split=all"]
     assert call(tmp_path, "visualize", "source=latest", *frames) == 0
     assert manifest(run_of(tmp_path, "visualize"))["data"]["images"] == 370  # type: ignore[index,call-overload]
+
+
+def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
+    words = ["source=latest", "evaluate.episodes=2", "evaluate.percent=[20,60]"]
+    assert call(copy, "evaluate", *words) == 0
+    assert "area, accuracy" in capsys.readouterr().out
+    run = run_of(copy, "evaluate")
+    names = {path.name for path in run.iterdir()}
+    assert {"results.csv", "per_image.csv", "curves_accuracy.png", "curves_loss.png", "curves_cosine.png"} <= names
+    with (run / "results.csv").open() as file:
+        results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
+    maps = {"total", "decision", "redundant", "random", "centre", "activation", "grad_cam"}
+    assert {name for name, _ in results} == maps
+    pointing = results["decision", "pointing, defining"]
+    assert int(pointing["n"]) == 18 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
+    assert (
+        int(results["total", "keep 20%, accuracy"]["n"]) == 12 and int(results["total", "keep 20%, cosine"]["n"]) == 18
+    )
+    with (run / "per_image.csv").open() as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["map"], row["metric"]) == ("random", "remove 60%, accuracy")
+        ]
+    assert sum(float(row["value"]) for row in rows) / len(rows) == pytest.approx(
+        float(results["random", "remove 60%, accuracy"]["value"])
+    )
+    assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])  # type: ignore[index,call-overload]

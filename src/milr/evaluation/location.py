@@ -35,6 +35,15 @@ def pointing_hit(heat: Tensor, region: Tensor, seed: int = 0) -> float:
     return float(region.flatten()[ranked(heat.flatten(), seed)[0]])
 
 
+def percentile(heat: Tensor, place: tuple[int, int]) -> float:
+    """Share of the map's places [H, W] that are lower than this one, ties counting half.
+
+    Higher means that the map marks the place; chance is 0.5, which a constant map gets.
+    """
+    value = heat[place]
+    return float((heat < value).double().mean() + 0.5 * (heat == value).double().mean())
+
+
 def mass_share(heat: Tensor, region: Tensor) -> float:
     """Share of a map's positive mass that lies in the region; chance is |M| / (H·W).
 

@@ -75,6 +75,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "bottleneck.whitening_share": (0.01, 1),
     "visualize.episodes": (1, math.inf),
     "visualize.queries": (1, math.inf),
+    "evaluate.episodes": (1, math.inf),
 }
 
 

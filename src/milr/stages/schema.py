@@ -127,6 +127,12 @@ class FigureSettings:
 
 
 @dataclass
+class EvaluationSettings:
+    episodes: int
+    percent: list[float]
+
+
+@dataclass
 class DownloadSettings:
     download: bool
     segmentations: bool
@@ -191,6 +197,11 @@ class Visualize(ChainedStageSettings):
 
 
 @dataclass
+class Evaluate(ChainedStageSettings):
+    evaluate: EvaluationSettings
+
+
+@dataclass
 class Data(StageSettings):
     data: DownloadSettings
 
@@ -200,5 +211,6 @@ STAGES: dict[str, type[StageSettings]] = {
     "test_protonet": TestProtonet,
     "fit_milr": FitMilr,
     "visualize": Visualize,
+    "evaluate": Evaluate,
     "data": Data,
 }

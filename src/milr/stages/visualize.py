@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from milr.stages.job import run_chained_stage
 from milr.stages.runs import Run
 from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun, find_parent
+from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
@@ -32,16 +32,11 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
     from milr.data.augmentation import to_input
     from milr.explanation.export import export
-    from milr.explanation.milr import MILR
-    from milr.networks.protonet import PrototypicalNetwork
-    from milr.stages.checkpoints import load_checkpoint
-    from milr.stages.devices import choose_device, example_images
+    from milr.stages.devices import choose_device
+    from milr.stages.explainers import load_explainer
 
     device = choose_device(settings.device)
-    state = load_checkpoint(find_parent(source).checkpoint, "protonet")
-    network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    example = example_images(settings.dataset.size, device)
-    explainer = MILR.load(network.network, load_checkpoint(source.checkpoint, "milr"), example)
+    explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
     for name, pictures in own_pictures(settings) if settings.images else episodes(settings, run):
         maps = explainer.maps(to_input(pictures.images).to(device))
@@ -69,23 +64,12 @@ def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures]]:
 
 
 def episodes(settings: Visualize, run: Run) -> Iterator[tuple[str, Pictures]]:
-    """The pictures of each seeded episode: supports class by class, then queries class by class."""
-    import torch
+    """Each seeded episode in a folder of its own."""
+    from milr.stages.scenes import drawn_episodes
 
-    from milr.data.episodes import draw_episode
-    from milr.data.pictures import load_pictures
-    from milr.stages.catalogues import data_entry, open_split
-
-    dataset, episode = settings.dataset, settings.episode
-    catalogue = open_split(dataset)
-    run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
-    labels = torch.tensor([record.class_id for record in catalogue.records])
-    for number in range(settings.visualize.episodes):
-        shape = (episode.way, episode.shot, settings.visualize.queries)
-        drawn = draw_episode(labels, *shape, seed=settings.seed, number=number)
-        chosen = torch.cat([drawn.support.flatten(), drawn.query.flatten()]).tolist()
-        records = [catalogue.records[index] for index in chosen]
-        yield f"episode_{number:03d}", load_pictures(records, dataset.size, dataset.crop)
+    shape = (settings.episode.way, settings.episode.shot, settings.visualize.queries)
+    for number, pictures in drawn_episodes(settings, run, shape, settings.visualize.episodes):
+        yield f"episode_{number:03d}", pictures
 
 
 def picture_columns(pictures: Pictures) -> list[Column]:

@@ -1,0 +1,61 @@
+"""The annotations of a picture at a map's resolution, framed as the picture itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from milr.data.framing import Framing, frame
+from milr.data.records import Record
+
+
+def framing_of(record: Record, crop: str, size: int) -> Framing:
+    """How this picture was cut; reads its header only."""
+    with Image.open(record.path) as picture:
+        return frame(picture.width, picture.height, record.box, crop, size)
+
+
+def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, Tensor]:
+    """Name -> bool [H, W]: "box", "bird" (segmentation), "defining" and "other" parts (drawn birds); those there are.
+
+    A place belongs to a region if at least half of its pixels do. A region may be empty after the cut.
+    """
+    regions: dict[str, Tensor] = {}
+    if record.box is not None:
+        pixels = torch.zeros(framing.size, framing.size)
+        box = framing.box(record.box)
+        if box is not None:
+            rows = slice(round(box.top), round(box.top + box.height))
+            pixels[rows, round(box.left) : round(box.left + box.width)] = 1
+        regions["box"] = _at(pixels, shape)
+    if record.segmentation is not None:
+        regions["bird"] = _at(_mask(record.segmentation, framing), shape)
+    if record.defining_mask is not None:
+        regions["defining"] = _at(_mask(record.defining_mask, framing), shape)
+        regions["other"] = regions["bird"] & ~regions["defining"]
+    return regions
+
+
+def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Visible part -> (row, column) of the place it lies in; left and right of a part count as one name."""
+    places = {}
+    for name, point in record.parts.items():
+        spot = framing.point(*point)
+        if spot is not None:
+            row, column = int(spot[1] / framing.size * shape[0]), int(spot[0] / framing.size * shape[1])
+            places[name.removeprefix("left ").removeprefix("right ")] = (row, column)
+    return places
+
+
+def _mask(file: Path, framing: Framing) -> Tensor:
+    with Image.open(file) as mask:
+        return torch.from_numpy(np.array(framing.mask(mask))).float() / 255
+
+
+def _at(pixels: Tensor, shape: tuple[int, int]) -> Tensor:
+    return adaptive_avg_pool2d(pixels[None, None], shape)[0, 0] >= 0.5

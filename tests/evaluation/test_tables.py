@@ -1,0 +1,63 @@
+"""Means, intervals and files of measurements."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from milr.evaluation.location import percentile
+from milr.evaluation.tables import Measurement, bootstrap, location_measurements, summarise, write_csv
+
+
+def row(value: float, name: str = "total", episode: int = 0) -> Measurement:
+    return Measurement(name, episode, "a.jpg", "pointing, box", value, 0.25)
+
+
+def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
+    (result,) = summarise([row(1.0), row(0.0), row(math.nan)])
+    assert (result.value, result.n, result.left_out, result.chance) == (0.5, 2, 1, 0.25)
+
+
+def test_maps_are_kept_apart() -> None:
+    results = summarise([row(1.0), row(0.0, "random"), row(1.0)])
+    assert [(r.map, r.value) for r in results] == [("total", 1.0), ("random", 0.0)]
+
+
+def test_the_bootstrap_interval_is_near_the_normal_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(400, generator=generator).tolist()
+    mean, low, high = bootstrap(values, [index % 8 for index in range(400)])
+    half = 1.96 * (1 / 12) ** 0.5 / 20
+    assert mean == pytest.approx(sum(values) / 400)
+    assert low == pytest.approx(mean - half, abs=0.006) and high == pytest.approx(mean + half, abs=0.006)
+
+
+def test_episodes_are_strata() -> None:
+    """Images that agree within their episode leave nothing to chance."""
+    assert bootstrap([1.0, 1.0, 0.0, 0.0], [0, 0, 1, 1]) == (0.5, 0.5, 0.5)
+
+
+def test_no_values_no_mean() -> None:
+    assert all(math.isnan(value) for value in bootstrap([], []))
+
+
+def test_percentiles_of_places() -> None:
+    heat = torch.arange(100.0).view(10, 10)
+    assert percentile(heat, (9, 9)) == pytest.approx(0.995) and percentile(heat, (0, 0)) == pytest.approx(0.005)
+    assert percentile(torch.zeros(10, 10), (3, 4)) == pytest.approx(0.5)
+
+
+def test_one_map_against_its_annotations(tmp_path: Path) -> None:
+    heat = torch.zeros(4, 4)
+    heat[0, 0] = 1
+    box = heat > 0
+    found = location_measurements(heat, {"box": box}, {"crown": (0, 0)}, seed=0)
+    assert found["pointing, box"] == (1.0, 1 / 16) and found["mass, box"] == (1.0, 1 / 16)
+    assert found["percentile, crown"][0] > 0.9
+    write_csv(tmp_path / "a.csv", [row(0.5)])
+    with (tmp_path / "a.csv").open() as file:
+        assert next(iter(csv.DictReader(file)))["value"] == "0.5"
+    with pytest.raises(ValueError, match="nothing was measured"):
+        write_csv(tmp_path / "b.csv", [])
