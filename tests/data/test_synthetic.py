@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from milr.data.drawing import BILLS, PALETTE, Species, draw_bird
+from milr.data.drawing import BILLS, Species, draw_bird
 from milr.data.records import Catalogue
+from milr.data.shapes import PALETTE
 from milr.data.synthetic import PART_NAMES, all_species, read_synthetic
 from milr.errors import MilrError
 

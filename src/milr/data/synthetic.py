@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from milr.data.cub import read_cub
-from milr.data.drawing import BILLS, PALETTE, Drawing, Species, draw_bird
+from milr.data.drawing import BILLS, Drawing, Species, draw_bird
 from milr.data.records import Catalogue
+from milr.data.shapes import PALETTE
 from milr.errors import MilrError
 
 PART_NAMES = (  # CUB's, in CUB's order
