@@ -50,9 +50,9 @@ def manifest(run: Path) -> dict[str, object]:
     ("stage", "files"),
     [
         ("train_protonet", {"best.pt", "metrics.jsonl"}),
-        ("test_protonet", {"episodes.csv"}),
+        ("test_protonet", {"episodes.csv", "metrics.jsonl"}),
         ("fit_milr", {"milr.pt", "metrics.jsonl"}),
-        ("visualize", {"figures.json", "episode_000", "episode_001"}),
+        ("visualize", {"figures.json", "metrics.jsonl", "episode_000", "episode_001"}),
     ],
 )
 def test_every_run_folder_tells_its_story(pipeline: Path, stage: str, files: set[str]) -> None:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -29,6 +30,15 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
             module.training = training
         for parameter, requires_grad in gradients:
             parameter.requires_grad_(requires_grad)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after."""
+    digest = sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import hydra
@@ -57,6 +58,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     for measure in ("accuracy", "loss", "cosine"):
         draw_curves(run.path(f"curves_{measure}.png"), results, shares, measure, title)
     report(results, title)
+    for result in results:
+        run.metrics(**asdict(result))
     area = next(r.value for r in results if (r.map, r.metric) == ("decision", "area, accuracy"))
     run.record(result={"decision_area": area, "rows": len(measurements)})
     log.info("open %s", run.path("curves_accuracy.png"))

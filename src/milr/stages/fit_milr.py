@@ -40,6 +40,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     from milr.explanation.fitting import fit, validate
     from milr.explanation.milr import MILR
     from milr.explanation.settings import FitSettings
+    from milr.networks.layers import fingerprint
     from milr.networks.protonet import PrototypicalNetwork
     from milr.stages.catalogues import data_entry, load_splits, split_entry
     from milr.stages.checkpoints import load_checkpoint, save_checkpoint
@@ -48,6 +49,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
+    before = fingerprint(network.network)
     example = example_images(settings.dataset.size, device)
     explainer = MILR(
         network.network, settings.layers["local"], settings.layers["global"], example, module_settings(settings)
@@ -79,7 +81,14 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
-    result = {"step": kept, "validation": terms, "information": estimates(explainer, pictures, device)}
+    if fingerprint(network.network) != before:
+        raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
+    result = {
+        "step": kept,
+        "network_sha256": before,
+        "validation": terms,
+        "information": estimates(explainer, pictures, device),
+    }
     run.record(result=result)
     report(result)
     return terms["objective"]

@@ -52,6 +52,7 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
     mean, half = mean_and_interval(accuracies)
     write_episodes(run, episodes, accuracies, catalogue.class_names)
+    run.metrics(split=dataset.split, accuracy=mean, interval=half, episodes=len(episodes))
     run.record(result={"accuracy": mean, "interval": half, "episodes": len(episodes)})
     log.info(
         "%d-way %d-shot accuracy %.4f ± %.4f (95 %%, %d episodes of %d queries; %s split, %d classes, %s)",
@@ -65,10 +66,9 @@ def refuse_seen(tested: Iterable[str], trained: Sequence[str]) -> None:
     """MilrError with the list, if classes to be tested are among those the network was trained on."""
     seen = sorted(set(tested) & set(trained))
     if seen:
-        shown = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
         raise MilrError(
-            f"the network was trained on {len(seen)} of these classes ({shown}): their accuracy says nothing about new "
-            "ones; take dataset.split=novel, or test.allow_seen=true if that is what you want"
+            f"the network was trained on {len(seen)} of these classes, so their accuracy says nothing about new ones; "
+            f"take dataset.split=novel, or test.allow_seen=true if that is what you want: {', '.join(seen)}"
         )
 
 

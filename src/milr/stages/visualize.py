@@ -46,6 +46,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
         written = export(run.folder / name, pictures.images, maps, columns, files, settings.scale, note)
         shows.update({f"{name}/{file}": what for file, what in written.items()})
         totals.append(maps.total.mean().item())
+        run.metrics(scene=name, total_mean_bits=totals[-1], decision_mean_bits=maps.decision.mean().item())
     run.path("figures.json").write_text(json.dumps(shows, indent=2) + "\n", encoding="utf-8")
     mean = sum(totals) / len(totals)
     run.record(result={"total_mean_bits": mean, "files": sorted(shows)})

@@ -1,0 +1,53 @@
+"""A trained network's way through a checkpoint."""
+
+import pytest
+import torch
+
+from milr.errors import MilrError
+from milr.networks.backbones import build_backbone
+from milr.networks.layers import fingerprint
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.networks.prototypes import Metric
+
+
+def network() -> PrototypicalNetwork:
+    return PrototypicalNetwork(
+        "resnet10", build_backbone("resnet10"), Metric("cosine", 0.1), torch.zeros(512), 32, ("a",)
+    )
+
+
+def test_state_and_back_is_the_same_network() -> None:
+    before = network()
+    after = PrototypicalNetwork.from_state(before.state(), "resnet10")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(after.network(images), before.network.eval()(images))
+    assert fingerprint(after.network) == fingerprint(before.network)
+    assert (after.metric, after.size, after.classes) == (before.metric, 32, ("a",))
+
+
+def test_another_backbone_or_a_part_that_is_missing_is_told() -> None:
+    state = network().state()
+    with pytest.raises(MilrError, match="holds a resnet10, not a resnet18"):
+        PrototypicalNetwork.from_state(state, "resnet18")
+    with pytest.raises(MilrError, match="does not fit resnet12"):
+        PrototypicalNetwork.from_state({**state, "backbone": "resnet12"})
+    del state["metric"]
+    with pytest.raises(MilrError, match="lacks metric"):
+        PrototypicalNetwork.from_state(state)
+
+
+def test_the_fingerprint_sees_a_single_bit_of_a_buffer() -> None:
+    model = build_backbone("resnet10")
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    model.bn1.running_mean[3] += 1e-7
+    assert fingerprint(model) != before
+
+
+def test_representations_leave_the_mode_and_the_statistics_alone() -> None:
+    model = build_backbone("resnet10").train()
+    before = fingerprint(model)
+    images = torch.randn(5, 3, 32, 32)
+    assert represent(model, images.split(2)).shape == (5, 512)
+    assert model.training and fingerprint(model) == before
