@@ -215,6 +215,16 @@ def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_pa
     assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
 
 
+def test_a_diverging_fit_keeps_its_last_good_state(copy: Path, capsys: Capture) -> None:
+    fitted = run_of(copy, "fit_milr")
+    assert call(copy, "fit-milr", "source=latest", *FIT, "milr.learning_rate=1e30") == 2
+    assert "the loss is" in error(capsys)
+    failed = next(run for run in (copy / "fit_milr").iterdir() if run != fitted)
+    assert manifest(failed)["state"] == "failed" and manifest(failed)["checkpoint"] is None
+    modules = torch.load(failed / "milr.pt", weights_only=True)["modules"]
+    assert all(torch.isfinite(value).all() for value in modules.values())
+
+
 def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> None:
     crops = ["dataset=cub", f"dataset.root={shared / 'cub-crops'}"]
     assert call(tmp_path, "train-protonet", *crops, *TRAIN, "train.episodes=0") == 0

@@ -69,16 +69,15 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         settings.milr.patience,
         settings.seed,
     )
-    with progress(run, settings.milr.steps, settings.milr.log_every) as on_step:
-        kept = fit(
-            explainer,
-            batches,
-            fitting,
-            validation,
-            on_step,
-            lambda step, metrics: run.metrics(split="validation", step=step, **metrics),
-        )
-    save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
+
+    def on_validation(step: int, metrics: dict[str, float]) -> None:
+        run.metrics(split="validation", step=step, **metrics)
+
+    try:
+        with progress(run, settings.milr.steps, settings.milr.log_every) as on_step:
+            kept = fit(explainer, batches, fitting, validation, on_step, on_validation)
+    finally:  # after a loss that is not finite, too: the module is then in its last good state
+        save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
     if fingerprint(network.network) != before:
