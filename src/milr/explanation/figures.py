@@ -136,7 +136,7 @@ def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps:
         alpha = MIX if row.mixed else 1.0
         axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=(0, side, side, 0))
         if scale == "image":
-            _colour_bar(drawing, [axis], norm, row.colours, label="", horizontal=True)
+            _colour_bar(drawing, [axis], norm, row.colours, label="bits per location", horizontal=True)
     if scale != "image":
         _colour_bar(drawing, axes, shared, row.colours, label="bits per location")
 

@@ -101,7 +101,7 @@ def describe(settings: Visualize) -> str:
     from milr.stages.catalogues import view
 
     if settings.images:
-        return f"pictures of your own, crop=none, {settings.dataset.size} px"
+        return f"your own, crop=none, {settings.dataset.size} px"
     episode = f"{settings.episode.way}-way {settings.episode.shot}-shot"
     return f"{episode}, {settings.dataset.split} split, {view(settings.dataset)}"
 
