@@ -173,6 +173,7 @@ def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
         (["fit-milr", "milr.learning_rate=1e30"], "the loss is .* at step"),
         (["visualize", "images=[/absent.jpg]"], "there is no picture /absent.jpg"),
         (["visualize", "episode.way=9"], "an episode needs 9 classes"),
+        (["evaluate", "evaluate.percent=[50,20]"], "whole numbers from 1 to 99, rising"),
         (["test-protonet", "dataset=cub", "dataset.root=/absent"], "no CUB-200-2011 in /absent"),
     ],
 )
@@ -181,7 +182,7 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
 ) -> None:
     import re
 
-    source = "fit_milr" if words[0] == "visualize" else "train_protonet"
+    source = "fit_milr" if words[0] in ("visualize", "evaluate") else "train_protonet"
     assert call(copy, words[0], f"source={run_of(copy, source)}", *words[1:]) == 2
     assert re.search(message, error(capsys))
     states = [manifest(run)["state"] for stage in copy.iterdir() for run in stage.iterdir()]
@@ -245,6 +246,7 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
         results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
     maps = {"total", "decision", "redundant", "random", "centre", "activation", "grad_cam"}
     assert {name for name, _ in results} == maps
+    assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
     pointing = results["decision", "pointing, defining"]
     assert int(pointing["n"]) == 18 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
     assert (

@@ -52,12 +52,14 @@ def locations(heat: Tensor, pictures: Pictures, crop: str) -> Iterator[tuple[str
 
 
 def curves(explainer: MILR, batch: Batch, heat: Tensor, shares: Sequence[float], seed: int) -> dict[str, Tensor]:
-    """Metric -> values: accuracy and loss [Q] and cosine [K] at each share, and the areas between keep and remove."""
+    """Metric -> values: accuracy and loss [Q] and cosine [K] at each share, areas between keep and remove, and the
+    untouched network's accuracy, which no map changes."""
     first = explainer.layers.first_pass(batch.images)
     generator = torch.Generator().manual_seed(seed)
     noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator)
     fill = explainer.settings.mask.fill
-    found: dict[str, Tensor] = {}
+    logits, labels = batch.decide(first.output)
+    found: dict[str, Tensor] = {"untouched, accuracy": (logits.argmax(1) == labels).double().cpu()}
     rows: dict[tuple[str, str], list[Tensor]] = {}
     for share in shares:
         high = highest(heat, share, seed).to(batch.images.device)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
+from milr.errors import MilrError
 from milr.stages.job import run_chained_stage
 from milr.stages.runs import Run
 from milr.stages.schema import Evaluate
@@ -42,7 +44,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
-    shares = [percent / 100 for percent in settings.evaluate.percent]
+    shares = shares_of(settings.evaluate.percent)
     decide = episode_decision(*shape, network.metric, network.mean.to(device))
     measurements: list[Measurement] = []
     count = settings.evaluate.episodes
@@ -64,6 +66,14 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     run.record(result={"decision_area": area, "rows": len(measurements)})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
+
+
+def shares_of(percent: Sequence[float]) -> list[float]:
+    """Shares in (0, 1). MilrError unless there are two or more whole percentages, rising, between 1 and 99."""
+    rising = all(a < b for a, b in pairwise(percent))
+    if len(percent) < 2 or not rising or any(p != int(p) or not 1 <= p <= 99 for p in percent):
+        raise MilrError(f"evaluate.percent={list(percent)}: two or more whole numbers from 1 to 99, rising, are needed")
+    return [value / 100 for value in percent]
 
 
 def report(results: Sequence[Result], title: str) -> None:
