@@ -20,6 +20,7 @@ STAGES = {
     "fit-milr": "insert the MI-LR module into a trained, frozen network and fit it",
     "visualize": "draw the total, decision-related and redundant information of episodes or of your own pictures",
     "evaluate": "measure what the maps claim, beside controls: where they point, and what the decision loses without",
+    "sanity": "refit with other seeds, wrong labels and forgotten layers: do the maps depend on what was learned?",
     "data": "make, download or check a data set, and say what it holds",
 }
 MENDABLE, INTERRUPTED = 2, 130  # exit codes

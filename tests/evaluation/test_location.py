@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from milr.evaluation.location import mass_share, pointing_hit, rank_accuracy
+from milr.evaluation.location import coverage, mass_lift, mass_share, pointing_hit, rank_accuracy
 
 REGION = torch.zeros(8, 8, dtype=torch.bool)
 REGION[2:4, 1:5] = True
@@ -32,6 +32,20 @@ def test_half_of_the_highest_places() -> None:
     heat[7, 0:4] = 1  # four elsewhere
     assert rank_accuracy(heat, REGION) == 0.5
     assert mass_share(heat, REGION) == pytest.approx(8 / 12)
+
+
+def test_lift_is_density_in_the_region_over_density_on_average() -> None:
+    assert mass_lift(torch.ones(8, 8), REGION) == pytest.approx(1)
+    assert mass_lift(REGION.float(), REGION) == pytest.approx(1 / CHANCE)
+    assert math.isnan(mass_lift(torch.ones(8, 8), torch.zeros(8, 8, dtype=torch.bool)))
+
+
+def test_coverage_is_a_place_among_the_highest_fifth() -> None:
+    heat = torch.arange(100.0).view(10, 10)
+    assert coverage(heat, (8, 0)) == 1 and coverage(heat, (7, 9)) == 0
+    assert sum(coverage(torch.zeros(10, 10), (3, 3), seed) for seed in range(2000)) / 2000 == pytest.approx(
+        0.2, abs=0.03
+    )
 
 
 def test_an_empty_region_cannot_be_measured() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from milr.evaluation.location import percentile
-from milr.evaluation.tables import Measurement, bootstrap, location_measurements, summarise, write_csv
+from milr.evaluation.metrics import direction, location_measurements
+from milr.evaluation.tables import Measurement, bootstrap, compare, summarise, write_csv
 
 
 def row(value: float, name: str = "total", episode: int = 0) -> Measurement:
@@ -16,13 +17,31 @@ def row(value: float, name: str = "total", episode: int = 0) -> Measurement:
 
 
 def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
-    (result,) = summarise([row(1.0), row(0.0), row(math.nan)])
+    (result,) = summarise([row(1.0), row(0.0), row(math.nan)], "toy")
     assert (result.value, result.n, result.left_out, result.chance) == (0.5, 2, 1, 0.25)
 
 
 def test_maps_are_kept_apart() -> None:
-    results = summarise([row(1.0), row(0.0, "random"), row(1.0)])
-    assert [(r.map, r.value) for r in results] == [("total", 1.0), ("random", 0.0)]
+    results = summarise([row(1.0), row(0.0, "random"), row(1.0)], "toy")
+    assert [(r.method, r.map, r.value) for r in results] == [("milr", "total", 1.0), ("control", "random", 0.0)]
+    assert all(r.data_set == "toy" and r.direction == "higher" for r in results)
+
+
+def test_comparisons_are_image_by_image() -> None:
+    """One image of ten is only in one of the maps; on the others the difference is always the same."""
+    rows = [Measurement("decision", i % 2, f"{i}", "mass, box", i / 10 + 0.1, 0.2) for i in range(10)]
+    rows += [Measurement("random", i % 2, f"{i}", "mass, box", i / 10, 0.2) for i in range(9)]
+    (found,) = compare(rows, "toy", ["decision"])
+    assert (found.map, found.other, found.n) == ("decision", "random", 9)
+    assert (found.difference, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_every_metric_has_a_direction() -> None:
+    assert direction("keep 20%, accuracy") == "higher" and direction("keep 20% pixels, loss") == "lower"
+    assert direction("remove 20%, accuracy") == "lower" and direction("remove 20%, loss") == "higher"
+    assert direction("area pixels, cosine") == "higher" and direction("untouched, accuracy") == "none"
+    with pytest.raises(ValueError, match="no direction"):
+        direction("beauty, box")
 
 
 def test_the_bootstrap_interval_is_near_the_normal_one() -> None:

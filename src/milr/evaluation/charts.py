@@ -1,33 +1,139 @@
-"""The keep and remove curves of all maps, with their intervals."""
+"""Pictures of what was measured: curves, bars, and maps side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from milr.evaluation.tables import Result
+from milr.explanation.figures import MIX, readable
+
+COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
+STYLES = {"milr": "-", "baseline": "--", "control": ":"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with all maps of it, for a sheet."""
+
+    picture: Tensor  # uint8 [3, S, S]
+    title: str
+    maps: dict[str, Tensor]  # name -> [H, W]
+
+
+def canvas(width: float, height: float) -> Figure:
+    """A figure that needs no display."""
+    drawing = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    return drawing
 
 
 def draw_curves(path: Path, results: Sequence[Result], shares: Sequence[float], measure: str, title: str) -> None:
-    """Two panels, keep and remove: the measure (accuracy, loss, cosine) along the share of places, a line a map."""
-    drawing = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(drawing)
-    panels = drawing.subplots(1, 2, sharey=True)
+    """Keep and remove, at the local layer and at the pixels: the measure along the share of places, a line a map."""
+    drawing = canvas(11, 7.5)
+    panels = drawing.subplots(2, 2, sharey=True, sharex=True)
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
-    for panel, what in zip(panels, ("keep", "remove"), strict=True):
-        for name in names:
-            row = [table[name, f"{what} {share:.0%}, {measure}"] for share in shares]
-            style = "--" if name in ("random", "centre", "activation", "grad_cam") else "-"
-            percent = [100 * share for share in shares]
-            (line,) = panel.plot(percent, [r.value for r in row], style, label=name.replace("_", "-"), marker=".")
-            panel.fill_between(percent, [r.low for r in row], [r.high for r in row], alpha=0.12, color=line.get_color())
-        panel.set_xlabel(f"% of the places that are {'kept' if what == 'keep' else 'removed'}, highest first")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel(measure)
-    panels[1].legend(fontsize=8)
+    percent = [100 * share for share in shares]
+    for row, (unit, where) in enumerate((("", "places of the layer"), (" pixels", "pixels"))):
+        for column, what in enumerate(("keep", "remove")):
+            panel = panels[row, column]
+            for number, name in enumerate(names):
+                points = [table[name, f"{what} {share:.0%}{unit}, {measure}"] for share in shares]
+                colour = COLOURS.get(name, f"C{number % 10}")
+                style = STYLES[points[0].method]
+                label = name.replace("_", " ")
+                panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colour)
+                panel.fill_between(percent, [p.low for p in points], [p.high for p in points], alpha=0.1, color=colour)
+            untouched = table.get((names[0], f"untouched, {measure}"))
+            if untouched:
+                panel.axhline(untouched.value, color="black", linewidth=0.8, label="untouched")
+            panel.set_xlabel(f"% of the {where} {'kept' if what == 'keep' else 'removed'}, highest first", fontsize=9)
+            panel.grid(alpha=0.3)
+        panels[row, 0].set_ylabel(measure)
+    panels[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     drawing.suptitle(title, fontsize=10)
+    drawing.savefig(path, dpi=110)
+
+
+def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[str], title: str) -> None:
+    """A panel for each metric, a bar with its interval for each map, chance as a line; absent metrics are left out."""
+    there = [metric for metric in metrics if any(result.metric == metric for result in results)]
+    drawing = canvas(3.1 * len(there) + 1.2, 4.4)
+    panels = drawing.subplots(1, len(there), squeeze=False, sharey=True)[0]
+    for panel, metric in zip(panels, there, strict=True):
+        rows = [result for result in results if result.metric == metric]
+        values = np.array([row.value for row in rows])
+        reach = np.abs(np.array([[row.low, row.high] for row in rows]).T - values)
+        names = [row.map.replace("_", " ") for row in rows]
+        panel.barh(names, values, xerr=reach, color=[COLOURS.get(row.map, "0.7") for row in rows], capsize=2)
+        panel.axvline(rows[0].chance, color="black", linestyle=":", linewidth=1)  # NaN draws nothing
+        panel.set_title(metric, fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].invert_yaxis()
+    drawing.suptitle(title, fontsize=10)
+    drawing.savefig(path, dpi=110)
+
+
+def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], measure: str, title: str) -> bool:
+    """A bar for each part and map, parts from the highest to the lowest of the first map; False where no part is."""
+    rows = {(result.map, result.metric.partition(", ")[2]): result for result in results}
+    parts = [r.metric.partition(", ")[2] for r in results if r.map == maps[0] and r.metric.startswith(measure)]
+    if not parts:
+        return False
+    rows = {(r.map, r.metric.partition(", ")[2]): r for r in results if r.metric.startswith(measure)}
+    parts.sort(key=lambda part: -rows[maps[0], part].value)
+    drawing = canvas(0.75 * len(parts) + 2, 4)
+    panel = drawing.subplots()
+    width = 0.8 / len(maps)
+    for number, name in enumerate(maps):
+        found = [rows[name, part] for part in parts]
+        values = np.array([row.value for row in found])
+        reach = np.abs(np.array([[row.low, row.high] for row in found]).T - values)
+        panel.bar(np.arange(len(parts)) + number * width, values, width, yerr=reach, label=name.replace("_", " "))
+    panel.axhline(rows[maps[0], parts[0]].chance, color="black", linestyle=":", linewidth=1)
+    panel.set_xticks(np.arange(len(parts)) + 0.4 - width / 2, parts, fontsize=8)
+    panel.set_ylabel(f"{measure} at the part")
+    panel.legend(fontsize=8)
+    drawing.suptitle(title, fontsize=10)
+    drawing.savefig(path, dpi=110)
+    return True
+
+
+def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | None = None) -> None:
+    """Rows are images, columns are maps laid over them, each map on its own scale.
+
+    A signed map has its zero white: the redundant one, or, where `signed` is given, all or none.
+    """
+    names = list(cases[0].maps)
+    drawing = canvas(1.15 * (len(names) + 1) + 0.6, 1.3 * len(cases) + 0.6)
+    axes = drawing.subplots(len(cases), len(names) + 1, squeeze=False)
+    for row, case in enumerate(cases):
+        picture = case.picture.permute(1, 2, 0).numpy()
+        side = picture.shape[0]
+        for column, axis in enumerate(axes[row]):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.imshow(picture, extent=(0, side, side, 0))
+            if column:
+                heat = case.maps[names[column - 1]].double().numpy()
+                diverging = names[column - 1] == "redundant" if signed is None else signed
+                high = max(float(np.percentile(np.abs(heat) if diverging else heat, 99.5)), 1e-12)
+                low = -high if diverging else float(np.percentile(heat, 1))
+                colours = "RdBu_r" if diverging else "turbo"
+                limits = {"vmin": low, "vmax": max(high, low + 1e-12)}
+                axis.imshow(
+                    heat, cmap=colours, alpha=MIX, extent=(0, side, side, 0), interpolation="bilinear", **limits
+                )
+            if not row:
+                axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
+        axes[row, 0].set_ylabel(readable(case.title).replace(" ", "\n", 1), fontsize=6)
+    drawing.suptitle(title, fontsize=9)
     drawing.savefig(path, dpi=110)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 
 from milr.evaluation.location import ranked
-from milr.explanation.fitting import Decision
-from milr.information.bottleneck import occlude
-from milr.networks.layers import FirstPass, LayerPair
+from milr.explanation.fitting import Batch
+from milr.explanation.milr import MILR
+from milr.information.bottleneck import noise_like, occlude
+from milr.networks.layers import FirstPass
+
+Outcome = dict[str, Tensor]
+Trial = Callable[[Tensor], Outcome]
 
 
 def highest(heat: Tensor, share: float, seed: int) -> Tensor:
@@ -21,28 +27,59 @@ def highest(heat: Tensor, share: float, seed: int) -> Tensor:
     return chosen.view_as(heat)
 
 
-@torch.no_grad()
-def decide_with(
-    layers: LayerPair, first: FirstPass, images: Tensor, decide: Decision, kept: Tensor, fill: str, noise: Tensor
-) -> dict[str, Tensor]:
-    """The network's decision when only the places `kept` (bool [K, H, W]) stay, the rest filled as the mask fills.
+def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Trial:
+    """The decision with only some places of the local layer kept, the rest filled as the module's mask fills.
 
-    Returns for each query "accuracy" (0 or 1) and "loss" (cross-entropy in nats) [Q], and for each image "cosine"
-    [K], between its representation and the untouched one. Supports and queries are treated alike. A copy is filled.
+    The trial takes `kept`, bool [K, H, W], and returns for each query "accuracy" (0 or 1; chance is 1 / classes) and
+    "loss" (cross-entropy in nats) [Q], and for each image "cosine" [K], between its representation and the untouched
+    one. Supports and queries are treated alike, the same noise fills every trial, and what is filled is a copy.
+    (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
-    occluded = occlude(first.local, kept[:, None].to(first.local.dtype), fill, noise)
-    second = layers.second_pass(occluded, images)
-    logits, labels = decide(second.output)
+    generator = torch.Generator().manual_seed(seed)
+    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator)
+    fill = explainer.settings.mask.fill
+
+    @torch.no_grad()
+    def trial(kept: Tensor) -> Outcome:
+        occluded = occlude(first.local, kept[:, None].to(first.local), fill, noise)
+        second = explainer.layers.second_pass(occluded, batch.images)
+        return outcome(batch, first, second.output, second.representation)
+
+    return trial
+
+
+def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Trial:
+    """The same at the picture itself, `kept` being bool [K, S, S]; noise is standard normal, as inputs are scaled."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(batch.images.shape, generator=generator).to(batch.images)
+    fill = explainer.settings.mask.fill
+
+    @torch.no_grad()
+    def trial(kept: Tensor) -> Outcome:
+        changed = explainer.layers.first_pass(occlude(batch.images, kept[:, None].to(batch.images), fill, noise))
+        return outcome(batch, first, changed.output, changed.representation)
+
+    return trial
+
+
+def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tensor) -> Outcome:
+    """How a changed output [K, E] decides, and how far the representation went from the first pass's."""
+    logits, labels = batch.decide(output)
     return {
         "accuracy": (logits.argmax(1) == labels).double().cpu(),
         "loss": cross_entropy(logits, labels, reduction="none").double().cpu(),
-        "cosine": cosine_similarity(second.representation, first.representation).double().cpu(),
+        "cosine": cosine_similarity(representation, first.representation).double().cpu(),
     }
+
+
+def to_pixels(heat: Tensor, size: int) -> Tensor:
+    """A map at the picture's resolution, for ranking its pixels: [K, H, W] -> [K, S, S]."""
+    return interpolate(heat[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
 
 
 def area_between(keep: Tensor, remove: Tensor, shares: Tensor) -> Tensor:
     """Mean height between the keep and the remove curve [..., S] over `shares` [S], by trapezia: [...].
 
-    Higher is better for what claims to matter; a map unrelated to the decision gets what a random one gets.
+    Higher is better; a map unrelated to the decision gets what a random one gets.
     """
     return torch.trapezoid(keep - remove, shares, dim=-1) / (shares[-1] - shares[0])

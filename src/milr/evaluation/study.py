@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from milr.data.pictures import Pictures
-from milr.evaluation.methods import all_maps
-from milr.evaluation.perturbation import area_between, decide_with, highest
+from milr.evaluation.metrics import location_measurements
+from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, highest, to_pixels
 from milr.evaluation.regions import framing_of, parts_of, regions_of
-from milr.evaluation.tables import Measurement, location_measurements
+from milr.evaluation.tables import Measurement
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
-from milr.information.bottleneck import noise_like
 
 NO_CHANCE = float("nan")  # what the random map gets is the chance of a curve
 
 
 def measure_episode(
-    explainer: MILR, batch: Batch, pictures: Pictures, crop: str, shares: Sequence[float], episode: int
+    explainer: MILR,
+    batch: Batch,
+    maps: Mapping[str, Tensor],
+    pictures: Pictures,
+    crop: str,
+    shares: Sequence[float],
+    episode: int,
 ) -> list[Measurement]:
-    """Every metric of every map for the episode's pictures, supports first.
+    """Every metric of every map [K, H, W] for the episode's pictures, supports first.
 
     `shares` are the parts of the places that are kept or removed, rising, in (0, 1). Accuracy, loss and their areas
     are the queries', the cosine of z and z' is every picture's.
     """
     files = [str(record.path) for record in pictures.records]
+    first = explainer.layers.first_pass(batch.images)
+    logits, labels = batch.decide(first.output)
+    untouched = {"untouched, accuracy": (logits.argmax(1) == labels).double().cpu()}
+    layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []
-    for name, heat in all_maps(explainer, batch, seed=episode).items():
+    for name, heat in maps.items():
         for file, metric, value, chance in locations(heat, pictures, crop):
             rows.append(Measurement(name, episode, file, metric, value, chance))
-        for metric, values in curves(explainer, batch, heat, shares, episode).items():
-            queries = files[len(files) - len(values) :]
+        found = {
+            **untouched,
+            **curves(layer, heat, shares, episode, batch.images.device, ""),
+            **curves(pixels, to_pixels(heat, batch.images.shape[-1]), shares, episode, batch.images.device, " pixels"),
+        }
+        for metric, values in found.items():
+            chance = 1 / logits.shape[1] if metric.endswith("accuracy") and "area" not in metric else NO_CHANCE
+            owners = files[len(files) - len(values) :]
             rows += [
-                Measurement(name, episode, file, metric, value, NO_CHANCE)
-                for file, value in zip(queries, values.tolist(), strict=True)
+                Measurement(name, episode, file, metric, value, chance)
+                for file, value in zip(owners, values.tolist(), strict=True)
             ]
     return rows
 
@@ -51,24 +66,19 @@ def locations(heat: Tensor, pictures: Pictures, crop: str) -> Iterator[tuple[str
             yield str(record.path), metric, value, chance
 
 
-def curves(explainer: MILR, batch: Batch, heat: Tensor, shares: Sequence[float], seed: int) -> dict[str, Tensor]:
-    """Metric -> values: accuracy and loss [Q] and cosine [K] at each share, areas between keep and remove, and the
-    untouched network's accuracy, which no map changes."""
-    first = explainer.layers.first_pass(batch.images)
-    generator = torch.Generator().manual_seed(seed)
-    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator)
-    fill = explainer.settings.mask.fill
-    logits, labels = batch.decide(first.output)
-    found: dict[str, Tensor] = {"untouched, accuracy": (logits.argmax(1) == labels).double().cpu()}
+def curves(
+    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, unit: str
+) -> dict[str, Tensor]:
+    """Metric -> values: accuracy and loss [Q] and cosine [K] at each share, and the areas between keep and remove."""
+    found: dict[str, Tensor] = {}
     rows: dict[tuple[str, str], list[Tensor]] = {}
     for share in shares:
-        high = highest(heat, share, seed).to(batch.images.device)
+        high = highest(heat, share, seed).to(device)
         for what, kept in (("keep", high), ("remove", ~high)):
-            decided = decide_with(explainer.layers, first, batch.images, batch.decide, kept, fill, noise)
-            for measure, values in decided.items():
-                found[f"{what} {share:.0%}, {measure}"] = values
+            for measure, values in trial(kept).items():
+                found[f"{what} {share:.0%}{unit}, {measure}"] = values
                 rows.setdefault((what, measure), []).append(values)
     for measure in ("accuracy", "cosine"):
         keep, remove = (torch.stack(rows[what, measure], dim=1) for what in ("keep", "remove"))
-        found[f"area, {measure}"] = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
+        found[f"area{unit}, {measure}"] = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
     return found

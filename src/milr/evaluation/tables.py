@@ -1,4 +1,4 @@
-"""Tidy tables of what was measured: one row a value, and the mean of each with its interval."""
+"""Tidy tables of what was measured: one row a value, the mean of each with its interval, and paired differences."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from milr.evaluation.location import mass_share, percentile, pointing_hit, rank_accuracy
+from milr.evaluation.methods import family
+from milr.evaluation.metrics import direction
 
 RESAMPLES = 1000
 
@@ -33,7 +34,9 @@ class Measurement:
 class Result:
     """The mean of one metric of one map, with its 95 % interval."""
 
+    method: str  # milr, control, or baseline
     map: str
+    data_set: str
     metric: str
     value: float
     low: float
@@ -41,24 +44,25 @@ class Result:
     n: int  # values that count
     left_out: int  # values that could not be measured
     chance: float
+    direction: str  # higher, lower (is better) or none
 
 
-def location_measurements(
-    heat: Tensor, regions: dict[str, Tensor], parts: dict[str, tuple[int, int]], seed: int
-) -> dict[str, tuple[float, float]]:
-    """Metric -> (value, chance) of one map [H, W] against the regions and parts of its image."""
-    found = {}
-    for name, region in regions.items():
-        chance = float(region.double().mean())
-        found[f"rank accuracy, {name}"] = (rank_accuracy(heat, region, seed), chance)
-        found[f"pointing, {name}"] = (pointing_hit(heat, region, seed), chance)
-        found[f"mass, {name}"] = (mass_share(heat, region), chance)
-    for name, place in parts.items():
-        found[f"percentile, {name}"] = (percentile(heat, place), 0.5)
-    return found
+@dataclass(frozen=True)
+class Comparison:
+    """The mean difference of two maps on the same images of the same episodes, with its 95 % interval."""
+
+    map: str
+    other: str
+    data_set: str
+    metric: str
+    difference: float  # of `map` minus `other`
+    low: float
+    high: float
+    n: int  # images that could be measured with both
+    direction: str
 
 
-def summarise(measurements: Sequence[Measurement]) -> list[Result]:
+def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result]:
     """The results, in the order in which maps and metrics first appear."""
     groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for measurement in measurements:
@@ -69,8 +73,28 @@ def summarise(measurements: Sequence[Measurement]) -> list[Result]:
         chances = [m.chance for m in counted if not math.isnan(m.chance)]
         chance = sum(chances) / len(chances) if chances else math.nan
         mean, low, high = bootstrap([m.value for m in counted], [m.episode for m in counted])
-        results.append(Result(name, metric, mean, low, high, len(counted), len(group) - len(counted), chance))
+        left_out = len(group) - len(counted)
+        place = (family(name), name, data_set, metric)
+        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, direction(metric)))
     return results
+
+
+def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[str]) -> list[Comparison]:
+    """Each of `maps` against every other map, metric by metric, image by image."""
+    values: dict[str, dict[str, dict[tuple[int, str], float]]] = defaultdict(lambda: defaultdict(dict))
+    for m in measurements:
+        if not math.isnan(m.value) and direction(m.metric) != "none":
+            values[m.metric][m.map][m.episode, m.file] = m.value
+    found = []
+    for metric, by_map in values.items():
+        for name in maps:
+            for other in (other for other in by_map if other != name and name in by_map):
+                own, others = by_map[name], by_map[other]
+                both = [key for key in own if key in others]
+                mean, low, high = bootstrap([own[k] - others[k] for k in both], [episode for episode, _ in both])
+                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), direction(metric))
+                found.append(row)
+    return found
 
 
 def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -> tuple[float, float, float]:
@@ -87,8 +111,8 @@ def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -
     return everything.mean().item(), low, high
 
 
-def write_csv(path: Path, rows: Sequence[Measurement] | Sequence[Result]) -> None:
-    """One line a row under the field names; ValueError for no rows."""
+def write_csv(path: Path, rows: Sequence[Any]) -> None:
+    """Dataclasses of one kind, one line each under their field names; ValueError for none."""
     if not rows:
         raise ValueError(f"nothing was measured: there is nothing to write to {path}")
     with path.open("w", newline="", encoding="utf-8") as file:

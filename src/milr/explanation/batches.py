@@ -58,6 +58,17 @@ class EpisodeBatches:
         return Batch(to_input(images).to(self.device), self.decide)
 
 
+def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:
+    """The same episode with its supports under wrong labels: class c's stand where another class's should.
+
+    Every class gets another one's, the classes turned by a number drawn from the seed.
+    """
+    turn = int(torch.randint(1, way, (), generator=torch.Generator().manual_seed(seed)))
+    order = torch.arange(way * shot).view(way, shot).roll(turn, 0).flatten()
+    images = torch.cat([batch.images[order.to(batch.images.device)], batch.images[way * shot :]])
+    return Batch(images, batch.decide)
+
+
 def query_distances(output: Tensor, shape: tuple[int, int, int], metric: Metric, centre: Tensor | None) -> Tensor:
     """Each query's distance to each prototype [way·query, way]: squared Euclidean, or 1 - cosine."""
     scores, _ = episode_decision(*shape, metric, centre)(output)

@@ -133,6 +133,11 @@ def keep_information(representation: Tensor, alpha: float) -> Tensor:
     return representation.detach() + alpha * (representation - representation.detach())
 
 
+def warm(step: int, settings: FitSettings) -> float:
+    """The share of beta at a step, rising in a straight line to 1."""
+    return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
+
+
 class Best:
     """The small modules as they were where the validation objective was lowest, and how long ago that was."""
 
@@ -187,7 +192,7 @@ def fit(
         batch = batches(step)
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, queue.locations, generator)
-        loss = terms.loss(explainer.settings.beta)
+        loss = terms.loss(explainer.settings.beta * warm(step, settings))
         if not torch.isfinite(loss):
             best.restore()
             raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")

@@ -54,6 +54,7 @@ class FitSettings:
 
     steps: int = 250  # optimiser steps, one episode each
     learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
+    beta_warmup: float = 0.5  # share of the steps over which beta rises from 0: else the mask can die
     validate_every: int = 50  # steps between looks at the validation species
     patience: int = 0  # validations without a better objective before the fit stops; 0: never
     seed: int = 0

@@ -18,12 +18,13 @@ from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from milr.data.pictures import Pictures
     from milr.explanation.batches import EpisodeBatches
     from milr.explanation.fitting import Terms
     from milr.explanation.milr import MILR
-    from milr.explanation.settings import MilrSettings
+    from milr.explanation.settings import FitSettings, MilrSettings
     from milr.networks.protonet import PrototypicalNetwork
 
 store_schemas()
@@ -38,44 +39,29 @@ ESTIMATE_BATCHES = 4
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
     from milr.explanation.fitting import fit, validate
-    from milr.explanation.milr import MILR
-    from milr.explanation.settings import FitSettings
     from milr.networks.layers import fingerprint
     from milr.networks.protonet import PrototypicalNetwork
     from milr.stages.catalogues import data_entry, load_splits, split_entry
     from milr.stages.checkpoints import load_checkpoint, save_checkpoint
-    from milr.stages.devices import choose_device, example_images, inputs
+    from milr.stages.devices import choose_device
 
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = fingerprint(network.network)
-    example = example_images(settings.dataset.size, device)
-    explainer = MILR(
-        network.network, settings.layers["local"], settings.layers["global"], example, module_settings(settings)
-    )
     catalogue, pictures = load_splits(settings.dataset)
     run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
-    train = pictures["train"].images
-    explainer.prepare(inputs(train, BATCH, device), len(train), settings.seed)
-
+    explainer = prepared(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
     validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
-    fitting = FitSettings(
-        settings.milr.steps,
-        settings.milr.learning_rate,
-        settings.milr.validate_every,
-        settings.milr.patience,
-        settings.seed,
-    )
 
     def on_validation(step: int, metrics: dict[str, float]) -> None:
         run.metrics(split="validation", step=step, **metrics)
 
     try:
         with progress(run, settings.milr.steps, settings.milr.log_every) as on_step:
-            kept = fit(explainer, batches, fitting, validation, on_step, on_validation)
+            kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -91,6 +77,27 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     run.record(result=result)
     report(result)
     return terms["objective"]
+
+
+def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
+    """The module put on a network, with what it needs from the training pictures, not yet fitted."""
+    from milr.explanation.milr import MILR
+    from milr.stages.devices import example_images, inputs
+
+    example = example_images(settings.dataset.size, device)
+    layers = settings.layers["local"], settings.layers["global"]
+    explainer = MILR(network, *layers, example, module_settings(settings))
+    explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
+    return explainer
+
+
+def fit_settings(settings: FitMilr) -> FitSettings:
+    """How to fit, from the stage's settings."""
+    from milr.explanation.settings import FitSettings
+
+    milr = settings.milr
+    steps = milr.steps, milr.learning_rate, milr.beta_warmup
+    return FitSettings(*steps, milr.validate_every, milr.patience, settings.seed)
 
 
 def module_settings(settings: FitMilr) -> MilrSettings:

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from milr.errors import MilrError
-from milr.stages.schema import DATASETS, ChainedStageSettings
+from milr.stages.schema import DATASETS, ChainedStageSettings, DatasetSettings, FitMilr
 from milr.stages.sources import SourceRun
 
 INHERITED = ("dataset", "backbone", "episode", "metric")
@@ -41,6 +44,27 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
             raise MilrError(f"the section {section!r} of {source.folder / 'config.yaml'} is of another version")
         sections[section] = kind(**values)
     return replace(settings, **sections)
+
+
+def dataset_of(source: SourceRun) -> DatasetSettings:
+    """The data set of the source run itself. MilrError if its section is of another version."""
+    values: dict[str, Any] = source.config.get("dataset") or {}
+    kind = DATASETS.get(str(values.get("name")))
+    if kind is None or {field.name for field in fields(kind)} != values.keys():
+        raise MilrError(f"the section 'dataset' of {source.folder / 'config.yaml'} is of another version")
+    return kind(**values)
+
+
+def fit_settings_of(source: SourceRun) -> FitMilr:
+    """The settings with which a fit-milr run was made. MilrError if they are of another version."""
+    schema = OmegaConf.structured(FitMilr)
+    schema.dataset = OmegaConf.structured(dataset_of(source))
+    try:
+        settings = OmegaConf.to_object(OmegaConf.merge(schema, source.config))
+    except OmegaConfBaseException as error:
+        raise MilrError(f"{source.folder / 'config.yaml'} is of another version: {error}") from error
+    assert isinstance(settings, FitMilr)
+    return settings
 
 
 def merge(

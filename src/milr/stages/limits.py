@@ -63,6 +63,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "milr.learning_rate": (0, math.inf),
     "milr.validate_every": (1, math.inf),
     "milr.validation_episodes": (1, math.inf),
+    "milr.beta_warmup": (0, 1),
     "milr.patience": (0, math.inf),
     "milr.log_every": (1, math.inf),
     "infomax.width": (0, math.inf),
@@ -76,6 +77,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "visualize.episodes": (1, math.inf),
     "visualize.queries": (1, math.inf),
     "evaluate.episodes": (1, math.inf),
+    "evaluate.sheet_rows": (1, 30),
+    "sanity.images": (2, math.inf),
+    "sanity.seeds": (2, 100),
+    "sanity.steps": (0, math.inf),
+    "sanity.estimator_steps": (1, math.inf),
 }
 
 

@@ -114,6 +114,7 @@ class FitSettings:
     redundancy: str
     steps: int
     learning_rate: float
+    beta_warmup: float
     validate_every: int
     validation_episodes: int
     patience: int
@@ -130,6 +131,18 @@ class FigureSettings:
 class EvaluationSettings:
     episodes: int
     percent: list[float]
+    baselines: list[str]
+    sheet_rows: int
+
+
+@dataclass
+class SanitySettings:
+    checks: list[str]
+    images: int
+    seeds: int
+    cascade: list[int]
+    steps: int
+    estimator_steps: int
 
 
 @dataclass
@@ -202,6 +215,11 @@ class Evaluate(ChainedStageSettings):
 
 
 @dataclass
+class Sanity(ChainedStageSettings):
+    sanity: SanitySettings
+
+
+@dataclass
 class Data(StageSettings):
     data: DownloadSettings
 
@@ -212,5 +230,6 @@ STAGES: dict[str, type[StageSettings]] = {
     "fit_milr": FitMilr,
     "visualize": Visualize,
     "evaluate": Evaluate,
+    "sanity": Sanity,
     "data": Data,
 }

@@ -1,0 +1,48 @@
+"""The metrics by the names that they have in tables, and which way each speaks for a map that marks what matters."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from milr.evaluation.location import TOP_SHARE, coverage, mass_lift, mass_share, percentile, pointing_hit, rank_accuracy
+
+SMALL_REGION = 1 / 3  # of the frame: in a picture that is nearly all bird, any map is on the bird
+
+LOCATION = ("rank accuracy", "pointing", "mass", "lift", "percentile", "coverage")
+
+
+def direction(metric: str) -> str:
+    """ "higher" or "lower" is better, or "none" for a number that no map can change.
+
+    Of what the redundant map removes, the opposite is asked: there a high accuracy speaks for the map.
+    """
+    what, _, measure = metric.rpartition(", ")
+    if what.startswith("untouched"):
+        return "none"
+    if what.startswith("keep"):
+        return "lower" if measure == "loss" else "higher"
+    if what.startswith("remove"):
+        return "higher" if measure == "loss" else "lower"
+    if what.startswith("area") or metric.partition(", ")[0] in LOCATION:
+        return "higher"
+    raise ValueError(f"the metric '{metric}' has no direction")
+
+
+def location_measurements(
+    heat: Tensor, regions: dict[str, Tensor], parts: dict[str, tuple[int, int]], seed: int
+) -> dict[str, tuple[float, float]]:
+    """Metric -> (value, chance) of one map [H, W] against the regions and parts of its image."""
+    found = {}
+    for name, region in regions.items():
+        chance = float(region.double().mean())
+        rank = rank_accuracy(heat, region, seed)
+        found[f"rank accuracy, {name}"] = (rank, chance)
+        if chance <= SMALL_REGION:
+            found[f"rank accuracy, {name} up to a third"] = (rank, chance)
+        found[f"pointing, {name}"] = (pointing_hit(heat, region, seed), chance)
+        found[f"mass, {name}"] = (mass_share(heat, region), chance)
+        found[f"lift, {name}"] = (mass_lift(heat, region), 1.0)
+    for name, place in parts.items():
+        found[f"percentile, {name}"] = (percentile(heat, place), 0.5)
+        found[f"coverage, {name}"] = (coverage(heat, place, seed), TOP_SHARE)
+    return found

@@ -1,0 +1,44 @@
+"""Networks that have forgotten: the upper layers drawn anew, to check that explanations depend on what was learned.
+
+(The cascade of Adebayo et al. 2018, "Sanity Checks for Saliency Maps".)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def blocks(network: nn.Module) -> list[str]:
+    """Names of the top-level layers with parameters, from the output down to the input."""
+    with_parameters = [name for name, child in network.named_children() if next(child.parameters(), None) is not None]
+    return with_parameters[::-1]
+
+
+def randomised(network: nn.Module, layers: Iterable[str], batches: Iterable[Tensor], seed: int) -> nn.Module:
+    """A copy in `eval()` whose top-level `layers` have new random weights; the network itself is left alone.
+
+    Normalisation statistics of those layers are counted anew on `batches` [K, 3, S, S]: with the old ones, or
+    none, a random network's activations vanish, and any explanation of it would differ for that reason alone.
+    """
+    forgotten = copy.deepcopy(network).eval().requires_grad_(False)
+    norms = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name in layers:
+            for module in forgotten.get_submodule(name).modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = None  # the mean over all batches
+                    norms.append(module.train())
+    with torch.no_grad():
+        for images in batches:
+            forgotten(images)
+    for norm in norms:
+        norm.momentum = 0.1  # torch's own
+    return forgotten.eval()

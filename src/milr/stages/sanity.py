@@ -1,0 +1,240 @@
+"""`milr sanity`: do the maps depend on what the network learned, and on nothing else? Is the estimate right?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from milr.errors import MilrError
+from milr.stages.fit_milr import BATCH, episode_batches, estimates, fit_settings, prepared
+from milr.stages.inherit import fit_settings_of
+from milr.stages.job import run_chained_stage
+from milr.stages.runs import Run
+from milr.stages.schema import FitMilr, Sanity
+from milr.stages.sources import SourceRun
+from milr.stages.store import store_schemas
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from milr.data.pictures import Pictures
+    from milr.explanation.maps import Maps
+    from milr.explanation.milr import MILR
+    from milr.networks.protonet import PrototypicalNetwork
+
+store_schemas()
+
+log = logging.getLogger("milr")
+
+CHECKS = ("estimator", "seeds", "labels", "cascade")
+KINDS = ("decision", "total", "redundant")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the table."""
+
+    check: str
+    variant: str  # what was changed
+    map: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    n: int
+    wanted: str  # what a trustworthy map gets
+
+
+def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
+    """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
+    from milr.evaluation.charts import Case, draw_cases
+    from milr.evaluation.tables import write_csv
+    from milr.explanation.maps import stack
+    from milr.stages.catalogues import load_splits, view
+    from milr.stages.devices import choose_device, inputs
+    from milr.stages.explainers import load_explainer
+
+    unknown = [check for check in settings.sanity.checks if check not in CHECKS]
+    if unknown:
+        raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
+    device = choose_device(settings.device)
+    fitting = fit_settings_of(source)
+    if settings.sanity.steps:
+        fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
+    _, pictures = load_splits(settings.dataset)
+    explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
+    shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
+
+    def maps_of(other: MILR) -> Maps:
+        return stack([other.maps(images) for images in inputs(shown.images, 20, device)])
+
+    real = maps_of(explainer)
+    gallery = {"as fitted": real}
+    rows: list[Row] = []
+    if "estimator" in settings.sanity.checks:
+        rows += estimator_rows(explainer, pictures, settings, device)
+    for check, variant, other in variants(settings, fitting, network, pictures, device):
+        log.info("%s: %s fitted", check, variant)
+        gallery[variant] = maps_of(other)
+        rows += compared(check, variant, real, gallery[variant])
+        if check == "seeds":
+            rows += information_rows(variant, other, pictures, device)
+        write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
+    write_csv(run.path("sanity.csv"), rows)
+    title = f"{view(settings.dataset)}, {settings.dataset.split} split"
+    for kind in KINDS:
+        cases = [
+            Case(picture, record.class_name, {name: getattr(maps, kind)[i] for name, maps in gallery.items()})
+            for i, (picture, record) in enumerate(zip(shown.images[:10], shown.records, strict=False))
+        ]
+        draw_cases(run.path(f"sheet_{kind}.png"), cases, f"{kind}: {title}", signed=kind == "redundant")
+    report(rows)
+    between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
+    run.record(result={"decision_repeatability": min(between, default=1.0), "rows": len(rows)})
+    log.info("open %s", run.path("sheet_decision.png"))
+    return min(between, default=1.0)
+
+
+def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
+    """`count` of them at random, or all."""
+    import torch
+
+    from milr.data.pictures import Pictures
+
+    order = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(seed))[:count]
+    records = tuple(pictures.records[index] for index in order.tolist())
+    return Pictures(pictures.images[order], pictures.labels[order], records)
+
+
+def variants(
+    settings: Sanity,
+    fitting: FitMilr,
+    network: PrototypicalNetwork,
+    pictures: dict[str, Pictures],
+    device: torch.device,
+) -> Iterator[tuple[str, str, MILR]]:
+    """(check, what was changed, the module fitted that way), one after the other."""
+    from milr.networks.randomise import blocks, randomised
+    from milr.stages.devices import inputs
+
+    if "seeds" in settings.sanity.checks:
+        for number in range(1, settings.sanity.seeds):
+            seeded = replace(fitting, seed=fitting.seed + number)
+            yield "seeds", f"seed {seeded.seed}", refit(seeded, network, network.network, pictures, device)
+    if "labels" in settings.sanity.checks:
+        yield "labels", "support labels permuted", refit(fitting, network, network.network, pictures, device, True)
+    if "cascade" in settings.sanity.checks:
+        names = blocks(network.network)
+        for count in settings.sanity.cascade:
+            batches = inputs(pictures["train"].images[:512], BATCH, device)
+            forgotten = randomised(network.network, names[:count], batches, settings.seed)
+            top = names[:count] if count < len(names) else ["all"]
+            yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, network, forgotten, pictures, device)
+
+
+def refit(
+    fitting: FitMilr,
+    network: PrototypicalNetwork,
+    backbone: nn.Module,
+    pictures: dict[str, Pictures],
+    device: torch.device,
+    permuted: bool = False,
+) -> MILR:
+    """The module fitted to `backbone` as the source run did it; with `permuted`, to wrong labels of the supports."""
+    from tqdm import tqdm
+
+    from milr.explanation.batches import permute_supports
+    from milr.explanation.fitting import fit
+
+    explainer = prepared(fitting, backbone, pictures["train"], device)
+    batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
+    held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
+    way, shot = fitting.episode.way, fitting.episode.shot
+
+    def batch_of(step: int) -> Any:
+        return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
+
+    validation = [] if permuted else [held_out(number) for number in range(fitting.milr.validation_episodes)]
+    with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
+        fit(explainer, batch_of, fit_settings(fitting), validation, on_step=lambda step, terms: bar.update() and None)
+    return explainer
+
+
+def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: Sanity, device: torch.device) -> list[Row]:
+    """The estimate, its gap, the null, and the second estimator."""
+    from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
+    from milr.stages.devices import inputs
+
+    found = information_rows("as fitted", explainer, pictures, device)
+    train, held_out = (
+        sample_features(explainer.layers, inputs(pictures[split].images, BATCH, device), settings.seed)
+        for split in ("train", settings.dataset.split)
+    )
+    steps, n = settings.sanity.estimator_steps, len(held_out.local)
+    for variant, value, wanted in (
+        ("critic alone, held out", infomax_bits(explainer, train, held_out, steps, False, settings.seed), ""),
+        ("null: shuffled pairs", infomax_bits(explainer, train, held_out, steps, True, settings.seed), "0 ± 0.05"),
+        ("Gaussian, held out", gaussian_bits(explainer, train, held_out, steps, settings.seed), ""),
+        ("Gaussian, fitted images", gaussian_bits(explainer, train, train, steps, settings.seed), ""),
+    ):
+        found.append(Row("estimator", variant, "total", "bits", value, value, value, n, wanted))
+    return found
+
+
+def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> list[Row]:
+    """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
+    rows = []
+    found = estimates(explainer, pictures, device)
+    for split, entry in found.items():
+        for measure, wanted in (("bits", ""), ("cap_bits", ""), ("saturation", "under 0.8")):
+            name = f"{variant}, {split}"
+            value = entry[measure]
+            rows.append(Row("estimator", name, "total", measure, value, value, value, int(entry["images"]), wanted))
+    gap = (found["train"]["bits"] - found["novel"]["bits"]) / found["novel"]["bits"]
+    rows.append(Row("estimator", variant, "total", "gap", gap, gap, gap, int(found["novel"]["images"]), "under 0.25"))
+    return rows
+
+
+def compared(check: str, variant: str, real: Maps, other: Maps) -> list[Row]:
+    """Each kind of map against the real one, image by image."""
+    from milr.evaluation.similarity import rank_correlation, structural_similarity
+    from milr.evaluation.tables import bootstrap
+
+    rows = []
+    for kind in KINDS:
+        pair = getattr(real, kind).cpu(), getattr(other, kind).cpu()
+        for measure, values in (
+            ("rank correlation", rank_correlation(*pair)),
+            ("SSIM", structural_similarity(*pair)),
+        ):
+            counted = values[~values.isnan()].tolist()
+            mean, low, high = bootstrap(counted, [0] * len(counted))
+            wanted = wanted_of(check, kind) if measure == "rank correlation" else ""
+            rows.append(Row(check, variant, kind, measure, mean, low, high, len(counted), wanted))
+    return rows
+
+
+def wanted_of(check: str, kind: str) -> str:
+    """What a trustworthy map does in this check."""
+    if check == "seeds" or (check == "labels" and kind == "total"):
+        return "at least 0.8"
+    return "under 0.3" if check == "cascade" else "well under the seeds'"
+
+
+def report(rows: Sequence[Row]) -> None:
+    """One line a number."""
+    for row in rows:
+        interval = f" [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
+        wanted = f"   (wanted: {row.wanted})" if row.wanted else ""
+        log.info("%-28s %-10s %-17s %.3f%s%s", row.variant, row.map, row.measure, row.value, interval, wanted)
+
+
+@hydra.main(config_path="pkg://milr.conf", config_name="sanity", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    return run_chained_stage(cfg, Sanity, sanity, source_stage="fit_milr")

@@ -1,0 +1,37 @@
+"""The null finds nothing, and both estimators find what a Gaussian pair is known to hold."""
+
+import math
+
+import torch
+from toy import pictures, prepared
+
+from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits, sample_features
+
+
+def test_null_and_estimate_on_the_toy_world() -> None:
+    explainer = prepared()
+    train = sample_features(explainer.layers, pictures(512, seed=20)[0].split(64), seed=0)
+    held_out = sample_features(explainer.layers, pictures(256, seed=21)[0].split(64), seed=1)
+    assert train.local.shape == (512, 16, 64, 1) and train.representation.shape == (512, 32)
+    null = infomax_bits(explainer, train, held_out, 150, shuffled=True, seed=0)
+    real = infomax_bits(explainer, train, held_out, 150, shuffled=False, seed=0)
+    assert abs(null) < 0.05 and real > null + 0.02
+
+
+def test_the_gaussian_estimate_of_a_gaussian_pair_is_the_closed_form() -> None:
+    """z shares one of its two dimensions' content with every place: I = -log2(1 - rho²) / 2."""
+    explainer = prepared()
+    rho, generator = 0.8, torch.Generator().manual_seed(0)
+    explainer.prepared.local.mean.zero_()
+    explainer.prepared.local.std.fill_(1.0)
+    explainer.settings.bottleneck.whitening_share = 1.0
+
+    def pairs(count: int) -> Features:
+        z = torch.randn(count, 2, generator=generator)
+        local = torch.randn(count, 16, 8, 1, generator=generator)
+        local[:, 0] = rho * z[:, :1, None] + math.sqrt(1 - rho**2) * local[:, 0]
+        return Features(local, z)
+
+    truth = -0.5 * math.log2(1 - rho**2)
+    found = gaussian_bits(explainer, pairs(4000), pairs(2000), 800, seed=0)
+    assert 0.85 * truth < found < 1.1 * truth, (found, truth)

@@ -1,0 +1,120 @@
+"""The maps that MI-LR is compared with are what their papers say."""
+
+import pytest
+import torch
+from toy import COLOURS, SQUARE, pictures, prepared, trained_network
+
+from milr.evaluation.attribution import Decided, grad_cam, integrated_gradients, occlusion
+from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient
+from milr.evaluation.iba import blurred, feature_statistics, mean_capacity, per_sample_bottleneck
+from milr.evaluation.location import rank_accuracy
+from milr.evaluation.methods import BASELINES, CONTROLS, KINDS, Methods, family
+from milr.explanation.batches import episode_decision
+from milr.explanation.fitting import Batch
+from milr.networks.prototypes import Metric
+
+SHAPE = (16, 16)
+
+
+def labelled(count: int, seed: int) -> tuple[Batch, torch.Tensor]:
+    images, labels, masks = pictures(count, seed)
+    return Batch(images, lambda output: (output, labels)), torch.nn.functional.avg_pool2d(masks[:, None], 2)[:, 0] > 0.5
+
+
+def test_every_method_gives_a_map_of_every_image() -> None:
+    explainer = prepared()
+    batch, _ = labelled(6, seed=13)
+    statistics = feature_statistics(explainer.layers, [pictures(64, 0)[0]])
+    before = batch.images.clone()
+    maps = Methods(explainer, BASELINES, statistics).maps(batch, seed=0)
+    assert set(maps) == {*KINDS, *CONTROLS, *BASELINES}
+    assert all(heat.shape == (6, *SHAPE) and torch.isfinite(heat).all() for heat in maps.values())
+    assert torch.equal(batch.images, before)
+    assert [family(name) for name in ("total", "edges", "iba")] == ["milr", "control", "baseline"]
+
+
+def test_what_is_asked_for_must_be_there() -> None:
+    with pytest.raises(ValueError, match="unknown baselines"):
+        Methods(prepared(), ["lime"])
+    with pytest.raises(ValueError, match="statistics"):
+        Methods(prepared(), ["iba"])
+
+
+def test_grad_cam_is_its_formula() -> None:
+    network, explainer = trained_network(), prepared()
+    batch, _ = labelled(6, seed=13)
+    local = network.layer1(batch.images).detach().requires_grad_()
+    logits = network.fc(network.avgpool(network.layer2(local)).flatten(1))
+    logits.max(1).values.sum().backward()
+    assert local.grad is not None
+    expected = (local.grad.mean((2, 3), keepdim=True) * local).sum(1).relu()
+    assert torch.allclose(grad_cam(explainer, batch, local.detach()), expected, atol=1e-5)
+
+
+def test_the_baselines_find_the_known_cause() -> None:
+    explainer = prepared()
+    batch, masks = labelled(16, seed=14)
+    statistics = feature_statistics(explainer.layers, [pictures(256, 0)[0]])
+    found = {
+        "integrated gradients": integrated_gradients(trained_network(), batch, SHAPE),
+        "occlusion": occlusion(trained_network(), batch, SHAPE),
+        "iba": per_sample_bottleneck(explainer.layers, batch, statistics, torch.Generator().manual_seed(0)),
+    }
+    chance = (SQUARE / 32) ** 2
+    for name, heat in found.items():
+        rank = sum(rank_accuracy(h, m) for h, m in zip(heat, masks, strict=True)) / 16
+        assert rank > 4 * chance, (name, rank)
+
+
+def test_images_are_explained_one_at_a_time() -> None:
+    """A query's map does not change with the other queries, only with the supports that it is compared to."""
+    images, labels, _ = pictures(64, seed=15)
+    chosen = torch.cat([(labels == c).nonzero()[:3, 0] for c in range(4)]).view(4, 3)
+    order = torch.cat([chosen[:, 0], chosen[:, 1:].flatten()])
+    network = trained_network()
+    wide = Batch(images[order], episode_decision(4, 1, 2, Metric(), None))
+    narrow = Batch(images[torch.cat([chosen[:, 0], chosen[:, 1]])], episode_decision(4, 1, 1, Metric(), None))
+    many, few = occlusion(network, wide, SHAPE), occlusion(network, narrow, SHAPE)
+    assert torch.allclose(many[4::2], few[4:], rtol=1e-3, atol=1e-4)  # the first query of each class
+
+
+def test_a_support_answers_for_all_queries_and_a_query_for_itself() -> None:
+    decide = episode_decision(2, 1, 1, Metric(), None)
+    output = torch.tensor([[0.0, 0], [4, 0], [1, 0], [3, 0]])
+    decided = Decided.of(output, decide)
+    assert decided.predicted.tolist() == [0, 1]
+    moved = torch.tensor([[1.0, 0], [0, 0]])  # a support to its query; a query to its support
+    score = decided.score(moved, torch.tensor([0, 2]))
+    assert score.tolist() == pytest.approx([0 - 1, 0 - 1])  # the own distance is 0 now, the other one's is 1 still
+    losses = decided.loss(output[[0, 2]], torch.tensor([0, 2]))
+    own = torch.nn.functional.cross_entropy(decide(output)[0], decided.predicted, reduction="none")
+    assert losses.tolist() == pytest.approx([own.mean().item(), own[0].item()])
+
+
+def test_iba_starts_by_letting_all_pass_and_its_blur_conserves() -> None:
+    mask = torch.rand(2, 3, 9, 9)
+    assert torch.allclose(blurred(torch.full((1, 2, 5, 5), 0.3)), torch.tensor(0.3))
+    assert blurred(mask).shape == mask.shape and blurred(mask).std() < mask.std()
+    assert mean_capacity(torch.zeros(2, 3, 4, 4), torch.randn(2, 3, 4, 4)).abs().max() < 1e-6
+
+
+def test_statistics_are_of_every_single_feature() -> None:
+    explainer = prepared()
+    images = pictures(40, seed=16)[0]
+    local = explainer.layers.first_pass(images).local
+    found = feature_statistics(explainer.layers, images.split(16))
+    assert torch.allclose(found.mean, local.mean(0), atol=1e-5)
+    assert torch.allclose(found.std, local.std(0, correction=0).clamp(min=0.01), atol=1e-4)
+    with pytest.raises(ValueError, match="at least 2"):
+        feature_statistics(explainer.layers, [images[:1]])
+
+
+def test_controls() -> None:
+    gaussian = centred_gaussian(9, 7)
+    assert gaussian.argmax() == 4 * 7 + 3 and torch.equal(gaussian, gaussian.flip(0, 1))
+    assert torch.allclose(activation_norm(torch.ones(1, 4, 2, 2)), torch.tensor(2.0))
+    image = torch.zeros(1, 3, 32, 32)
+    image[..., 16:] = 1
+    edges = image_gradient(image, (8, 8))[0]
+    assert edges[:, 3:5].min() > 0 and edges[:, :3].max() == 0 and edges[:, 5:].max() == 0
+    assert COLOURS.shape == (4, 3)

@@ -1,0 +1,30 @@
+"""A network that has forgotten some layers, and only those."""
+
+import torch
+from toy import pictures, trained_network
+
+from milr.networks.layers import fingerprint
+from milr.networks.randomise import blocks, randomised
+
+
+def test_only_the_named_layers_forget() -> None:
+    network = trained_network()
+    before = fingerprint(network)
+    assert blocks(network) == ["fc", "layer2", "layer1"]
+    images = pictures(64, seed=0)[0]
+    forgotten = randomised(network, ["fc", "layer2"], [images], seed=0)
+    assert fingerprint(network) == before and not network.training
+    with torch.no_grad():
+        assert torch.equal(forgotten.layer1(images), network.layer1(images))
+        upper = forgotten.layer2(forgotten.layer1(images))
+        assert not torch.allclose(upper, network.layer2(network.layer1(images)), atol=0.1)
+    norm = forgotten.layer2[1]
+    assert not norm.training and norm.momentum == 0.1
+    # after its own statistics a normalised layer is spread as a normalised layer should be, not dead
+    assert 0.2 < upper.std() < 2
+
+
+def test_one_seed_one_network() -> None:
+    images = pictures(32, seed=0)[0]
+    first, second, other = (randomised(trained_network(), ["layer2"], [images], seed) for seed in (0, 0, 1))
+    assert fingerprint(first) == fingerprint(second) != fingerprint(other)
