@@ -14,6 +14,7 @@ from PIL import Image
 
 from milr import cli
 from milr.data.records import Catalogue
+from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -34,6 +35,9 @@ def pipeline(birds: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert cli.main(["fit-milr", *here, "source=latest", *FIT]) == 0
     assert cli.main(["visualize", *here, "source=latest", "visualize.episodes=2"]) == 0
     return outputs
+
+
+PAIR = ("decision", "random", "area, accuracy")
 
 
 def run_of(outputs: Path, stage: str) -> Path:
@@ -241,11 +245,12 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
     assert "area, accuracy" in capsys.readouterr().out
     run = run_of(copy, "evaluate")
     names = {path.name for path in run.iterdir()}
-    assert {"results.csv", "per_image.csv", "curves_accuracy.png", "curves_loss.png", "curves_cosine.png"} <= names
+    assert {"results.csv", "paired.csv", "per_image.csv", "sheet_first.png", "sheet_worst.png"} <= names
+    assert {"curves_accuracy.png", "bars_decision.png", "bars_location.png", "parts_percentile.png"} <= names
     with (run / "results.csv").open() as file:
         results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
-    maps = {"total", "decision", "redundant", "random", "centre", "activation", "grad_cam"}
-    assert {name for name, _ in results} == maps
+    maps = {name for name, _ in results}
+    assert maps == {*KINDS, *CONTROLS, *BASELINES}
     assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
     pointing = results["decision", "pointing, defining"]
     assert int(pointing["n"]) == 18 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
@@ -260,3 +265,62 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
         float(results["random", "remove 60%, accuracy"]["value"])
     )
     assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])  # type: ignore[index,call-overload]
+    with (run / "paired.csv").open() as file:
+        (row,) = [r for r in csv.DictReader(file) if (r["map"], r["other"], r["metric"]) == PAIR]
+    values = (float(results[name, "area, accuracy"]["value"]) for name in PAIR[:2])
+    assert float(row["difference"]) == pytest.approx(next(values) - next(values))
+
+
+def test_without_captum_or_marks_the_rest_is_measured(
+    copy: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4 * 4):
+        path = tmp_path / "birds" / f"class {number // 4}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 60 + number).save(path)
+    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
+    words = [*folder, "evaluate.percent=[20,60]", "evaluate.episodes=1", "evaluate.baselines=[grad_cam,occlusion]"]
+    assert call(copy, "evaluate", "source=latest", *words) == 0
+    told = capsys.readouterr()
+    assert "captum is not installed: occlusion" in told.out + told.err
+    assert "no parts" in told.out and "nothing is marked" in told.out
+    run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
+    with (run / "results.csv").open() as file:
+        maps = {row["map"] for row in csv.DictReader(file)}
+    assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.png").exists()
+
+
+def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
+    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[1,6]", "sanity.estimator_steps=20"]
+    assert call(copy, "sanity", "source=latest", *words) == 0
+    run = run_of(copy, "sanity")
+    with (run / "sanity.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    variants = {row["variant"] for row in rows if row["check"] != "estimator"}
+    assert variants == {"seed 1", "support labels permuted", "random layer4", "random all"}
+    assert len([row for row in rows if row["measure"] in ("rank correlation", "SSIM")]) == 4 * 3 * 2
+    null = next(float(row["value"]) for row in rows if row["variant"].startswith("null"))
+    assert abs(null) < 0.3
+    assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
+    assert manifest(run)["result"]["decision_repeatability"] <= 1  # type: ignore[index,call-overload]
+    capsys.readouterr()
+    assert call(copy, "sanity", "source=latest", "sanity.checks=[seed]") == 2
+    assert "choose among estimator, seeds" in error(capsys)
+
+
+def test_a_sweep_gets_its_figure(copy: Path, capsys: Capture) -> None:
+    sweep = f"hydra.sweep.dir={copy / 'sweep'}"
+    assert (
+        call(copy, "fit-milr", "--multirun", "source=latest", *FIT, sweep, "milr.beta=0.001,0.1", "milr.steps=2") == 0
+    )
+    capsys.readouterr()
+    assert call(copy, "visualize", f"source={copy / 'sweep'}") == 0
+    assert "alpha" in capsys.readouterr().out
+    run = max((copy / "visualize").iterdir(), key=lambda run: run.stat().st_mtime)
+    with (run / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["beta"]) for row in rows] == [0.001, 0.1]
+    fitted = manifest(next((copy / "sweep").glob("*beta=0.1*")))
+    assert float(rows[1]["mask_mean"]) == fitted["result"]["validation"]["mask_mean"]  # type: ignore[index,call-overload]
+    assert np.array(Image.open(run / "sweep.png")).std() > 10

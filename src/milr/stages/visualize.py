@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from milr.stages.job import run_chained_stage
+from milr.stages.job import run_chained_stage, run_stage
 from milr.stages.runs import Run
 from milr.stages.schema import Visualize
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
+from milr.stages.sweeps import draw_sweep_of, is_sweep
 
 if TYPE_CHECKING:
     from milr.data.pictures import Pictures
@@ -108,4 +109,6 @@ def describe(settings: Visualize) -> str:
 
 @hydra.main(config_path="pkg://milr.conf", config_name="visualize", version_base="1.3")
 def main(cfg: DictConfig) -> float:
+    if is_sweep(Path(str(cfg.source)).expanduser()):
+        return run_stage(cfg, Visualize, draw_sweep_of)
     return run_chained_stage(cfg, Visualize, visualize, source_stage="fit_milr", free=("dataset", "episode"))
