@@ -61,11 +61,17 @@ class MILR:
     """
 
     def __init__(
-        self, network: nn.Module, local: str, global_: str, example: Tensor, settings: MilrSettings | None = None
+        self,
+        network: nn.Module,
+        local: str,
+        global_: str,
+        example: Tensor,
+        settings: MilrSettings | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages)
+        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision)
         self.modules: Modules | None = None
         self._bank: Tensor | None = None  # the bank's projection by the fitted critic
 
@@ -170,9 +176,12 @@ class MILR:
         }
 
     @classmethod
-    def load(cls, network: nn.Module, state: dict[str, Any], example: Tensor) -> MILR:
+    def load(
+        cls, network: nn.Module, state: dict[str, Any], example: Tensor, precision: torch.dtype = torch.float32
+    ) -> MILR:
         """The fitted module from what `state` gave, on the network that it was fitted on."""
-        explainer = cls(network, state["local"], state["global"], example, settings_from(state["settings"]))
+        settings = settings_from(state["settings"])
+        explainer = cls(network, state["local"], state["global"], example, settings, precision)
         weights: dict[str, Tensor] = state["modules"]
         whitening = (
             Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))

@@ -64,15 +64,23 @@ class LayerPair:
 
     `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers
     whose features the mask is read from; by default the network's top-level blocks. `example` holds two or more
-    images [K, 3, S, S] of the kind to come: the layers' order and shapes are read from them.
+    images [K, 3, S, S] of the kind to come: the layers' order and shapes are read from them. `precision` other than
+    float32 runs the network under autocast; what comes out is float32 always.
 
     Raises MilrError for a name that does not exist (with the nearest ones), a layer that runs never or more than once,
     a local layer without a map [K, C, H, W], and a global layer that runs before the local one.
     """
 
     def __init__(
-        self, network: nn.Module, local: str, global_: str, example: Tensor, stages: Sequence[str] | None = None
+        self,
+        network: nn.Module,
+        local: str,
+        global_: str,
+        example: Tensor,
+        stages: Sequence[str] | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        self.precision = precision
         self.network, self.local, self.global_ = network, local, global_
         self._modules = dict(network.named_modules())
         for name in (local, global_, *(stages or ())):
@@ -105,12 +113,12 @@ class LayerPair:
         with torch.no_grad(), frozen(self.network), ExitStack() as hooks:
             for name in names:
                 hooks.enter_context(self._modules[name].register_forward_hook(keep(name)))
-            output = self.network(images)
+            output = self._run(images)
         return FirstPass(
-            local=seen[self.local],
-            representation=seen[self.global_].flatten(1),
-            stages=tuple(seen[name] for name in self.stages),
-            output=output.flatten(1),
+            local=seen[self.local].float(),
+            representation=seen[self.global_].flatten(1).float(),
+            stages=tuple(seen[name].float() for name in self.stages),
+            output=output.flatten(1).float(),
         )
 
     def second_pass(self, occluded: Tensor, images: Tensor) -> SecondPass:
@@ -118,7 +126,7 @@ class LayerPair:
         seen: list[Tensor] = []
 
         def replace(module: nn.Module, inputs: Any, output: Any) -> Tensor:
-            return occluded.clone()  # the next layer may work in place
+            return occluded.to(output.dtype, copy=True)  # the next layer may work in place
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             seen.append(output)
@@ -127,8 +135,13 @@ class LayerPair:
         with frozen(self.network), ExitStack() as hooks:
             hooks.enter_context(self._modules[self.local].register_forward_hook(replace))
             hooks.enter_context(self._modules[self.global_].register_forward_hook(keep))
-            output = self.network(below)
-        return SecondPass(representation=seen[0].flatten(1), output=output.flatten(1))
+            output = self._run(below)
+        return SecondPass(representation=seen[0].flatten(1).float(), output=output.flatten(1).float())
+
+    def _run(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+            output: Tensor = self.network(images)
+        return output
 
     def _resumes_exactly(self, first: FirstPass, example: Tensor) -> bool:
         try:

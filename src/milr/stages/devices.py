@@ -22,6 +22,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
+def dtype_of(precision: str) -> torch.dtype:
+    """torch's word for float32 or bfloat16."""
+    import torch
+
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
 def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """uint8 images [n, 3, S, S] as normalised batches [<= batch_size, 3, S, S] on the device, in their order."""
     from milr.data.augmentation import to_input

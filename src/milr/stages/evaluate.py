@@ -66,7 +66,9 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     shares = shares_of(settings.evaluate.percent)
     baselines = available(settings.evaluate.baselines)
-    explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
+    explainer, network = load_explainer(
+        source, settings.backbone.name, settings.dataset.size, device, settings.precision
+    )
     statistics = training_statistics(explainer, source, device) if "iba" in baselines else None
     methods = Methods(explainer, baselines, statistics)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from milr.stages.checkpoints import load_checkpoint
-from milr.stages.devices import example_images
+from milr.stages.devices import dtype_of, example_images
 from milr.stages.sources import SourceRun, find_parent
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_explainer(
-    source: SourceRun, backbone: str, size: int, device: torch.device
+    source: SourceRun, backbone: str, size: int, device: torch.device, precision: str = "float32"
 ) -> tuple[MILR, PrototypicalNetwork]:
     """Both from their checkpoints. MilrError if one is truncated, foreign, changed since, or of another backbone."""
     from milr.explanation.milr import MILR
@@ -25,4 +25,4 @@ def load_explainer(
     state = load_checkpoint(find_parent(source).checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, backbone).to(device)
     fitted = load_checkpoint(source.checkpoint, "milr")
-    return MILR.load(network.network, fitted, example_images(size, device)), network
+    return MILR.load(network.network, fitted, example_images(size, device), dtype_of(precision)), network

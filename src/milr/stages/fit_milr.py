@@ -82,11 +82,11 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
 def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
     from milr.explanation.milr import MILR
-    from milr.stages.devices import example_images, inputs
+    from milr.stages.devices import dtype_of, example_images, inputs
 
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
-    explainer = MILR(network, *layers, example, module_settings(settings))
+    explainer = MILR(network, *layers, example, module_settings(settings), dtype_of(settings.precision))
     explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
     return explainer
 

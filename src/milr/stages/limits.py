@@ -20,6 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.optimizer": ("adam", "adamw", "sgd"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.precision": ("float32", "bfloat16"),
+    "precision": ("float32", "bfloat16"),
     "train.batch_norm": ("train", "eval"),
     "milr.redundancy": ("representation", "occluded"),
     "mask.fill": ("noise", "zero"),

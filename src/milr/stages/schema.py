@@ -194,6 +194,7 @@ class TestProtonet(ChainedStageSettings):
 
 @dataclass
 class FitMilr(ChainedStageSettings):
+    precision: str
     layers: dict[str, str]  # local and global: `global` is no name for a Python field
     augmentation: AugmentationSettings
     milr: FitSettings
@@ -211,6 +212,7 @@ class Visualize(ChainedStageSettings):
 
 @dataclass
 class Evaluate(ChainedStageSettings):
+    precision: str
     evaluate: EvaluationSettings
 
 
