@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
-.PHONY: help setup test lint demo lock clean
+.PHONY: help setup test lint demo results lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -22,6 +22,9 @@ lint: setup  ## check style and types
 
 demo: setup  ## train, fit and draw on the embedded data set, in a few minutes
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
+
+results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/results.sh
 
 lock: $(VENV)/.uv  ## resolve requirements.lock anew, for every Python that pyproject.toml admits
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 \

@@ -133,3 +133,15 @@ def test_a_random_layer_is_refused() -> None:
 
     with pytest.raises(MilrError, match="random"):
         LayerPair(Noisy(), "local", "top", images())
+
+
+def test_half_precision_is_exact_in_itself_and_near_the_full_one() -> None:
+    full, half = (
+        LayerPair(network(), "layer1", "avgpool", images()),
+        LayerPair(network(), "layer1", "avgpool", images(), precision=torch.bfloat16),
+    )
+    first = half.first_pass(images())
+    assert first.local.dtype == first.representation.dtype == first.output.dtype == torch.float32
+    assert torch.equal(half.second_pass(first.local, images()).representation, first.representation)
+    exact = full.first_pass(images()).representation
+    assert 0 < (first.representation - exact).norm() / exact.norm() < 0.02

@@ -18,7 +18,9 @@ from milr.information.mask import MaskModule
 from milr.information.statistics import ChannelStatistics, Standardise
 from milr.information.units import bits
 from milr.information.whitening import Whitening, fit_whitening
-from milr.networks.layers import LayerPair
+from milr.networks.layers import FirstPass, LayerPair
+
+OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
 
 
 class Modules(nn.Module):
@@ -135,22 +137,30 @@ class MILR:
         total = banked_information(local, modules.critic.project_representation(first.representation), self._bank)
         # Step 2: the mask, what it lets pass, and the bits of that (eq. 8).
         mask = modules.mask(first.stages, (height, width))
-        occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules))
-        # Step 3: the second pass and what is lost in it (eq. 9).
-        if self.settings.redundancy == "occluded":
-            rest_local, rest = modules.critic.project_local(occluded), first.representation
-        else:
-            rest_local, rest = local, self.layers.second_pass(occluded, images).representation
-        kept = banked_information(rest_local, modules.critic.project_representation(rest), self._bank)
+        draws = [
+            occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
+            for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
+        ]
+        # Step 3: what is lost with it (eq. 9), on average over the noise.
+        kept = torch.stack([self._kept(first, local, occluded, images, self._bank) for occluded in draws]).mean(0)
         size = (len(images), height, width)
         return Maps(
             total=bits(total).view(size),
-            decision=bits(self.decision_nats(mask, first.local, occluded)),
+            decision=bits(self.decision_nats(mask, first.local, draws[0])),
             redundant=bits(total - kept).view(size),
             mask=mask.mean(1),
             output=first.output,
             cap=bits(mean_cap(height * width, len(modules.bank))),
         )
+
+    def _kept(self, first: FirstPass, local: Tensor, occluded: Tensor, images: Tensor, bank: Tensor) -> Tensor:
+        """i(x'_i; z), or i(x_i; z') with the second pass, in nats [K, N]; `local` [K, N, p] is the critic's x."""
+        critic = self.prepared.critic
+        if self.settings.redundancy == "occluded":
+            local, representation = critic.project_local(occluded), first.representation
+        else:
+            representation = self.layers.second_pass(occluded, images).representation
+        return banked_information(local, critic.project_representation(representation), bank)
 
     def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
@@ -161,9 +171,9 @@ class MILR:
             return gaussian_kl(*modules.bottleneck(occluded))
         return gaussian_kl(*modules.bottleneck.without_gradient(occluded))
 
-    def _still_noise(self, modules: Modules) -> Tensor:
+    def _still_noise(self, modules: Modules, seed: int) -> Tensor:
         """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         return noise_like(modules.local, (1, *self.layers.local_shape), generator)
 
     def state(self) -> dict[str, Any]:

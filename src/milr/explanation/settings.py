@@ -42,7 +42,9 @@ class MilrSettings:
 
     alpha: float = 1.0  # weight of the information kept in z' (eq. 10)
     beta: float = 0.01  # weight of the mean decision-related nats per location (eq. 10)
-    redundancy: str = "representation"  # representation: i(x; z) - i(x; z'), eq. 9 | occluded: i(x; z) - i(x'; z)
+    redundancy: str = (
+        "occluded"  # occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands
+    )
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
