@@ -1,9 +1,12 @@
 """The mask module: its shape, its start, and the identity behind its order of operations."""
 
+import math
+
+import pytest
 import torch
 from torch.nn.functional import conv2d, interpolate
 
-from milr.information.mask import MaskModule
+from milr.information.mask import MaskModule, blurred
 from milr.information.statistics import Standardise
 
 
@@ -30,3 +33,12 @@ def test_convolving_each_stage_before_the_resize_equals_convolving_the_joined_fe
     weight = torch.cat([read[1].weight for read in mask.read], 1)
     expected = torch.sigmoid(mask.combine(conv2d(joined, weight, mask.read[0][1].bias)))
     assert torch.allclose(mask(features, (8, 8)), expected, atol=1e-5)
+
+
+def test_blur_keeps_what_is_even_and_spreads_a_point() -> None:
+    assert torch.allclose(blurred(torch.full((1, 2, 5, 5), 0.3), 1.0), torch.tensor(0.3))
+    point = torch.zeros(1, 2, 11, 11)
+    point[0, 1, 5, 5] = 1
+    spread = blurred(point, 1.0)
+    assert spread[0, 0].abs().max() == 0 and spread[0, 1].sum() == pytest.approx(1)
+    assert spread[0, 1, 5, 4] / spread[0, 1, 5, 5] == pytest.approx(math.exp(-0.5))

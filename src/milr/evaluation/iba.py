@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
 from milr.evaluation.attribution import Decided
 from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity
+from milr.information.mask import blurred
 from milr.networks.layers import LayerPair
 
 START, RATE, STEPS, DRAWS, BETA, BLUR = 5.0, 1.0, 10, 10, 10.0, 1.0
@@ -59,7 +59,7 @@ def per_sample_bottleneck(
     parameter = torch.full_like(first.local, START, requires_grad=True)
     optimiser = torch.optim.Adam([parameter], lr=RATE)
     for _ in range(STEPS):
-        mask = blurred(torch.sigmoid(parameter))
+        mask = blurred(torch.sigmoid(parameter), BLUR)
         # 2. z = lambda · r + (1 - lambda) · eps, DRAWS times, eps as the features themselves are spread.
         noise = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device).to(mask.device)
         passed = mask * first.local + (1 - mask) * (noise * statistics.std + statistics.mean)
@@ -70,20 +70,9 @@ def per_sample_bottleneck(
         torch.autograd.backward(loss.sum())  # images do not touch each other: a sum keeps each one's own step
         optimiser.step()
     with torch.no_grad():
-        return capacity(blurred(torch.sigmoid(parameter)), standardised)
+        return capacity(blurred(torch.sigmoid(parameter), BLUR), standardised)
 
 
 def mean_capacity(mask: Tensor, standardised: Tensor) -> Tensor:
     """Mean over channels and places of the nats that pass, [K]."""
     return capacity(mask, standardised).mean((1, 2)) / mask.shape[1]
-
-
-def blurred(mask: Tensor, sigma: float = BLUR) -> Tensor:
-    """A Gaussian blur of every channel [K, C, H, W]; the border counts as going on."""
-    reach = max(1, round(2 * sigma))
-    offsets = torch.arange(-reach, reach + 1, device=mask.device, dtype=mask.dtype)
-    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    flat = pad(mask.flatten(0, 1)[:, None], (reach,) * 4, mode="replicate")
-    flat = conv2d(conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    return flat[:, 0].view_as(mask)

@@ -41,7 +41,7 @@ class Modules(nn.Module):
         channels = local.mean.numel()
         self.local = local
         self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
-        self.mask = MaskModule(stages, channels, settings.mask.width, settings.mask.initial)
+        self.mask = MaskModule(stages, channels, settings.mask.width, settings.mask.initial, settings.mask.blur)
         self.whitening = whitening
         self.bottleneck = (
             VariationalBottleneck(local, whitening.projection.shape[1], settings.bottleneck.width)
@@ -239,6 +239,8 @@ def check_settings(settings: MilrSettings) -> None:
         raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
     if not 0 < settings.mask.initial < 1:
         raise MilrError(f"milr.mask.initial must lie between 0 and 1, not {settings.mask.initial}")
+    if settings.mask.blur < 0:
+        raise MilrError(f"milr.mask.blur must not be negative: {settings.mask.blur}")
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
         raise MilrError("the capacity bound holds for noise fill only: set milr.mask.fill=noise, or kind=variational")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, interpolate, pad
 
 from milr.information.statistics import Standardise
 
@@ -17,11 +17,15 @@ class MaskModule(nn.Module):
     As in the readout bottleneck of Schulz et al. 2020 the stages' features of the first pass are resized to H x W
     and joined. A 1x1 convolution and a bilinear resize commute (its weights sum to 1), so the first convolution
     runs on each stage at its own resolution: the resized results' sum is the convolution of the joined features.
-    `initial` is the mask's value before fitting.
+    `initial` is the mask's value before fitting, `blur` the sigma, in places, of a Gaussian over its scores (0: none):
+    places that decide alone, without their neighbours, are more often noise than cause (as in Schulz et al. 2020).
     """
 
-    def __init__(self, stages: Sequence[Standardise], channels: int, width: int, initial: float) -> None:
+    def __init__(
+        self, stages: Sequence[Standardise], channels: int, width: int, initial: float, blur: float = 0.0
+    ) -> None:
         super().__init__()
+        self.blur = blur
         self.read = nn.ModuleList(
             nn.Sequential(stage, nn.Conv2d(stage.mean.numel(), width, 1, bias=index == 0))
             for index, stage in enumerate(stages)
@@ -38,4 +42,17 @@ class MaskModule(nn.Module):
             interpolate(read(stage), size, mode="bilinear", align_corners=False)
             for read, stage in zip(self.read, stages, strict=True)
         )
-        return torch.sigmoid(self.combine(joined))
+        scores = self.combine(joined)
+        # Blurred before the sigmoid, so that an open mask stays exactly 1.
+        return torch.sigmoid(blurred(scores, self.blur) if self.blur else scores)
+
+
+def blurred(maps: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur of every channel [K, C, H, W], sigma in places; the border counts as going on outside."""
+    channels = maps.shape[1]
+    reach = max(1, round(2 * sigma))
+    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(channels, 1, -1)
+    wide = pad(maps, (reach,) * 4, mode="replicate")
+    return conv2d(conv2d(wide, kernel[..., None], groups=channels), kernel[:, :, None], groups=channels)

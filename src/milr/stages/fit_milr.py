@@ -118,6 +118,8 @@ def episode_batches(
     episode = settings.episode
     augmentation = training_augmentation(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
+    if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
+        shape = (settings.milr.way or episode.way, episode.shot, settings.milr.query or episode.query)
     return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
 
 

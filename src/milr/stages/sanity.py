@@ -155,7 +155,7 @@ def refit(
     explainer = prepared(fitting, backbone, pictures["train"], device)
     batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
-    way, shot = fitting.episode.way, fitting.episode.shot
+    way, shot = fitting.milr.way or fitting.episode.way, fitting.episode.shot
 
     def batch_of(step: int) -> Any:
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)

@@ -112,6 +112,8 @@ class FitSettings:
     alpha: float
     beta: float
     redundancy: str
+    way: int
+    query: int
     steps: int
     learning_rate: float
     beta_warmup: float
