@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from milr.data.pictures import Pictures
+    from milr.evaluation.sanity import Row
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
     from milr.networks.protonet import PrototypicalNetwork
@@ -33,27 +34,12 @@ store_schemas()
 log = logging.getLogger("milr")
 
 CHECKS = ("estimator", "seeds", "labels", "cascade")
-KINDS = ("decision", "total", "redundant")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number of the table."""
-
-    check: str
-    variant: str  # what was changed
-    map: str
-    measure: str
-    value: float
-    low: float
-    high: float
-    n: int
-    wanted: str  # what a trustworthy map gets
 
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
     from milr.evaluation.charts import Case, draw_cases
+    from milr.evaluation.sanity import KINDS, compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
     from milr.stages.catalogues import load_splits, view
@@ -169,6 +155,7 @@ def refit(
 def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: Sanity, device: torch.device) -> list[Row]:
     """The estimate, its gap, the null, and the second estimator."""
     from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
+    from milr.evaluation.sanity import Row
     from milr.stages.devices import inputs
 
     found = information_rows("as fitted", explainer, pictures, device)
@@ -189,6 +176,8 @@ def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: San
 
 def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> list[Row]:
     """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
+    from milr.evaluation.sanity import Row
+
     rows = []
     found = estimates(explainer, pictures, device)
     for split, entry in found.items():
@@ -199,32 +188,6 @@ def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures
     gap = (found["train"]["bits"] - found["novel"]["bits"]) / found["novel"]["bits"]
     rows.append(Row("estimator", variant, "total", "gap", gap, gap, gap, int(found["novel"]["images"]), "under 0.25"))
     return rows
-
-
-def compared(check: str, variant: str, real: Maps, other: Maps) -> list[Row]:
-    """Each kind of map against the real one, image by image."""
-    from milr.evaluation.similarity import rank_correlation, structural_similarity
-    from milr.evaluation.tables import bootstrap
-
-    rows = []
-    for kind in KINDS:
-        pair = getattr(real, kind).cpu(), getattr(other, kind).cpu()
-        for measure, values in (
-            ("rank correlation", rank_correlation(*pair)),
-            ("SSIM", structural_similarity(*pair)),
-        ):
-            counted = values[~values.isnan()].tolist()
-            mean, low, high = bootstrap(counted, [0] * len(counted))
-            wanted = wanted_of(check, kind) if measure == "rank correlation" else ""
-            rows.append(Row(check, variant, kind, measure, mean, low, high, len(counted), wanted))
-    return rows
-
-
-def wanted_of(check: str, kind: str) -> str:
-    """What a trustworthy map does in this check."""
-    if check == "seeds" or (check == "labels" and kind == "total"):
-        return "at least 0.8"
-    return "under 0.3" if check == "cascade" else "well under the seeds'"
 
 
 def report(rows: Sequence[Row]) -> None:
