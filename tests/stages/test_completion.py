@@ -53,7 +53,7 @@ def path_with_milr(tmp_path: Path) -> str:
     [
         ("milr vi", {"visualize"}),
         ("milr fit-milr layers=layer1", {"layers=layer1_avgpool", "layers=layer1_layer4"}),
-        ("milr fit-milr milr.be", {"milr.beta="}),
+        ("milr fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
         ("milr train-protonet dataset=cub backb", {"backbone=", "backbone."}),
         ("milr train-protonet milr.", set()),
         ("milr train-protonet exp", {"experiment="}),
