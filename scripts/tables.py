@@ -30,6 +30,7 @@ METRICS = (
     "area, accuracy",
     "area pixels, accuracy",
     "area, cosine",
+    "contrast, .*",
 )
 
 

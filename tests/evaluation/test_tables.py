@@ -68,6 +68,14 @@ def test_percentiles_of_places() -> None:
     assert percentile(torch.zeros(10, 10), (3, 4)) == pytest.approx(0.5)
 
 
+def test_a_groups_parts_against_all_others() -> None:
+    heat = torch.arange(100.0).view(10, 10)
+    parts = {"eye": (9, 9), "beak": (9, 7), "tail": (0, 0), "leg": (0, 2)}
+    found = location_measurements(heat, {}, parts, seed=0)
+    assert found["contrast, bill, head and wing"] == (pytest.approx(0.97), 0.0)
+    assert found["contrast, tail and back"][0] == pytest.approx(0.005 - (0.995 + 0.975 + 0.025) / 3)
+
+
 def test_one_map_against_its_annotations(tmp_path: Path) -> None:
     heat = torch.zeros(4, 4)
     heat[0, 0] = 1
@@ -75,6 +83,8 @@ def test_one_map_against_its_annotations(tmp_path: Path) -> None:
     found = location_measurements(heat, {"box": box}, {"crown": (0, 0)}, seed=0)
     assert found["pointing, box"] == (1.0, 1 / 16) and found["mass, box"] == (1.0, 1 / 16)
     assert found["percentile, crown"][0] > 0.9
+    assert math.isnan(found["contrast, breast"][0])
+    assert not any("contrast" in metric for metric in location_measurements(heat, {"box": box}, {}, seed=0))
     write_csv(tmp_path / "a.csv", [row(0.5)])
     with (tmp_path / "a.csv").open() as file:
         assert next(iter(csv.DictReader(file)))["value"] == "0.5"

@@ -240,7 +240,7 @@ def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> Non
 
 
 def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
-    words = ["source=latest", "evaluate.episodes=2", "evaluate.percent=[20,60]"]
+    words = ["source=latest", "evaluate.episodes=2", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[20,50,70]"]
     assert call(copy, "evaluate", *words) == 0
     assert "area, accuracy" in capsys.readouterr().out
     run = run_of(copy, "evaluate")
@@ -280,7 +280,8 @@ def test_without_captum_or_marks_the_rest_is_measured(
         Image.effect_noise((40, 40), 60 + number).save(path)
     monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
-    words = [*folder, "evaluate.percent=[20,60]", "evaluate.episodes=1", "evaluate.baselines=[grad_cam,occlusion]"]
+    words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
+    words += ["evaluate.baselines=[grad_cam,occlusion]"]
     assert call(copy, "evaluate", "source=latest", *words) == 0
     told = capsys.readouterr()
     assert "captum is not installed: occlusion" in told.out + told.err
@@ -288,6 +289,8 @@ def test_without_captum_or_marks_the_rest_is_measured(
     run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
     with (run / "results.csv").open() as file:
         maps = {row["map"] for row in csv.DictReader(file)}
+        file.seek(0)
+        assert "pixels" not in file.read()
     assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.png").exists()
 
 

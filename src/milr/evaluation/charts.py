@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
 from milr.explanation.figures import MIX, readable
 
@@ -34,18 +35,20 @@ def canvas(width: float, height: float) -> Figure:
     return drawing
 
 
-def draw_curves(path: Path, results: Sequence[Result], shares: Sequence[float], measure: str, title: str) -> None:
+def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: str, title: str) -> None:
     """Keep and remove, at the local layer and at the pixels: the measure along the share of places, a line a map."""
-    drawing = canvas(11, 7.5)
-    panels = drawing.subplots(2, 2, sharey=True, sharex=True)
+    rows = [("", "places of the layer", shares.places), (" pixels", "pixels", shares.pixels)]
+    rows = [row for row in rows if row[2]]
+    drawing = canvas(11, 3.75 * len(rows))
+    panels = drawing.subplots(len(rows), 2, sharey=True, sharex=True, squeeze=False)
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
-    percent = [100 * share for share in shares]
-    for row, (unit, where) in enumerate((("", "places of the layer"), (" pixels", "pixels"))):
+    for row, (unit, where, own) in enumerate(rows):
+        percent = [100 * share for share in own]
         for column, what in enumerate(("keep", "remove")):
             panel = panels[row, column]
             for number, name in enumerate(names):
-                points = [table[name, f"{what} {share:.0%}{unit}, {measure}"] for share in shares]
+                points = [table[name, f"{what} {share:.0%}{unit}, {measure}"] for share in own]
                 colour = COLOURS.get(name, f"C{number % 10}")
                 style = STYLES[points[0].method]
                 label = name.replace("_", " ")

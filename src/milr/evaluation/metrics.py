@@ -8,7 +8,13 @@ from milr.evaluation.location import TOP_SHARE, coverage, mass_lift, mass_share,
 
 SMALL_REGION = 1 / 3  # of the frame: in a picture that is nearly all bird, any map is on the bird
 
-LOCATION = ("rank accuracy", "pointing", "mass", "lift", "percentile", "coverage")
+LOCATION = ("rank accuracy", "pointing", "mass", "lift", "percentile", "coverage", "contrast")
+
+CONTRASTS = {  # the parts that the paper names (4.1.2 to 4.1.4): of the decision, the redundant, the total map
+    "bill, head and wing": ("beak", "crown", "forehead", "eye", "wing"),
+    "tail and back": ("tail", "back"),
+    "breast": ("breast",),
+}
 
 
 def direction(metric: str) -> str:
@@ -23,6 +29,8 @@ def direction(metric: str) -> str:
         return "lower" if measure == "loss" else "higher"
     if what.startswith("remove"):
         return "higher" if measure == "loss" else "lower"
+    if metric == "contrast, breast":
+        return "lower"  # "the amount of information on the chest of a bird is low"
     if what.startswith("area") or metric.partition(", ")[0] in LOCATION:
         return "higher"
     raise ValueError(f"the metric '{metric}' has no direction")
@@ -45,4 +53,18 @@ def location_measurements(
     for name, place in parts.items():
         found[f"percentile, {name}"] = (percentile(heat, place), 0.5)
         found[f"coverage, {name}"] = (coverage(heat, place, seed), TOP_SHARE)
+    for name, group in CONTRASTS.items() if parts else ():
+        found[f"contrast, {name}"] = (contrast(heat, parts, group), 0.0)
     return found
+
+
+def contrast(heat: Tensor, parts: dict[str, tuple[int, int]], group: tuple[str, ...]) -> float:
+    """Mean percentile of a map [H, W] at the visible parts of a group, minus the mean at all others; chance is 0.
+
+    The paper's claims as numbers. NaN where no part of the group, or no other part, can be seen.
+    """
+    inside = [percentile(heat, place) for name, place in parts.items() if name in group]
+    outside = [percentile(heat, place) for name, place in parts.items() if name not in group]
+    if not inside or not outside:
+        return float("nan")
+    return sum(inside) / len(inside) - sum(outside) / len(outside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,19 +19,26 @@ from milr.explanation.milr import MILR
 NO_CHANCE = float("nan")  # what the random map gets is the chance of a curve
 
 
+@dataclass(frozen=True)
+class Shares:
+    """The parts, rising, in (0, 1), of the layer's places and of the pixels that are kept or removed."""
+
+    places: Sequence[float]
+    pixels: Sequence[float] = ()  # none: no trials at the pixels
+
+
 def measure_episode(
     explainer: MILR,
     batch: Batch,
     maps: Mapping[str, Tensor],
     pictures: Pictures,
     crop: str,
-    shares: Sequence[float],
+    shares: Shares,
     episode: int,
 ) -> list[Measurement]:
     """Every metric of every map [K, H, W] for the episode's pictures, supports first.
 
-    `shares` are the parts of the places that are kept or removed, rising, in (0, 1). Accuracy, loss and their areas
-    are the queries', the cosine of z and z' is every picture's.
+    Accuracy, loss and their areas are the queries', the cosine of z and z' is every picture's.
     """
     files = [str(record.path) for record in pictures.records]
     first = explainer.layers.first_pass(batch.images)
@@ -43,9 +51,11 @@ def measure_episode(
             rows.append(Measurement(name, episode, file, metric, value, chance))
         found = {
             **untouched,
-            **curves(layer, heat, shares, episode, batch.images.device, ""),
-            **curves(pixels, to_pixels(heat, batch.images.shape[-1]), shares, episode, batch.images.device, " pixels"),
+            **curves(layer, heat, shares.places, episode, batch.images.device, ""),
         }
+        if shares.pixels:
+            wide = to_pixels(heat, batch.images.shape[-1])
+            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, " pixels")
         for metric, values in found.items():
             chance = 1 / logits.shape[1] if metric.endswith("accuracy") and "area" not in metric else NO_CHANCE
             owners = files[len(files) - len(values) :]

@@ -41,7 +41,8 @@ class Modules(nn.Module):
         channels = local.mean.numel()
         self.local = local
         self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
-        self.mask = MaskModule(stages, channels, settings.mask.width, settings.mask.initial, settings.mask.blur)
+        masks = 1 if settings.mask.shared else channels
+        self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
         self.whitening = whitening
         self.bottleneck = (
             VariationalBottleneck(local, whitening.projection.shape[1], settings.bottleneck.width)

@@ -22,6 +22,7 @@ class MaskSettings:
 
     fill: str = "noise"  # noise | zero: what takes the place of what the mask removes
     width: int = 64  # channels of the readout
+    shared: bool = False  # one mask for all channels of a place; false: one for each channel
     initial: float = 0.9  # the mask before fitting
     blur: float = 1.0  # sigma, in places, of a Gaussian over the scores behind the mask; 0: none
     stages: list[str] = field(default_factory=list)  # layers to read from; empty: the network's blocks

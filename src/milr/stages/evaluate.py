@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from milr.evaluation.charts import Case
     from milr.evaluation.iba import FeatureStatistics
+    from milr.evaluation.study import Shares
     from milr.evaluation.tables import Measurement, Result
     from milr.explanation.milr import MILR
 
@@ -54,7 +55,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     from milr.data.augmentation import to_input
     from milr.evaluation.charts import Case
     from milr.evaluation.methods import Methods
-    from milr.evaluation.study import measure_episode
+    from milr.evaluation.study import Shares, measure_episode
     from milr.evaluation.tables import compare, summarise, write_csv
     from milr.explanation.batches import episode_decision
     from milr.explanation.fitting import Batch
@@ -64,7 +65,10 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     from milr.stages.scenes import drawn_episodes
 
     device = choose_device(settings.device)
-    shares = shares_of(settings.evaluate.percent)
+    shares = Shares(
+        shares_of("evaluate.percent", settings.evaluate.percent),
+        shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
+    )
     baselines = available(settings.evaluate.baselines)
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, settings.precision
@@ -81,13 +85,13 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         maps = methods.maps(batch, seed=number)
         crop = settings.dataset.crop
         measurements += measure_episode(explainer, batch, maps, pictures, crop, shares, number)
+        write_csv(run.path("per_image.csv"), measurements)  # after every episode: hours should not be lost
         for index in range(shape[0] * shape[1], len(pictures.records)):  # the queries
             record = pictures.records[index]
             own = {name: heat[index] for name, heat in maps.items()}
             cases[number, str(record.path)] = Case(pictures.images[index], record.class_name, own)
     data_set = f"{Path(settings.dataset.root).name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
-    write_csv(run.path("per_image.csv"), measurements)
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, ["decision", "total", "redundant"]))
     title = f"{shape[0]}-way {shape[1]}-shot, {data_set}, {count} episodes"
@@ -126,7 +130,7 @@ def training_statistics(explainer: MILR, source: SourceRun, device: torch.device
     return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
 
 
-def draw(run: Run, results: Sequence[Result], shares: Sequence[float], title: str) -> None:
+def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:
     """Curves, bars and parts."""
     from milr.evaluation.charts import draw_bars, draw_curves, draw_parts
 
@@ -157,11 +161,11 @@ def draw_sheets(
     draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric} by the decision map; {title}")
 
 
-def shares_of(percent: Sequence[float]) -> list[float]:
+def shares_of(key: str, percent: Sequence[float]) -> list[float]:
     """Shares in (0, 1). MilrError unless there are two or more whole percentages, rising, between 1 and 99."""
     rising = all(a < b for a, b in pairwise(percent))
     if len(percent) < 2 or not rising or any(p != int(p) or not 1 <= p <= 99 for p in percent):
-        raise MilrError(f"evaluate.percent={list(percent)}: two or more whole numbers from 1 to 99, rising, are needed")
+        raise MilrError(f"{key}={list(percent)}: two or more whole numbers from 1 to 99, rising, are needed")
     return [value / 100 for value in percent]
 
 

@@ -133,6 +133,7 @@ class FigureSettings:
 class EvaluationSettings:
     episodes: int
     percent: list[float]
+    pixel_percent: list[float]
     baselines: list[str]
     sheet_rows: int
 
