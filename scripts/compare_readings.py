@@ -12,16 +12,13 @@ import sys
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from milr.data.augmentation import to_input
-from milr.data.framing import frame
 from milr.data.pictures import load_pictures
-from milr.data.records import Record
 from milr.data.split import of_split
 from milr.data.synthetic import read_synthetic
 from milr.evaluation.location import mass_share, pointing_hit, rank_accuracy
+from milr.evaluation.regions import framing_of, regions_of
 from milr.explanation.maps import stack
 from milr.explanation.milr import MILR
 from milr.networks.protonet import PrototypicalNetwork
@@ -30,15 +27,6 @@ from milr.stages.devices import example_images
 from milr.stages.sources import find_parent, find_run
 
 IMAGES = 200
-
-
-def region(record: Record, file: Path | None, side: int, size: tuple[int, int]) -> Tensor:
-    """A mask of the picture at the map's resolution: places of which at least half belongs to it."""
-    assert file is not None, "drawn birds have masks"
-    with Image.open(file) as mask:
-        framed = frame(mask.width, mask.height, record.box, "none", side).mask(mask)
-    pixels = torch.frombuffer(bytearray(framed.tobytes()), dtype=torch.uint8).view(1, 1, side, side).float() / 255
-    return torch.nn.functional.adaptive_avg_pool2d(pixels, size)[0, 0] >= 0.5
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -56,8 +44,8 @@ def measure(folder: Path) -> dict[str, float]:
     size = (maps.total.shape[1], maps.total.shape[2])
     rows = []
     for number, record in enumerate(pictures.records):
-        defining = region(record, record.defining_mask, dataset["size"], size)
-        other = region(record, record.segmentation, dataset["size"], size) & ~defining
+        regions = regions_of(record, framing_of(record, dataset["crop"], dataset["size"]), size)
+        defining, other = regions["defining"], regions["other"]
         rows.append(
             [
                 rank_accuracy(maps.decision[number], defining, number),

@@ -90,3 +90,10 @@ def test_one_map_against_its_annotations(tmp_path: Path) -> None:
         assert next(iter(csv.DictReader(file)))["value"] == "0.5"
     with pytest.raises(ValueError, match="nothing was measured"):
         write_csv(tmp_path / "b.csv", [])
+
+
+def test_what_speaks_for_one_map_says_nothing_of_another() -> None:
+    assert direction("contrast, tail and back", "redundant") == "higher"
+    assert direction("contrast, tail and back", "decision") == "none"
+    assert direction("contrast, breast", "total") == "lower"
+    assert direction("mass, other") == direction("percentile, tail") == "none"

@@ -2,7 +2,7 @@
 
 All explain one number: the sum of the queries' logits for the classes that the untouched network decided them for. Each
 image is explained with all others as they are, so a query answers for its own logit, and a support for the logits of
-the queries that were decided for it. True labels are used nowhere.
+the queries that were decided for it. True labels are used nowhere. Captum runs the network in float32 always.
 """
 
 from __future__ import annotations

@@ -87,7 +87,6 @@ def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[str], tit
 
 def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], measure: str, title: str) -> bool:
     """A bar for each part and map, parts from the highest to the lowest of the first map; False where no part is."""
-    rows = {(result.map, result.metric.partition(", ")[2]): result for result in results}
     parts = [r.metric.partition(", ")[2] for r in results if r.map == maps[0] and r.metric.startswith(measure)]
     if not parts:
         return False

@@ -50,8 +50,9 @@ def sample_features(layers: LayerPair, batches: Iterable[Tensor], seed: int) -> 
 def infomax_bits(explainer: MILR, train: Features, held_out: Features, steps: int, shuffled: bool, seed: int) -> float:
     """Mean i(x; z) in bits on held-out pairs, by eq. 2 and 3 with a critic fitted to `train` alone.
 
-    `shuffled`: a null. The critic is fitted on pairs (x, z) of different images, drawn anew in every step, so there is
-    nothing to learn, and true held-out pairs must get about 0. (A critic of true pairs shown shuffled ones is no null.)
+    `shuffled`: a null. The critic is fitted on pairs (x, z) whose partners are drawn at random in every step, the own
+    one as likely as any, as in the denominator: there is nothing to learn, and true held-out pairs must get about 0.
+    (A critic of true pairs shown shuffled ones is no null.)
     """
     generator = torch.Generator().manual_seed(seed)
     modules, settings = explainer.prepared, explainer.settings.infomax

@@ -64,7 +64,7 @@ def per_sample_bottleneck(
         noise = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device).to(mask.device)
         passed = mask * first.local + (1 - mask) * (noise * statistics.std + statistics.mean)
         # 3. Cross-entropy of the image's decision, plus beta times the mean capacity (their eq. 9).
-        output = layers.second_pass(passed.flatten(0, 1), batch.images).output
+        output = layers.second_pass(passed.flatten(0, 1), batch.images.repeat(DRAWS, 1, 1, 1)).output
         loss = decided.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())  # images do not touch each other: a sum keeps each one's own step

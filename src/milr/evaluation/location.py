@@ -1,7 +1,7 @@
 """Where a map points, against a region or a place that is known.
 
-All: higher is better, an empty region gives NaN, a constant map gets chance, ties are broken by a draw from the seed,
-and the map is left as it is.
+Higher is better; an empty region gives NaN; a constant map gets chance, ties being broken by a draw from the seed (or,
+in a percentile, counted half); the map is left as it is.
 """
 
 from __future__ import annotations

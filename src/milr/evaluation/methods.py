@@ -11,6 +11,7 @@ from torch import Tensor
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
+from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 
@@ -43,7 +44,7 @@ class Methods:
         found = explainer.maps(batch.images)
         maps = {
             **{kind: getattr(found, kind) for kind in KINDS},
-            "random": random_maps(shape, seed),
+            "random": random_maps(shape, seed_of("random maps", seed)),
             "uniform": uniform_maps(shape),
             "centre": centred_gaussian(*shape[1:]).expand(shape),
             "activation": activation_norm(local),
@@ -61,7 +62,7 @@ class Methods:
         if name == "occlusion":
             return occlusion(network, batch, shape)
         assert self.statistics is not None  # checked at the start
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed_of("iba", seed))
         return per_sample_bottleneck(self.explainer.layers, batch, self.statistics, generator)
 
 

@@ -8,29 +8,34 @@ from milr.evaluation.location import TOP_SHARE, coverage, mass_lift, mass_share,
 
 SMALL_REGION = 1 / 3  # of the frame: in a picture that is nearly all bird, any map is on the bird
 
-LOCATION = ("rank accuracy", "pointing", "mass", "lift", "percentile", "coverage", "contrast")
+LOCATION = ("rank accuracy", "pointing", "mass", "lift")
 
-CONTRASTS = {  # the parts that the paper names (4.1.2 to 4.1.4): of the decision, the redundant, the total map
+CONTRASTS = {  # the parts that the paper and its readers name (4.1.2 to 4.1.4); throat and nape are among the others
     "bill, head and wing": ("beak", "crown", "forehead", "eye", "wing"),
     "tail and back": ("tail", "back"),
     "breast": ("breast",),
 }
+CLAIMS = {  # what the paper says of one map says nothing of the others
+    ("decision", "contrast, bill, head and wing"): "higher",
+    ("redundant", "contrast, tail and back"): "higher",
+    ("total", "contrast, breast"): "lower",
+}
 
 
-def direction(metric: str) -> str:
-    """ "higher" or "lower" is better, or "none" for a number that no map can change.
+def direction(metric: str, name: str = "decision") -> str:
+    """Whether "higher" or "lower" speaks for the map of this name, or "none": what it should be is not known.
 
-    Of what the redundant map removes, the opposite is asked: there a high accuracy speaks for the map.
+    Keep and remove curves are read as of a map that marks what matters; of the redundant map the opposite is asked.
     """
     what, _, measure = metric.rpartition(", ")
-    if what.startswith("untouched"):
+    if what.startswith(("untouched", "percentile", "coverage")) or metric.endswith("other"):
         return "none"
+    if what.startswith("contrast"):
+        return CLAIMS.get((name, metric), "none")
     if what.startswith("keep"):
         return "lower" if measure == "loss" else "higher"
     if what.startswith("remove"):
         return "higher" if measure == "loss" else "lower"
-    if metric == "contrast, breast":
-        return "lower"  # "the amount of information on the chest of a bird is low"
     if what.startswith("area") or metric.partition(", ")[0] in LOCATION:
         return "higher"
     raise ValueError(f"the metric '{metric}' has no direction")
@@ -52,7 +57,7 @@ def location_measurements(
         found[f"lift, {name}"] = (mass_lift(heat, region), 1.0)
     for name, place in parts.items():
         found[f"percentile, {name}"] = (percentile(heat, place), 0.5)
-        found[f"coverage, {name}"] = (coverage(heat, place, seed), TOP_SHARE)
+        found[f"coverage, {name}"] = (coverage(heat, place, seed), round(TOP_SHARE * heat.numel()) / heat.numel())
     for name, group in CONTRASTS.items() if parts else ():
         found[f"contrast, {name}"] = (contrast(heat, parts, group), 0.0)
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 
 from milr.evaluation.location import ranked
+from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
@@ -19,11 +20,14 @@ Trial = Callable[[Tensor], Outcome]
 
 
 def highest(heat: Tensor, share: float, seed: int) -> Tensor:
-    """The `share` (0 to 1) highest places of each map [K, H, W], ties broken by the seed: bool [K, H, W]."""
+    """The `share` (0 to 1) highest places of each map [K, H, W], ties broken by the seed: bool [K, H, W].
+
+    One seed gives each image its own order, the same for every share.
+    """
     count = round(share * heat[0].numel())
     chosen = torch.zeros_like(heat, dtype=torch.bool).flatten(1)
     for number, values in enumerate(heat.flatten(1)):
-        chosen[number, ranked(values, seed + number)[:count]] = True
+        chosen[number, ranked(values, seed_of("ties", seed, number))[:count]] = True
     return chosen.view_as(heat)
 
 
@@ -33,9 +37,10 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
     The trial takes `kept`, bool [K, H, W], and returns for each query "accuracy" (0 or 1; chance is 1 / classes) and
     "loss" (cross-entropy in nats) [Q], and for each image "cosine" [K], between its representation and the untouched
     one. Supports and queries are treated alike, the same noise fills every trial, and what is filled is a copy.
+    The decision map was fitted with noise of this kind; the trial at the pixels favours no map.
     (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_of("trial at the layer", seed))
     noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator)
     fill = explainer.settings.mask.fill
 
@@ -50,7 +55,7 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
 
 def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Trial:
     """The same at the picture itself, `kept` being bool [K, S, S]; noise is standard normal, as inputs are scaled."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_of("trial at the pixels", seed))
     noise = torch.randn(batch.images.shape, generator=generator).to(batch.images)
     fill = explainer.settings.mask.fill
 

@@ -13,11 +13,16 @@ from torch.nn.functional import adaptive_avg_pool2d
 from milr.data.framing import Framing, frame
 from milr.data.records import Record
 
+ORIENTATION, LYING = 0x0112, 5  # the EXIF tag; from 5 on, width and height change places when the picture is turned
+
 
 def framing_of(record: Record, crop: str, size: int) -> Framing:
     """How this picture was cut; reads its header only."""
     with Image.open(record.path) as picture:
-        return frame(picture.width, picture.height, record.box, crop, size)
+        width, height = picture.size
+        if picture.getexif().get(ORIENTATION, 1) >= LYING:
+            width, height = height, width
+        return frame(width, height, record.box, crop, size)
 
 
 def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, Tensor]:
@@ -42,7 +47,7 @@ def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict
 
 
 def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Visible part -> (row, column) of the place it lies in; left and right of a part count as one name."""
+    """Visible part -> (row, column) of the place it lies in; of two visible sides the right one."""
     places = {}
     for name, point in record.parts.items():
         spot = framing.point(*point)

@@ -12,6 +12,7 @@ from milr.data.pictures import Pictures
 from milr.evaluation.metrics import location_measurements
 from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, highest, to_pixels
 from milr.evaluation.regions import framing_of, parts_of, regions_of
+from milr.evaluation.seeds import seed_of
 from milr.evaluation.tables import Measurement
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
@@ -47,7 +48,7 @@ def measure_episode(
     layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []
     for name, heat in maps.items():
-        for file, metric, value, chance in locations(heat, pictures, crop):
+        for file, metric, value, chance in locations(heat, pictures, crop, episode):
             rows.append(Measurement(name, episode, file, metric, value, chance))
         found = {
             **untouched,
@@ -66,13 +67,14 @@ def measure_episode(
     return rows
 
 
-def locations(heat: Tensor, pictures: Pictures, crop: str) -> Iterator[tuple[str, str, float, float]]:
+def locations(heat: Tensor, pictures: Pictures, crop: str, episode: int = 0) -> Iterator[tuple[str, str, float, float]]:
     """(file, metric, value, chance) of each map [K, H, W] against what is marked on its picture."""
     shape, size = (heat.shape[1], heat.shape[2]), pictures.images.shape[-1]
     for number, record in enumerate(pictures.records):
         framing = framing_of(record, crop, size)
         regions, parts = regions_of(record, framing, shape), parts_of(record, framing, shape)
-        for metric, (value, chance) in location_measurements(heat[number], regions, parts, seed=number).items():
+        seed = seed_of("ties", episode, number)
+        for metric, (value, chance) in location_measurements(heat[number], regions, parts, seed).items():
             yield str(record.path), metric, value, chance
 
 

@@ -33,7 +33,7 @@ PANELS = (
 
 
 def draw_sweep(path: Path, points: Sequence[SweepPoint], chance: float, title: str) -> None:
-    """Four panels along beta; the untouched accuracy and chance stand in the first."""
+    """Four panels along beta, one point an alpha and beta; the untouched accuracy and chance stand in the first."""
     drawing = canvas(13, 3.6)
     panels = drawing.subplots(1, len(PANELS))
     for panel, (field, label) in zip(panels, PANELS, strict=True):

@@ -27,7 +27,9 @@ class Measurement:
     file: str
     metric: str
     value: float  # NaN where it cannot be measured: left out of means, and counted
-    chance: float  # what a map unrelated to the image gets; NaN where there is no such number
+    chance: (
+        float  # what a map unrelated to the image gets, of an accuracy 1 / classes; NaN where there is no such number
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result
         mean, low, high = bootstrap([m.value for m in counted], [m.episode for m in counted])
         left_out = len(group) - len(counted)
         place = (family(name), name, data_set, metric)
-        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, direction(metric)))
+        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, direction(metric, name)))
     return results
 
 
@@ -83,7 +85,7 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
     """Each of `maps` against every other map, metric by metric, image by image."""
     values: dict[str, dict[str, dict[tuple[int, str], float]]] = defaultdict(lambda: defaultdict(dict))
     for m in measurements:
-        if not math.isnan(m.value) and direction(m.metric) != "none":
+        if not math.isnan(m.value) and not m.metric.startswith("untouched"):
             values[m.metric][m.map][m.episode, m.file] = m.value
     found = []
     for metric, by_map in values.items():
@@ -92,7 +94,7 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
                 own, others = by_map[name], by_map[other]
                 both = [key for key in own if key in others]
                 mean, low, high = bootstrap([own[k] - others[k] for k in both], [episode for episode, _ in both])
-                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), direction(metric))
+                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), direction(metric, name))
                 found.append(row)
     return found
 
@@ -111,11 +113,12 @@ def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -
     return everything.mean().item(), low, high
 
 
-def write_csv(path: Path, rows: Sequence[Any]) -> None:
+def write_csv(path: Path, rows: Sequence[Any], append: bool = False) -> None:
     """Dataclasses of one kind, one line each under their field names; ValueError for none."""
     if not rows:
         raise ValueError(f"nothing was measured: there is nothing to write to {path}")
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(rows[0])])
-        writer.writeheader()
+        if not append:
+            writer.writeheader()
         writer.writerows(asdict(row) for row in rows)

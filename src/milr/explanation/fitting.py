@@ -43,6 +43,7 @@ class Terms:
     untouched_accuracy: Tensor  # of the decision in the first pass
     information: Tensor  # mean i(x; z)
     information_kept: Tensor  # mean i(x; z')
+    redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient
     bottleneck: Tensor  # mean over locations of the decision-related nats
     likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
     mask_mean: Tensor
@@ -50,7 +51,7 @@ class Terms:
 
     def loss(self, beta: float) -> Tensor:
         """What is minimised. Alpha has no place here: it scales z's gradient, see `keep_information`."""
-        # 1. -l + beta · mean KL reaches the mask alone (decisions 4 and 5 of docs/method.md).
+        # 1. -l + beta · mean KL reaches the mask (and mu and sigma only with bottleneck.fit=objective).
         objective = self.decision_loss + beta * self.bottleneck
         # 2. The critic is fitted on pairs (x, z) and (x, z'); 3. mu and sigma by maximum likelihood.
         return objective - self.information - self.information_kept - self.likelihood
@@ -65,7 +66,7 @@ class Terms:
             "total_bits": bits(information),
             "cap_bits": bits(self.cap),
             "saturation": information / self.cap,
-            "redundant_bits": bits(information - self.information_kept.item()),
+            "redundant_bits": bits(self.redundant.item()),
             "decision_bits": bits(self.bottleneck.item()),
             "log_likelihood": self.likelihood.item(),
             "mask_mean": self.mask_mean.item(),
@@ -109,6 +110,12 @@ def measure(
     kept = keep_information(second.representation, settings.alpha if settings.infomax.shape_mask else 0.0)
     information = batch_information(local, modules.critic.project_representation(first.representation), pool)
     information_kept = batch_information(local, modules.critic.project_representation(kept), pool)
+    lost = information - information_kept
+    if settings.redundancy == "occluded":
+        with torch.no_grad():
+            passed = modules.critic.project_local(occluded)
+            representation = modules.critic.project_representation(first.representation)
+            lost = information - batch_information(passed, representation, pool)
 
     likelihood = torch.zeros(())
     if modules.bottleneck is not None and modules.whitening is not None and settings.bottleneck.fit == "likelihood":
@@ -121,6 +128,7 @@ def measure(
         untouched_accuracy=(untouched.argmax(1) == labels).float().mean(),
         information=information.mean(),
         information_kept=information_kept.mean(),
+        redundant=lost.detach().mean(),
         bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
         likelihood=likelihood,
         mask_mean=mask.mean(),

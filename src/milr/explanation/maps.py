@@ -13,7 +13,8 @@ from torch import Tensor
 class Maps:
     """Information per location in bits, each map [K, H, W] at the local layer's own resolution.
 
-    `total` is i(x_i; z), `decision` the upper bound on I(x'_i; z), `redundant` i(x_i; z) - i(x_i; z') (signed).
+    `total` is i(x_i; z), `decision` the upper bound on I(x'_i; z). `redundant` (signed) is what masking takes away:
+    i(x_i; z) - i(x'_i; z), averaged over the mask's noise, or with `redundancy=representation` i(x_i; z) - i(x_i; z').
     `mask` is the mean of the mask over channels. `output` [K, E] is what the untouched network returns.
     `cap` is the most bits that the mean of a total map can reach: log2((bank + N) / N).
     """

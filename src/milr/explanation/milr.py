@@ -58,8 +58,8 @@ class MILR:
     The network stays as it was: every pass runs it frozen and leaves no hook. Use::
 
         explainer = MILR(network, "layer1", "avgpool", example=images[:2])
-        explainer.prepare(training_batches)              # statistics, whitening, reference bank
-        fit(explainer, batches, steps=400)               # milr.explanation.fitting
+        explainer.prepare(training_batches, n)           # statistics, whitening, reference bank, of n images
+        fit(explainer, batch_of_step, FitSettings())     # milr.explanation.fitting
         maps = explainer.maps(images)                    # total, decision, redundant: [K, H, W] in bits
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import pairwise
@@ -22,7 +22,9 @@ from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from milr.data.pictures import Pictures
     from milr.evaluation.charts import Case
     from milr.evaluation.iba import FeatureStatistics
     from milr.evaluation.study import Shares
@@ -45,6 +47,7 @@ SHOWN = {  # metrics of the bar charts; those that the data set has not are left
         "pointing, box",
     ),
 }
+PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, ordered by the first
 WORST = "keep 20%, loss"  # what decides which cases are the worst for the decision map
 
 
@@ -53,8 +56,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     from tqdm import tqdm
 
     from milr.data.augmentation import to_input
-    from milr.evaluation.charts import Case
-    from milr.evaluation.methods import Methods
+    from milr.evaluation.methods import KINDS, Methods
     from milr.evaluation.study import Shares, measure_episode
     from milr.evaluation.tables import compare, summarise, write_csv
     from milr.explanation.batches import episode_decision
@@ -83,17 +85,14 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     for number, pictures in tqdm(drawn_episodes(settings, run, shape, count), total=count, desc="episodes"):
         batch = Batch(to_input(pictures.images).to(device), decide)
         maps = methods.maps(batch, seed=number)
-        crop = settings.dataset.crop
-        measurements += measure_episode(explainer, batch, maps, pictures, crop, shares, number)
-        write_csv(run.path("per_image.csv"), measurements)  # after every episode: hours should not be lost
-        for index in range(shape[0] * shape[1], len(pictures.records)):  # the queries
-            record = pictures.records[index]
-            own = {name: heat[index] for name, heat in maps.items()}
-            cases[number, str(record.path)] = Case(pictures.images[index], record.class_name, own)
+        rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
+        write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
+        measurements += rows
+        cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
     data_set = f"{Path(settings.dataset.root).name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
     write_csv(run.path("results.csv"), results)
-    write_csv(run.path("paired.csv"), compare(measurements, data_set, ["decision", "total", "redundant"]))
+    write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
     title = f"{shape[0]}-way {shape[1]}-shot, {data_set}, {count} episodes"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
@@ -104,6 +103,19 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     run.record(result={"decision_area": area, "rows": len(measurements), "baselines": list(baselines)})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
+
+
+def cases_of(
+    number: int, pictures: Pictures, maps: Mapping[str, Tensor], first_query: int
+) -> dict[tuple[int, str], Case]:
+    """The queries of an episode with all maps of each, under (episode, file)."""
+    from milr.evaluation.charts import Case
+
+    cases = {}
+    for index, record in list(enumerate(pictures.records))[first_query:]:
+        own = {name: heat[index] for name, heat in maps.items()}
+        cases[number, str(record.path)] = Case(pictures.images[index], record.class_name, own)
+    return cases
 
 
 def available(baselines: Sequence[str]) -> list[str]:
@@ -141,9 +153,8 @@ def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> Non
             draw_bars(run.path(f"bars_{name}.png"), results, metrics, title)
         else:
             log.info("skipped, since nothing is marked on these pictures: bars_%s.png", name)
-    kinds = ("decision", "total", "redundant")
     for measure in ("percentile", "coverage"):
-        if not draw_parts(run.path(f"parts_{measure}.png"), results, kinds, measure, title):
+        if not draw_parts(run.path(f"parts_{measure}.png"), results, PARTS_OF, measure, title):
             log.info("skipped, since these pictures have no parts: parts_%s.png", measure)
 
 

@@ -52,6 +52,10 @@ def draw_sweep_of(settings: Visualize, run: Run) -> float:
 
     runs = sweep_runs(Path(settings.source))
     points = [point_of(fitted) for fitted in runs]
+    if len({(point.alpha, point.beta) for point in points}) < len(points):
+        raise MilrError(
+            f"{settings.source} varies more than milr.alpha and milr.beta: its figure would mix the rest up"
+        )
     write_csv(run.path("sweep.csv"), points)
     log.info("%8s %8s " + "%10s " * len(FIELDS), "alpha", "beta", *(name[:10] for name in FIELDS))
     for point in points:
