@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from milr.evaluation.tables import Result
 from milr.explanation.figures import MIX, readable
 
 COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
+OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 
 
@@ -43,17 +45,19 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
     panels = drawing.subplots(len(rows), 2, sharey=True, sharex=True, squeeze=False)
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
+    colours = dict(zip((name for name in names if name not in COLOURS), cycle(OTHER_COLOURS), strict=False)) | COLOURS
     for row, (unit, where, own) in enumerate(rows):
         percent = [100 * share for share in own]
         for column, what in enumerate(("keep", "remove")):
             panel = panels[row, column]
-            for number, name in enumerate(names):
+            for name in names:
                 points = [table[name, f"{what} {share:.0%}{unit}, {measure}"] for share in own]
-                colour = COLOURS.get(name, f"C{number % 10}")
                 style = STYLES[points[0].method]
                 label = name.replace("_", " ")
-                panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colour)
-                panel.fill_between(percent, [p.low for p in points], [p.high for p in points], alpha=0.1, color=colour)
+                panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colours[name])
+                panel.fill_between(
+                    percent, [p.low for p in points], [p.high for p in points], alpha=0.1, color=colours[name]
+                )
             untouched = table.get((names[0], f"untouched, {measure}"))
             if untouched:
                 panel.axhline(untouched.value, color="black", linewidth=0.8, label="untouched")
