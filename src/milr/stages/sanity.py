@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
-from milr.stages.fit_milr import BATCH, episode_batches, estimates, fit_settings, prepared
+from milr.stages.estimator_checks import estimator_rows, information_rows
+from milr.stages.fit_milr import BATCH, episode_batches, fit_settings, prepared
 from milr.stages.inherit import fit_settings_of
 from milr.stages.job import run_chained_stage
 from milr.stages.runs import Run
@@ -38,8 +39,7 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
-    from milr.evaluation.charts import Case, draw_cases
-    from milr.evaluation.sanity import KINDS, compared
+    from milr.evaluation.sanity import compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
     from milr.stages.catalogues import load_splits, view
@@ -54,6 +54,8 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
     _, pictures = load_splits(settings.dataset)
+    if settings.dataset.split not in pictures:
+        raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, fitting.precision
     )
@@ -75,18 +77,25 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
             rows += information_rows(variant, other, pictures, device)
         write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
-    title = f"{view(settings.dataset)}, {settings.dataset.split} split"
+    draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} split")
+    report(rows)
+    between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
+    run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
+    log.info("open %s", run.path("sheet_decision.png"))
+    return min(between, default=1.0)
+
+
+def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str) -> None:
+    """A sheet for each kind of map: the first ten pictures, a column for each fit."""
+    from milr.evaluation.charts import Case, draw_cases
+    from milr.evaluation.sanity import KINDS
+
     for kind in KINDS:
         cases = [
             Case(picture, record.class_name, {name: getattr(maps, kind)[i] for name, maps in gallery.items()})
             for i, (picture, record) in enumerate(zip(shown.images[:10], shown.records, strict=False))
         ]
         draw_cases(run.path(f"sheet_{kind}.png"), cases, f"{kind}: {title}", signed=kind == "redundant")
-    report(rows)
-    between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
-    run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
-    log.info("open %s", run.path("sheet_decision.png"))
-    return min(between, default=1.0)
 
 
 def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
@@ -160,44 +169,6 @@ def refit(
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
         fit(explainer, batch_of, fit_settings(fitting), validation, on_step=lambda step, terms: bar.update() and None)
     return explainer
-
-
-def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: Sanity, device: torch.device) -> list[Row]:
-    """The estimate, its gap, the null, and the second estimator."""
-    from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
-    from milr.evaluation.sanity import Row
-    from milr.stages.devices import inputs
-
-    found = information_rows("as fitted", explainer, pictures, device)
-    train, held_out = (
-        sample_features(explainer.layers, inputs(pictures[split].images, BATCH, device), settings.seed)
-        for split in ("train", settings.dataset.split)
-    )
-    steps, seen, new = settings.sanity.estimator_steps, len(train.local), len(held_out.local)
-    for variant, value, n, wanted in (
-        ("critic alone, held out", infomax_bits(explainer, train, held_out, steps, False, settings.seed), new, ""),
-        ("null: shuffled pairs", infomax_bits(explainer, train, held_out, steps, True, settings.seed), new, "0 ± 0.05"),
-        ("Gaussian, held out", gaussian_bits(explainer, train, held_out, steps, settings.seed), new, ""),
-        ("Gaussian, fitted images", gaussian_bits(explainer, train, train, steps, settings.seed), seen, ""),
-    ):
-        found.append(Row("estimator", variant, "total", "bits", value, value, value, n, wanted))
-    return found
-
-
-def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> list[Row]:
-    """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
-    from milr.evaluation.sanity import Row
-
-    rows = []
-    found = estimates(explainer, pictures, device)
-    for split, entry in found.items():
-        for measure, wanted in (("bits", ""), ("cap_bits", ""), ("saturation", "under 0.8")):
-            name = f"{variant}, {split}"
-            value = entry[measure]
-            rows.append(Row("estimator", name, "total", measure, value, value, value, int(entry["images"]), wanted))
-    gap = (found["train"]["bits"] - found["novel"]["bits"]) / found["novel"]["bits"]
-    rows.append(Row("estimator", variant, "total", "gap", gap, gap, gap, int(found["novel"]["images"]), "under 0.25"))
-    return rows
 
 
 def report(rows: Sequence[Row]) -> None:
