@@ -89,7 +89,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
         measurements += rows
         cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
-    data_set = f"{Path(settings.dataset.root).name}, {settings.dataset.split}, {view(settings.dataset)}"
+    name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
+    data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
