@@ -103,7 +103,8 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], measu
         found = [rows[name, part] for part in parts]
         values = np.array([row.value for row in found])
         reach = np.abs(np.array([[row.low, row.high] for row in found]).T - values)
-        panel.bar(np.arange(len(parts)) + number * width, values, width, yerr=reach, label=name.replace("_", " "))
+        middle = np.arange(len(parts)) + number * width
+        panel.bar(middle, values, width, yerr=reach, label=name.replace("_", " "), color=COLOURS.get(name))
     panel.axhline(rows[maps[0], parts[0]].chance, color="black", linestyle=":", linewidth=1)
     panel.set_xticks(np.arange(len(parts)) + 0.4 - width / 2, parts, fontsize=8)
     panel.set_ylabel(f"{measure} at the part")
