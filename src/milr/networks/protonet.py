@@ -49,10 +49,8 @@ class PrototypicalNetwork:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
         network = bare_network(state["backbone"])
         load_weights(network, state["backbone"], state["weights"], "the checkpoint")
-        # About an eighth faster on a CPU.
-        network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         metric = Metric(**state["metric"])
-        return cls(state["backbone"], network, metric, state["mean"], state["size"], tuple(state["classes"]))
+        return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))
 
 
 @torch.no_grad()
