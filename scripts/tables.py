@@ -68,9 +68,8 @@ def sanity(file: Path) -> None:
     with file.open(encoding="utf-8") as opened:
         for row in csv.DictReader(opened):
             names = " | ".join(row[key] for key in ("check", "variant", "map", "measure"))
-            print(
-                f"| {names} | {cell({**row, 'method': 'milr' if row['low'] < row['high'] else ''})} | {row['wanted']} |"
-            )
+            interval = float(row["low"]) < float(row["high"])
+            print(f"| {names} | {cell({**row, 'method': 'milr' if interval else ''})} | {row['wanted']} |")
 
 
 def main() -> None:
