@@ -70,7 +70,7 @@ def test_percentiles_of_places() -> None:
 
 def test_a_groups_parts_against_all_others() -> None:
     heat = torch.arange(100.0).view(10, 10)
-    parts = {"eye": (9, 9), "beak": (9, 7), "tail": (0, 0), "leg": (0, 2)}
+    parts = {"left eye": (9, 9), "beak": (9, 7), "tail": (0, 0), "left leg": (0, 2)}
     found = location_measurements(heat, {}, parts, seed=0)
     assert found["contrast, bill, head and wing"] == (pytest.approx(0.97), 0.0)
     assert found["contrast, tail and back"][0] == pytest.approx(0.005 - (0.995 + 0.975 + 0.025) / 3)

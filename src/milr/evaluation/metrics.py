@@ -66,10 +66,16 @@ def location_measurements(
 def contrast(heat: Tensor, parts: dict[str, tuple[int, int]], group: tuple[str, ...]) -> float:
     """Mean percentile of a map [H, W] at the visible parts of a group, minus the mean at all others; chance is 0.
 
-    The paper's claims as numbers. NaN where no part of the group, or no other part, can be seen.
+    The paper's claims as numbers; the group names no sides. NaN where no part of it, or no other part, can be seen.
     """
-    inside = [percentile(heat, place) for name, place in parts.items() if name in group]
-    outside = [percentile(heat, place) for name, place in parts.items() if name not in group]
+    ranks = {name: percentile(heat, place) for name, place in parts.items()}
+    inside = [rank for name, rank in ranks.items() if without_side(name) in group]
+    outside = [rank for name, rank in ranks.items() if without_side(name) not in group]
     if not inside or not outside:
         return float("nan")
     return sum(inside) / len(inside) - sum(outside) / len(outside)
+
+
+def without_side(part: str) -> str:
+    """ "left eye" -> "eye"."""
+    return part.removeprefix("left ").removeprefix("right ")

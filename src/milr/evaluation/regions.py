@@ -47,13 +47,12 @@ def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict
 
 
 def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Visible part -> (row, column) of the place it lies in; of two visible sides the right one."""
+    """Visible part -> (row, column) of the place it lies in; both sides of a pair count where both can be seen."""
     places = {}
     for name, point in record.parts.items():
         spot = framing.point(*point)
         if spot is not None:
-            row, column = int(spot[1] / framing.size * shape[0]), int(spot[0] / framing.size * shape[1])
-            places[name.removeprefix("left ").removeprefix("right ")] = (row, column)
+            places[name] = (int(spot[1] / framing.size * shape[0]), int(spot[0] / framing.size * shape[1]))
     return places
 
 
