@@ -44,12 +44,12 @@ def test_a_stage_that_can_run(birds: Catalogue, elsewhere: Path, capsys: Capture
 
 def test_what_is_wrong_is_told_line_by_line(birds: Catalogue, elsewhere: Path, capsys: Capture) -> None:
     root = Path(shutil.copytree(birds.root, elsewhere / "birds"))
-    next(root.glob("images/*/*.png")).unlink()
+    next(root.glob("images/001.*/*_0001.png")).write_bytes(b"no picture")
     (elsewhere / "file").write_text("")
     words = ["episode.shot=20", "outputs=file/outputs", "train.freeze=[layer9]"]
     assert cli.main(["check", *TRAIN, f"dataset.root={root}", *words]) == 2
     lines = lines_of(capsys)
-    assert "there is no picture" in lines["data"] or "pictures are missing" in lines["data"]
+    assert "cannot be read as a picture" in lines["data"]
     assert "3 classes with 22 pictures, and there are 0" in lines["split"]
     assert "cannot write in" in lines["disk"] and lines["device"].startswith("ok")
     assert lines["one step"].startswith("PROBLEM")

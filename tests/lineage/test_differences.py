@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -17,6 +17,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 
 
 @given(VALUES | st.lists(VALUES, max_size=4))
+@example("/data/Vögel")
 def test_hydra_reads_every_value_back(value: object) -> None:
     (override,) = OverridesParser.create().parse_overrides([f"key={spelled(value)}"])
     assert override.value() == value
@@ -44,7 +45,7 @@ def config_of(stage: str, *words: str) -> dict[str, object]:
         ),
         ("train_protonet", ["experiment=cub_crops_imagenet", "backbone.weights=imagenet", "seed=7"]),
         ("fit_milr", ["source=/runs/x", "layers=layer3_avgpool", "milr.beta=1e-5", "mask.stages=[layer1]"]),
-        ("evaluate", ["source=/runs/é", "evaluate.percent=[10,20.5]", "evaluate.baselines=[]", "episode.shot=5"]),
+        ("evaluate", ["source='/runs/é'", "evaluate.percent=[10,20.5]", "evaluate.baselines=[]", "episode.shot=5"]),
         ("visualize", ["source=/r", "images=['/a b.jpg']", "dataset=folder"]),
     ],
 )

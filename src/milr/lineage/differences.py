@@ -15,7 +15,7 @@ from milr.stages.inherit import INHERITED
 from milr.stages.limits import leaves
 
 GROUPS = ("dataset", "backbone")  # sections with a choice of keys or of words, named by their `name`
-PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 WORDS = {"true", "false", "yes", "no", "on", "off", "null", "none", "nan", "inf"}  # that are no plain text to YAML
 
 
