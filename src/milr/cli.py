@@ -23,6 +23,12 @@ STAGES = {
     "sanity": "refit with other seeds, wrong labels and forgotten layers: do the maps depend on what was learned?",
     "data": "make, download or check a data set, and say what it holds",
 }
+COMMANDS = {
+    "runs": "a table of the runs under outputs/",
+    "show": "one run: its settings, what it was made from, its result and files",
+    "check": "try everything that a stage needs before hours are spent on it",
+    "rerun": "repeat a run into a new folder and compare",
+}
 MENDABLE, INTERRUPTED = 2, 130  # exit codes
 
 
@@ -50,6 +56,10 @@ def dispatch(words: list[str]) -> int:
         return 0
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
+    if words[0] in COMMANDS:
+        from milr.lineage.commands import run_command
+
+        return run_command(words[0], words[1:], run_stage)
     stage = words[0].replace("_", "-")
     if stage not in STAGES:
         return fail(unknown_stage(words[0]))
@@ -128,13 +138,14 @@ def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
 
 def complete(words: list[str]) -> int:
     """Answer the shell's completion: the stages, or what the stage in COMP_LINE takes."""
-    from milr.stages.completion import is_query, read_line, tidy
+    from milr.stages.completion import command_words, is_query, read_line, tidy
 
     if not is_query(words):
         return run_stage("data", words)  # any stage's Hydra prints the script for `milr`
-    stage, line = read_line(os.environ, list(STAGES))
+    line, offered = command_words(os.environ, list(STAGES), list(COMMANDS))
+    stage, line = read_line({"COMP_LINE": line}, list(STAGES))
     if stage is None:
-        print(" ".join(name for name in STAGES if name.startswith(line)))
+        print(" ".join(offered))
         return 0
     name, answer = stage.replace("-", "_"), StringIO()
     with hydra_environment(words, COMP_LINE=line), redirect_stdout(answer), suppress(Exception, SystemExit):
@@ -144,19 +155,20 @@ def complete(words: list[str]) -> int:
 
 
 def overview() -> str:
-    """What `milr` alone says: the stages, one line each."""
+    """What `milr` alone says: the stages and the commands about runs, one line each."""
     width = max(map(len, STAGES))
-    stages = [f"  {name:<{width}}  {what}" for name, what in STAGES.items()]
+    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each.items()] for each in (STAGES, COMMANDS))
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
     lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
-    return "\n".join([*lines, "`milr STAGE --help` lists what a stage can be told."])
+    lines += ["about runs:", *commands, ""]
+    return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])
 
 
 def unknown_stage(word: str) -> str:
-    """The line for a stage that does not exist."""
+    """The line for a stage or a command that does not exist."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, STAGES, n=1, cutoff=0.4)
+    near = get_close_matches(word, [*STAGES, *COMMANDS], n=1, cutoff=0.4)
     end = f"did you mean {near[0]!r}?" if near else "`milr` lists them"
     return f"there is no stage {word!r}: {end}"
 

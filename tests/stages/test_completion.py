@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from milr.stages.completion import is_query, read_line
+from milr.stages.completion import command_words, is_query, read_line
 
 STAGES = ["fit-milr", "data"]
 
@@ -30,6 +30,24 @@ STAGES = ["fit-milr", "data"]
 )
 def test_the_stage_is_taken_out_of_the_line(line: str, stage: str | None, rest: str) -> None:
     assert read_line({"COMP_LINE": line}, STAGES) == (stage, rest)
+
+
+@pytest.mark.parametrize(
+    ("line", "rest", "offered"),
+    [
+        ("milr ", "milr ", ["fit-milr", "data", "runs", "show", "check", "rerun"]),
+        ("milr runs --j", "", ["--json"]),
+        ("milr runs stage=x st", "", ["stage=", "state="]),
+        ("milr show ", "", ["fit-milr", "data"]),
+        ("milr show x ", "", ["--json", "outputs="]),
+        ("milr rerun x o", "", ["outputs="]),
+        ("milr check f", "milr f", ["fit-milr"]),
+        ("milr check fit-milr s", "milr fit-milr s", []),
+    ],
+)
+def test_the_commands_about_runs_are_completed(line: str, rest: str, offered: list[str]) -> None:
+    commands = ["runs", "show", "check", "rerun"]
+    assert command_words({"COMP_LINE": line}, STAGES, commands) == (rest, offered)
 
 
 def test_a_query_is_told_from_an_installation() -> None:
@@ -59,6 +77,12 @@ def path_with_milr(tmp_path: Path) -> str:
         ("milr train-protonet exp", {"experiment="}),
         ("milr train-protonet lay", set()),
         ("milr train-protonet sch", set()),
+        ("milr ru", {"runs"}),
+        ("milr r", {"runs", "rerun"}),
+        ("milr runs sta", {"stage=", "state="}),
+        ("milr show fit", {"fit-milr"}),
+        ("milr check te", {"test-protonet"}),
+        ("milr check fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
     ],
 )
 def test_bash_completes_with_the_stage_in_the_line(path_with_milr: str, line: str, expected: set[str]) -> None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from milr import cli
 from milr.errors import MilrError
-from milr.stages.checkpoints import save_checkpoint
+from milr.stages.checkpoints import save_checkpoint, sha256_of
 from milr.stages.job import run_chained_stage, run_stage
 from milr.stages.runs import Run
 from milr.stages.schema import FitMilr, TrainProtonet
@@ -91,7 +91,10 @@ def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:
     entries = manifest(run)
     assert entries["command"] == "milr train-protonet seed=3 dataset.root=birds episode.way=4"
     assert (entries["stage"], entries["state"], entries["seed"]) == ("train_protonet", "finished", 3)
-    assert {"python", "torch", "torchvision", "hydra", "omegaconf", "pillow", "numpy"} == entries["versions"].keys()
+    versions = {"python", "torch", "torchvision", "hydra", "omegaconf", "pillow", "numpy", "captum"}
+    assert versions == entries["versions"].keys()
+    assert entries["host"]["threads"] == torch.get_num_threads() and entries["process"]["pid"] == os.getpid()
+    assert entries["repeats"] is None and entries["weights"] is None
     assert entries["episode"] == {"way": 4, "shot": 1, "query": 10}
     assert entries["parent"] is None and entries["result"] == {"accuracy": 0.5}
 
@@ -166,6 +169,14 @@ def test_a_stage_goes_on_from_a_run_and_records_it(folder: Path) -> None:
         "sha256": manifest(parent)["checkpoint"]["sha256"],
     }
     assert entries["backbone"]["name"] == "resnet12"
+
+
+def test_the_users_own_first_weights_are_recorded_with_their_sha256(folder: Path) -> None:
+    (folder / "weights.pt").write_bytes(b"weights")
+    assert cli.main(["train-protonet", "backbone.weights=weights.pt"]) == 0
+    (run,) = runs("train_protonet")
+    entry = {"file": str(folder / "weights.pt"), "sha256": sha256_of(folder / "weights.pt")}
+    assert manifest(run)["weights"] == entry
 
 
 def test_a_contradiction_leaves_no_run(capsys: Capture) -> None:

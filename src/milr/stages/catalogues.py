@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+THINNED: ContextVar[Callable[[Catalogue], Catalogue] | None] = ContextVar("thinned", default=None)
+
 
 def open_catalogue(dataset: DatasetSettings) -> Catalogue:
     """All classes of the data set. Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox."""
@@ -26,15 +30,30 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
 
     root = Path(dataset.root)
     if dataset.name == "synthetic":
-        drawing = {key: value for key, value in asdict(dataset).items() if key not in DatasetSettings.__annotations__}
         from milr.data.synthetic import read_synthetic
 
-        catalogue = read_synthetic(root, **drawing)
+        catalogue = read_synthetic(root, **own_settings(dataset))
     else:
         catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
     if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
         raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
-    return catalogue
+    thin = THINNED.get()
+    return thin(catalogue) if thin else catalogue
+
+
+@contextmanager
+def thinned(thin: Callable[[Catalogue], Catalogue]) -> Iterator[None]:
+    """Every catalogue that is opened in the body goes through `thin`: a rehearsal needs a few pictures, not all."""
+    token = THINNED.set(thin)
+    try:
+        yield
+    finally:
+        THINNED.reset(token)
+
+
+def own_settings(dataset: DatasetSettings) -> dict[str, Any]:
+    """The settings that this kind of data set alone has: how the birds were drawn."""
+    return {key: value for key, value in asdict(dataset).items() if key not in DatasetSettings.__annotations__}
 
 
 def open_split(dataset: DatasetSettings) -> Catalogue:
@@ -72,6 +91,7 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
         "root": str(catalogue.root),
         "crop": dataset.crop,
         "size": dataset.size,
+        **own_settings(dataset),
         "images": len(catalogue.records),
         "classes": len(catalogue.class_names),
         "fingerprint": fingerprint(catalogue),

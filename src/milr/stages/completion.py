@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 FLAGS = ("-sc", "--shell-completion")
+RUNS_WORDS = ("stage=", "state=", "name=", "outputs=", "--json")
 
 
 def is_completion(arguments: Sequence[str]) -> bool:
@@ -34,6 +35,26 @@ def read_line(environment: Mapping[str, str], stages: Sequence[str]) -> tuple[st
     if not blank or stage not in stages:
         return None, rest
     return stage, f"{program} {remainder.lstrip(' ')}"
+
+
+def command_words(
+    environment: Mapping[str, str], stages: Sequence[str], commands: Sequence[str]
+) -> tuple[str, list[str]]:
+    """The line as `read_line` takes it, and the words that are offered unless it then holds a whole stage.
+
+    `milr check fit-milr milr.al` is completed as `milr fit-milr milr.al`.
+    """
+    line = environment.get("COMP_LINE", "")
+    program, _, rest = line.partition(" ")
+    command, blank, typed = rest.lstrip(" ").partition(" ")
+    if not blank or command not in commands:
+        return line, [name for name in (*stages, *commands) if name.startswith(rest.lstrip(" "))]
+    if command == "check":
+        return f"{program} {typed}", [name for name in stages if name.startswith(typed.lstrip(" "))]
+    last = typed.rpartition(" ")[2]
+    named = len(typed.split(" ")) > 1  # show and rerun take one run, then keys
+    among = {"runs": RUNS_WORDS, "show": ("--json", "outputs=") if named else tuple(stages)}
+    return "", [name for name in among.get(command, ("outputs=",) if named else tuple(stages)) if name.startswith(last)]
 
 
 def tidy(answer: str, stage: str) -> str:

@@ -1,14 +1,18 @@
-"""What a manifest says of the software that ran."""
+"""What a manifest says of the software, the machine and the process that ran."""
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy")
+PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum")
 
 
 def versions() -> dict[str, str | None]:
@@ -22,8 +26,9 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def git_state() -> dict[str, str | bool] | None:
-    """The commit of the checkout that this package runs from, and whether tracked files were changed since.
+def git_state() -> dict[str, str | bool | None] | None:
+    """The commit of the checkout that this package runs from, whether tracked files were changed since, and the sha256
+    of those changes, by which two dirty states can be told to be the same.
 
     None without git, and for an installed copy: it may lie in another project's repository, whose commit says nothing.
     """
@@ -31,14 +36,93 @@ def git_state() -> dict[str, str | bool] | None:
     if shutil.which("git") is None or ask_git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     commit = ask_git(here, "rev-parse", "HEAD")
-    changes = ask_git(here, "status", "--porcelain", "--untracked-files=no", ":/")
-    return None if commit is None else {"commit": commit, "dirty": bool(changes)}
+    if commit is None:
+        return None
+    changes = ask_git(here, "diff", "HEAD", "--no-ext-diff", "--binary")
+    return {
+        "commit": commit,
+        "dirty": bool(changes),
+        "changes_sha256": sha256(changes.encode()).hexdigest() if changes else None,
+    }
 
 
 def ask_git(folder: Path, *words: str) -> str | None:
     """What git answers, or None where it does not."""
+    command = ["git", "-C", str(folder), *words]
     try:
-        answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def host(device: str) -> dict[str, str | int | None]:
+    """What of the machine can change a number or a time: never its name.
+
+    device: the stage's setting; the entry names the GPU that it leads to, or says cpu.
+    """
+    import torch
+
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+    }
+
+
+def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The processor's name; None where the system does not tell."""
+    try:
+        lines = description.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def process() -> dict[str, int | str | None]:
+    """This process in such a way that another can tell later whether it still runs.
+
+    A number alone may have been given to another process since; so when it started, the machine's boot and the
+    container's process namespace go with it. All but the number is None where the system does not tell (no Linux).
+    """
+    return {"pid": os.getpid(), "started": start_of(os.getpid()), "boot": boot(), "namespace": namespace()}
+
+
+def is_alive(entry: object) -> bool | None:
+    """Whether the process that `process` described still runs; None where that cannot be told from here."""
+    if not isinstance(entry, Mapping) or not entry.get("started") or entry.get("boot") != boot():
+        return None
+    if entry.get("namespace") != namespace():
+        return None
+    return start_of(entry.get("pid")) == entry["started"]
+
+
+def start_of(pid: Any) -> int | None:
+    """When a process started, in the kernel's ticks since boot; None if it is gone (or only waits to be reaped)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    words = text.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if words[0] in "ZX" else int(words[19])
+
+
+def boot() -> str | None:
+    """The identity that the kernel drew when it started; None where it does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def namespace() -> str | None:
+    """The process namespace (each container has its own numbers); None where there is none."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None

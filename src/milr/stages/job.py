@@ -43,6 +43,7 @@ import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +53,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from milr.errors import MilrError
-from milr.stages.facts import git_state, versions
+from milr.stages.checkpoints import sha256_of
+from milr.stages.facts import git_state, host, process, versions
 from milr.stages.inherit import inherit
 from milr.stages.limits import check_limits, leaves
 from milr.stages.mistakes import unknown_key
@@ -64,6 +66,13 @@ Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
 ChainedSettings = TypeVar("ChainedSettings", bound=ChainedStageSettings)
 
+Work = Callable[[Any, Run], float]
+Rehearsal = Callable[[Any, "SourceRun | None", Work], float]
+
+# What `milr check` and `milr rerun` tell a job beside its settings.
+REHEARSAL: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)  # done in place of the run
+REPEATED: ContextVar[str | None] = ContextVar("repeated", default=None)  # the folder of the run that is repeated
+
 log = logging.getLogger("milr")
 
 
@@ -71,8 +80,8 @@ def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[Netw
     """Carry out `work` in a run folder of its own; what it returns is the job's objective."""
     settings = typed_settings(cfg, kind)
     check_limits(settings)
-    with console(), open_stage_run(settings, None) as run:
-        return work(settings, run)
+    with console():
+        return carry_out(settings, None, work)
 
 
 def run_chained_stage(
@@ -91,8 +100,16 @@ def run_chained_stage(
         source = find_run(Path(settings.outputs), source_stage, settings.source)
         settings = replace(inherit(settings, source, command_overrides(), free), source=str(source.folder))
         check_limits(settings)
-        with open_stage_run(settings, source) as run:
-            return work(settings, run, source)
+        return carry_out(settings, source, lambda settings, run: work(settings, run, source))
+
+
+def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Work) -> float:
+    """`work` in a run folder of its own; or the rehearsal in its place."""
+    rehearsal = REHEARSAL.get()
+    if rehearsal is not None:
+        return rehearsal(settings, source, work)
+    with open_stage_run(settings, source) as run:
+        return work(settings, run)
 
 
 def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
@@ -107,6 +124,8 @@ def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
     backbone: BackboneSettings | None = getattr(settings, "backbone", None)
     if backbone and backbone.weights not in ("none", "imagenet"):
         backbone.weights = absolute(backbone.weights)
+    if hasattr(settings, "images"):
+        settings.images = [absolute(path) for path in settings.images]
     return settings
 
 
@@ -138,8 +157,12 @@ def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun 
         "command": shlex.join(["milr", spoken(stage), *command_overrides()]),
         "versions": versions(),
         "git": git_state(),
+        "host": host(settings.device),
+        "process": process(),
         "seed": settings.seed,
+        "repeats": REPEATED.get(),
         "parent": source.as_parent() if source else None,
+        "weights": None if source else weights_entry(settings.backbone),
         "data": None,
         "split": None,
         "backbone": asdict(settings.backbone),
@@ -148,6 +171,12 @@ def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun 
         "result": None,
         "checkpoint": None,
     }
+
+
+def weights_entry(backbone: BackboneSettings) -> dict[str, str] | None:
+    """The manifest's `weights`: the user's file of first weights, with its sha256; None where there is none."""
+    file = Path(backbone.weights)
+    return {"file": str(file), "sha256": sha256_of(file)} if file.is_absolute() and file.is_file() else None
 
 
 def command_overrides() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,12 +60,18 @@ def find_parent(run: SourceRun) -> SourceRun:
     parent = run.manifest.get("parent")
     if not parent:
         raise MilrError(f"the manifest of {run.folder} names no parent run")
-    folder = Path(parent["folder"])
-    beside = run.folder.parent.parent / parent["stage"] / folder.name
-    found = find_run(folder.parent, parent["stage"], str(folder if folder.is_dir() or not beside.is_dir() else beside))
+    folder = parent_folder(run.folder, parent)
+    found = find_run(folder.parent, parent["stage"], str(folder))
     if found.manifest["checkpoint"]["sha256"] != parent["sha256"]:
         raise MilrError(f"{found.checkpoint} is not the checkpoint that {run.folder} was made with")
     return found
+
+
+def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
+    """Where the parent that the manifest of `child` names lies: at its old place, else beside `child`."""
+    folder = Path(parent["folder"])
+    beside = child.parent.parent / str(parent["stage"]) / folder.name
+    return folder if folder.is_dir() or not beside.is_dir() else beside
 
 
 def latest_run(folder: Path, stage: str) -> Path:

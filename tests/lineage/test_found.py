@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from milr.errors import MilrError
+from milr.lineage.found import find_runs, named_run, read_run
+from milr.stages.facts import process
+from milr.stages.runs import MANIFEST, open_run
+
+MakeRun = Callable[..., Path]
+
+
+def change(folder: Path, **entries: object) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, **entries}))
+
+
+def test_runs_are_found_in_sweeps_too_the_oldest_first(make_run: MakeRun, outputs: Path) -> None:
+    change(make_run("fit_milr", "late"), created="2026-01-02T00:00:00+00:00")
+    change(make_run("train_protonet", "early"), created="2026-01-01T12:00:00+02:00")
+    with open_run(outputs / "fit_milr_sweeps" / "sweep", "fit_milr", "milr.beta=1", {}) as run:
+        (run.path("inside/manifest.json")).write_text("{}")  # of no run of its own
+    assert [run.folder.name for run in find_runs(outputs)] == ["early", "late", "milr.beta=1"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stage": "fit_milr"', "\x00"])
+def test_a_broken_manifest_breaks_its_run_alone(make_run: MakeRun, outputs: Path, text: str) -> None:
+    make_run("train_protonet")
+    (make_run("fit_milr") / MANIFEST).write_text(text)
+    broken, whole = find_runs(outputs)
+    assert (broken.state, broken.stage, whole.state) == ("broken", "fit_milr", "finished")
+    assert MANIFEST in str(broken.problem)
+
+
+def test_a_manifest_that_is_gone_or_no_text(make_run: MakeRun, outputs: Path) -> None:
+    folder = make_run("train_protonet")
+    (folder / MANIFEST).write_bytes(b"\xff\xfe\x00")
+    assert [run.state for run in find_runs(outputs)] == ["broken"]
+    (folder / MANIFEST).unlink()
+    assert [run.state for run in find_runs(outputs)] == ["broken"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_a_run_whose_process_was_killed_is_stopped(outputs: Path) -> None:
+    code = f"""
+import os, signal, pathlib
+from milr.stages.facts import process
+from milr.stages.runs import open_run
+with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{"process": process()}}):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    run = read_run(outputs / "fit_milr" / "killed")
+    assert (run.manifest["state"], run.state) == ("running", "stopped")
+    change(run.folder, process=process())
+    assert read_run(run.folder).state == "running"
+    change(run.folder, process={**process(), "boot": "another machine's"})
+    assert read_run(run.folder).state == "running?"
+
+
+def test_a_run_is_named_by_folder_stage_or_name(make_run: MakeRun, outputs: Path) -> None:
+    first, other = make_run("train_protonet", "a"), make_run("train_protonet", "b")
+    change(first, finished="2999-01-01T00:00:00+00:00")
+    fitted = make_run("fit_milr", "c", parent=other)
+    assert named_run(outputs, str(other)).folder == other
+    assert named_run(outputs, "train-protonet").folder == named_run(outputs, "latest").folder == first
+    assert named_run(outputs, "c").folder == named_run(outputs, "fit_milr/c").folder == fitted
+
+
+def test_a_name_that_does_not_exist_gets_the_nearest(make_run: MakeRun, outputs: Path) -> None:
+    make_run("train_protonet", "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="did you mean 'train_protonet/2026-01-01_10-00-00'"):
+        named_run(outputs, "2026-01-01_10-00-0")
+    with pytest.raises(MilrError, match="did you mean 'fit-milr'"):
+        named_run(outputs, "fit-mlir")
+    with pytest.raises(MilrError, match="no finished run of fit-milr"):
+        named_run(outputs, "fit-milr")
+    make_run("fit_milr", "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="fits several runs"):
+        named_run(outputs, "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="there is no folder"):
+        named_run(outputs / "absent", "latest")
