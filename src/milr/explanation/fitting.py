@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +11,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
-from milr.explanation.milr import MILR, Modules, sample_locations
+from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
-from milr.networks.continuation import Continuation, State
+from milr.networks.continuation import Continuation
 from milr.networks.layers import FirstPass
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -146,69 +145,6 @@ def keep_information(representation: Tensor, alpha: float) -> Tensor:
 def warm(step: int, settings: FitSettings) -> float:
     """The share of beta at a step, rising in a straight line to 1."""
     return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
-
-
-class Best:
-    """The small modules as they were where the validation objective was lowest, and how long ago that was."""
-
-    def __init__(self, modules: Modules) -> None:
-        self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
-        self.state = copy.deepcopy(modules.state_dict())
-
-    def see(self, step: int, objective: float) -> None:
-        """Takes the present state if it is better than all before."""
-        self.waited += 1
-        if objective < self.objective:
-            self.objective, self.step, self.waited = objective, step, 0
-            self.state = copy.deepcopy(self.modules.state_dict())
-
-    def restore(self) -> None:
-        """Puts the best state back."""
-        self.modules.load_state_dict(self.state)
-
-    def snapshot(self) -> State:
-        """All of it but the modules."""
-        return {"state": self.state, "objective": self.objective, "step": self.step, "waited": self.waited}
-
-    def resume(self, state: State) -> None:
-        """Puts back what `snapshot` gave."""
-        self.objective, self.step, self.waited = state["objective"], state["step"], state["waited"]
-        self.state = state["state"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Everything that changes from step to step; the batches are functions of the step."""
-
-    modules: Modules
-    optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    generator: torch.Generator
-    queue: LocationQueue
-    best: Best
-
-    def snapshot(self, step: int) -> State:
-        """All that the fit needs to go on after `step`."""
-        return {
-            "step": step,
-            "modules": self.modules.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "generator": self.generator.get_state(),
-            "queue": self.queue.locations,
-            "best": self.best.snapshot(),
-        }
-
-    def resume(self, state: State) -> int:
-        """Puts back what `snapshot` took; returns its step."""
-        self.modules.load_state_dict(state["modules"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generator"])
-        locations = state["queue"]
-        self.queue.locations = None if locations is None else locations.to(self.modules.bank.device)
-        self.best.resume(state["best"])
-        return int(state["step"])
 
 
 @torch.no_grad()
