@@ -188,11 +188,10 @@ def test_a_sweep_can_compare_everything(stopped: Path) -> None:
         require_same(seen[0], stopped)
 
 
-@pytest.mark.parametrize("stage", ["train-protonet", "fit-milr", "evaluate"])
-def test_killed_and_resumed_it_ends_as_if_nothing_had_happened(stage: str) -> None:
+def test_killed_and_resumed_the_stages_end_as_if_nothing_had_happened() -> None:
     script = Path(__file__).parents[2] / "scripts" / "kill_test.py"
-    answer = subprocess.run(
-        [sys.executable, str(script), "--kills", "1", "--stages", stage], capture_output=True, text=True, timeout=300
-    )
+    answer = subprocess.run([sys.executable, str(script), "--kills", "1"], capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert f"{stage}: 1 kills" in answer.stdout and "all the same" in answer.stdout
+    for stage in ("train-protonet", "fit-milr", "evaluate"):
+        assert f"{stage}: 1 kills in " in answer.stdout
+    assert answer.stdout.count("all the same") == 3
