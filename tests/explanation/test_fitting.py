@@ -1,6 +1,7 @@
 """The fit: what it finds on images with a known cause, what alpha and beta do, what it leaves untouched."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from toy import Network, batch, pictures, prepared, trained_network
 from milr.errors import MilrError
 from milr.explanation.fitting import Batch, LocationQueue, fit, keep_information, validate
 from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
+from milr.networks.continuation import Continuation, State
 
 
 def fitted_terms(settings: MilrSettings, steps: int = 50) -> dict[str, float]:
@@ -165,3 +167,36 @@ def test_the_trained_network_decides_by_the_square() -> None:
     accuracy = (trained_network()(images).argmax(1) == labels).float().mean()
     assert accuracy > 0.95
     assert (Network().eval()(images).argmax(1) == labels).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("kind", ["capacity", "variational"])
+@pytest.mark.parametrize(("stop", "patience"), [(3, 0), (4, 0), (12, 0), (8, 1)])
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(kind: str, stop: int, patience: int) -> None:
+    settings = MilrSettings(infomax=InfomaxSettings(queue_size=64), bottleneck=BottleneckSettings(kind=kind))
+    how = FitSettings(steps=12, learning_rate=0.0 if patience else 0.05, validate_every=4, patience=patience)
+    held_out, states = [batch(5000)], []
+
+    def note(step: int, take: Callable[[], State]) -> None:
+        if step == stop:
+            states.append(copy.deepcopy(take()))
+            raise KeyboardInterrupt
+
+    whole, stopped, resumed = (prepared(settings) for _ in range(3))
+    kept = fit(whole, batch, how, held_out)
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, batch, how, held_out, continuation=Continuation(None, note))
+    steps: list[int] = []
+    again = fit(
+        resumed,
+        batch,
+        how,
+        held_out,
+        on_step=lambda step, terms: steps.append(step),
+        continuation=Continuation(states[0]),
+    )
+    assert again == kept
+    assert steps == ([] if patience else [*range(stop + 1, 13)])  # patience was at its end already
+    one, other = whole.prepared.state_dict(), resumed.prepared.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    images = pictures(4, seed=3)[0]
+    assert torch.equal(whole.maps(images).decision, resumed.maps(images).decision)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
+from milr.networks.continuation import Continuation, State
 from milr.networks.protonet import represent
 from milr.networks.prototypes import Metric, logits, prototypes
 from milr.networks.training import Step, Training, episode_loss, freeze, rate, train_prototypical
@@ -196,3 +199,31 @@ def test_schedules() -> None:
     assert rate(0, 100, cosine) == 1 and rate(50, 100, cosine) == pytest.approx(0.5) and rate(99, 100, cosine) < 0.001
     assert [rate(s, 100, step) for s in (0, 19, 20, 40, 99)] == [1, 1, 0.5, 0.25, 0.0625]
     assert [rate(s, 100, replace(constant, warmup=4)) for s in (0, 1, 4, 50)] == [0.2, 0.4, 1, 1]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("stop", [1, 7, 10, 20])
+def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: int) -> None:
+    training = replace(TRAINING, optimizer=optimizer, learning_rate=0.05)
+    whole = network()
+    trained = train_prototypical(whole, pictures(), Metric(), training, Augmentation(), accuracy)
+    states: list[State] = []
+
+    def note(step: int, take: Callable[[], State]) -> None:
+        if step == stop:
+            states.append(copy.deepcopy(take()))
+            raise KeyboardInterrupt
+
+    arguments = (pictures(), Metric(), training, Augmentation(), accuracy)
+    with pytest.raises(KeyboardInterrupt):
+        train_prototypical(network(), *arguments, continuation=Continuation(None, note))
+    resumed, looks = Network(), list[int]()
+    again = train_prototypical(
+        resumed,
+        *arguments,
+        on_validation=lambda step, found, best: looks.append(step),
+        continuation=Continuation(states[0]),
+    )
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert (again.step, again.accuracy) == (trained.step, trained.accuracy)
+    assert looks == [step for step in (5, 10, 15, 20) if step > stop]

@@ -61,7 +61,7 @@ def manifest(run: Path) -> dict[str, object]:
 )
 def test_every_run_folder_tells_its_story(pipeline: Path, stage: str, files: set[str]) -> None:
     run = run_of(pipeline, stage)
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "manifest.json", "log.txt", *files}
+    assert {path.name for path in run.iterdir()} == {"DONE", "config.yaml", "manifest.json", "log.txt", *files}
     story = manifest(run)
     assert story["state"] == "finished" and story["stage"] == stage
     assert story["data"]["classes"] in (3, 12) and len(story["data"]["fingerprint"]) == 64  # type: ignore[index,call-overload]

@@ -113,6 +113,17 @@ def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -
     return everything.mean().item(), low, high
 
 
+def read_measurements(path: Path) -> list[Measurement]:
+    """What `write_csv` wrote, every number the very same."""
+
+    def measurement(row: dict[str, str]) -> Measurement:
+        value, chance = float(row["value"]), float(row["chance"])
+        return Measurement(row["map"], int(row["episode"]), row["file"], row["metric"], value, chance)
+
+    with path.open(newline="", encoding="utf-8") as file:
+        return [measurement(row) for row in csv.DictReader(file)]
+
+
 def write_csv(path: Path, rows: Sequence[Any], append: bool = False) -> None:
     """Dataclasses of one kind, one line each under their field names; ValueError for none."""
     if not rows:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
-from milr.explanation.milr import MILR, Modules, sample_locations
+from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
+from milr.networks.continuation import Continuation
 from milr.networks.layers import FirstPass
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -146,25 +147,6 @@ def warm(step: int, settings: FitSettings) -> float:
     return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
 
 
-class Best:
-    """The small modules as they were where the validation objective was lowest, and how long ago that was."""
-
-    def __init__(self, modules: Modules) -> None:
-        self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
-        self.state = copy.deepcopy(modules.state_dict())
-
-    def see(self, step: int, objective: float) -> None:
-        """Takes the present state if it is better than all before."""
-        self.waited += 1
-        if objective < self.objective:
-            self.objective, self.step, self.waited = objective, step, 0
-            self.state = copy.deepcopy(self.modules.state_dict())
-
-    def restore(self) -> None:
-        """Puts the best state back."""
-        self.modules.load_state_dict(self.state)
-
-
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
@@ -184,11 +166,13 @@ def fit(
     validation: Sequence[Batch] = (),
     on_step: Callable[[int, Terms], None] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    continuation: Continuation | None = None,
 ) -> int:
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
+    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept. With a
+    state in `continuation` the fit goes on after its step, as if it had not been stopped.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
@@ -196,7 +180,12 @@ def fit(
     generator = torch.Generator().manual_seed(settings.seed)
     queue = LocationQueue(explainer.settings.infomax.queue_size)
     best = Best(modules)
-    for step in range(1, settings.steps + 1):
+    progress = Progress(modules, optimiser, schedule, generator, queue, best)
+    continuation = continuation or Continuation()
+    done = progress.resume(continuation.state) if continuation.state else 0
+    for step in range(done + 1, settings.steps + 1):
+        if settings.patience and best.waited >= settings.patience:
+            break
         batch = batches(step)
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, queue.locations, generator)
@@ -216,8 +205,7 @@ def fit(
             best.see(step, metrics["objective"])
             if on_validation:
                 on_validation(step, metrics)
-            if settings.patience and best.waited >= settings.patience:
-                break
+        continuation.on_state(step, partial(progress.snapshot, step))
     if validation:
         best.restore()
     explainer.forget_bank()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -15,21 +16,20 @@ from omegaconf import DictConfig
 
 from milr.errors import MilrError
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import Evaluate
 from milr.stages.sources import SourceRun
+from milr.stages.states import saved_states
 from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from milr.data.pictures import Pictures
-    from milr.evaluation.charts import Case
     from milr.evaluation.iba import FeatureStatistics
     from milr.evaluation.study import Shares
     from milr.evaluation.tables import Measurement, Result
     from milr.explanation.milr import MILR
+    from milr.stages.cases import Cases
 
 store_schemas()
 
@@ -48,7 +48,6 @@ SHOWN = {  # metrics of the bar charts; those that the data set has not are left
     ),
 }
 PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, ordered by the first
-WORST = "keep 20%, loss"  # what decides which cases are the worst for the decision map
 
 
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
@@ -58,14 +57,16 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     from milr.data.augmentation import to_input
     from milr.evaluation.methods import KINDS, Methods
     from milr.evaluation.study import Shares, measure_episode
-    from milr.evaluation.tables import compare, summarise, write_csv
+    from milr.evaluation.tables import compare, read_measurements, summarise, write_csv
     from milr.explanation.batches import episode_decision
     from milr.explanation.fitting import Batch
+    from milr.stages.cases import cases_from, cases_of, shown_cases, state_of
     from milr.stages.catalogues import view
     from milr.stages.devices import choose_device
     from milr.stages.explainers import load_explainer
     from milr.stages.scenes import drawn_episodes
 
+    run.promise("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", METRICS)
     device = choose_device(settings.device)
     shares = Shares(
         shares_of("evaluate.percent", settings.evaluate.percent),
@@ -79,16 +80,21 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     methods = Methods(explainer, baselines, statistics)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
     decide = episode_decision(*shape, network.metric, network.mean.to(device))
-    measurements: list[Measurement] = []
-    cases: dict[tuple[int, str], Case] = {}
     count = settings.evaluate.episodes
-    for number, pictures in tqdm(drawn_episodes(settings, run, shape, count), total=count, desc="episodes"):
-        batch = Batch(to_input(pictures.images).to(device), decide)
-        maps = methods.maps(batch, seed=number)
-        rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
-        write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
-        measurements += rows
-        cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
+    with saved_states(run, every=1, appended=(METRICS, "per_image.csv")) as continuation:
+        done = continuation.done
+        measurements = read_measurements(run.path("per_image.csv")) if done else []
+        cases = cases_from(continuation.state["cases"]) if continuation.state else {}
+        scenes = drawn_episodes(settings, run, shape, count, done)
+        for number, pictures in tqdm(scenes, total=count, initial=done, desc="episodes"):
+            batch = Batch(to_input(pictures.images).to(device), decide)
+            maps = methods.maps(batch, seed=number)
+            rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
+            write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
+            measurements += rows
+            cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
+            cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
+            continuation.on_state(number + 1, partial(state_of, number + 1, cases))
     name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
     data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
@@ -104,19 +110,6 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     run.record(result={"decision_area": area, "rows": len(measurements), "baselines": list(baselines)})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
-
-
-def cases_of(
-    number: int, pictures: Pictures, maps: Mapping[str, Tensor], first_query: int
-) -> dict[tuple[int, str], Case]:
-    """The queries of an episode with all maps of each, under (episode, file)."""
-    from milr.evaluation.charts import Case
-
-    cases = {}
-    for index, record in list(enumerate(pictures.records))[first_query:]:
-        own = {name: heat[index] for name, heat in maps.items()}
-        cases[number, str(record.path)] = Case(pictures.images[index], record.class_name, own)
-    return cases
 
 
 def available(baselines: Sequence[str]) -> list[str]:
@@ -159,16 +152,13 @@ def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> Non
             log.info("skipped, since these pictures have no parts: parts_%s.png", measure)
 
 
-def draw_sheets(
-    run: Run, cases: dict[tuple[int, str], Case], measurements: Sequence[Measurement], rows: int, title: str
-) -> None:
+def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
     """The first queries as they were drawn, and the ones in which the decision map fails most."""
     from milr.evaluation.charts import draw_cases
+    from milr.stages.cases import worst_losses
 
     draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first queries; {title}")
-    kept = [m for m in measurements if m.map == "decision" and m.metric.startswith("keep") and "loss" in m.metric]
-    metric = WORST if any(m.metric == WORST for m in kept) else kept[0].metric
-    losses = sorted((m for m in kept if m.metric == metric), key=lambda m: -m.value)[:rows]
+    metric, losses = worst_losses(measurements, rows)
     worst = [cases[m.episode, m.file] for m in losses]
     draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric} by the decision map; {title}")
 

@@ -39,7 +39,7 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
-    from milr.evaluation.sanity import compared
+    from milr.evaluation.sanity import KINDS, compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
     from milr.stages.catalogues import load_splits, view
@@ -49,6 +49,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     unknown = [check for check in settings.sanity.checks if check not in CHECKS]
     if unknown:
         raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
+    run.promise("sanity.csv", *(f"sheet_{kind}.png" for kind in KINDS))
     device = choose_device(settings.device)
     fitting = fit_settings_of(source)
     if settings.sanity.steps:

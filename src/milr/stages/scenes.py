@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def drawn_episodes(
-    settings: ChainedStageSettings, run: Run, shape: tuple[int, int, int], count: int
+    settings: ChainedStageSettings, run: Run, shape: tuple[int, int, int], count: int, done: int = 0
 ) -> Iterator[tuple[int, Pictures]]:
-    """Number and pictures of episodes 0 to count - 1 of (way, shot, queries): supports class by class, then queries.
+    """Number and pictures of episodes `done` to count - 1 of (way, shot, queries): supports by class, then queries.
 
     Records the data and the split in the run's manifest.
     """
@@ -27,9 +27,10 @@ def drawn_episodes(
 
     dataset = settings.dataset
     catalogue = open_split(dataset)
-    run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
+    run.record_data(data_entry(dataset, catalogue), {dataset.split: [*catalogue.class_names.values()]})
     labels = torch.tensor([record.class_id for record in catalogue.records])
-    for number, drawn in enumerate(draw_episodes(labels, *shape, seed=settings.seed, numbers=range(count))):
+    numbers = range(done, count)
+    for number, drawn in zip(numbers, draw_episodes(labels, *shape, settings.seed, numbers), strict=True):
         chosen = torch.cat([drawn.support.flatten(), drawn.query.flatten()]).tolist()
         records = [catalogue.records[index] for index in chosen]
         yield number, load_pictures(records, dataset.size, dataset.crop)

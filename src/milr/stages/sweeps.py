@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milr.errors import MilrError
-from milr.stages.runs import FINISHED, MANIFEST, Run
+from milr.stages.runs import MANIFEST, Run
 from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun, find_run, read_manifest
+from milr.stages.sources import SourceRun, find_run, is_done
 
 if TYPE_CHECKING:
     from milr.evaluation.sweep_chart import SweepPoint
@@ -28,7 +28,7 @@ def sweep_runs(folder: Path) -> list[SourceRun]:
     """The finished fits in it, by name; the others are named. MilrError if none is finished."""
     runs = []
     for path in sorted(entry.parent for entry in folder.glob(f"*/{MANIFEST}")):
-        if read_manifest(path).get("state") == FINISHED:
+        if is_done(path):
             runs.append(find_run(folder, "fit_milr", str(path)))
         else:
             log.warning("left out, since it is not finished: %s", path.name)
@@ -50,6 +50,7 @@ def draw_sweep_of(settings: Visualize, run: Run) -> float:
     from milr.evaluation.sweep_chart import draw_sweep
     from milr.evaluation.tables import write_csv
 
+    run.promise("sweep.csv", "sweep.png")
     runs = sweep_runs(Path(settings.source))
     points = [point_of(fitted) for fitted in runs]
     if len({(point.alpha, point.beta) for point in points}) < len(points):
