@@ -48,7 +48,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from milr.errors import MilrError
@@ -56,13 +55,17 @@ from milr.stages.facts import git_state, versions
 from milr.stages.inherit import inherit
 from milr.stages.limits import check_limits, leaves
 from milr.stages.mistakes import unknown_key
-from milr.stages.runs import Run, open_run, sweep_name, timestamp
+from milr.stages.runs import Run, open_run, timestamp
 from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
 from milr.stages.sources import SourceRun, find_run, spoken
+from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.stages.sweep_jobs import objective_if_done, set_aside
 
 Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
 ChainedSettings = TypeVar("ChainedSettings", bound=ChainedStageSettings)
+
+Work = Callable[[Any, Run], float]
 
 log = logging.getLogger("milr")
 
@@ -71,8 +74,8 @@ def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[Netw
     """Carry out `work` in a run folder of its own; what it returns is the job's objective."""
     settings = typed_settings(cfg, kind)
     check_limits(settings)
-    with console(), open_stage_run(settings, None) as run:
-        return work(settings, run)
+    with console():
+        return carry_out(settings, None, work)
 
 
 def run_chained_stage(
@@ -91,8 +94,24 @@ def run_chained_stage(
         source = find_run(Path(settings.outputs), source_stage, settings.source)
         settings = replace(inherit(settings, source, command_overrides(), free), source=str(source.folder))
         check_limits(settings)
-        with open_stage_run(settings, source) as run:
-            return work(settings, run, source)
+        return carry_out(settings, source, lambda settings, run: work(settings, run, source))
+
+
+def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Work) -> float:
+    """Do the work in its run folder, and keep the objective there; a sweep's job that is done already is skipped."""
+    from milr.stages.devices import divide_threads
+
+    if in_sweep():
+        known = objective_if_done(job_folder(), settings, source)
+        if known is not None:
+            log.info("skipped, since it is done: %s", job_folder())
+            return known
+        set_aside(job_folder())
+        divide_threads()
+    with open_stage_run(settings, source) as run:
+        objective = work(settings, run)
+        run.record(objective=objective)
+    return objective
 
 
 def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
@@ -124,8 +143,8 @@ def open_stage_run(settings: NetworkStageSettings, source: SourceRun | None) -> 
 
 def run_place(settings: StageSettings, stage: str) -> tuple[Path, str]:
     """The folder that holds the run's folder, and the run's name: in a sweep, the sweep's folder and the overrides."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return Path(HydraConfig.get().sweep.dir), sweep_name(command_overrides())
+    if in_sweep():
+        return job_folder().parent, job_folder().name
     return Path(settings.outputs) / stage, timestamp()
 
 
