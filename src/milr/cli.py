@@ -23,6 +23,9 @@ STAGES = {
     "sanity": "refit with other seeds, wrong labels and forgotten layers: do the maps depend on what was learned?",
     "data": "make, download or check a data set, and say what it holds",
 }
+COMMANDS = {
+    "sweep-report": "a sweep of fits as a table, a grid of alpha and beta, and a contact sheet of maps",
+}
 MENDABLE, INTERRUPTED = 2, 130  # exit codes
 
 
@@ -50,6 +53,10 @@ def dispatch(words: list[str]) -> int:
         return 0
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
+    if words[0] == "sweep-report":
+        from milr.stages.sweep_report import main as sweep_report
+
+        return sweep_report(words[1:])
     stage = words[0].replace("_", "-")
     if stage not in STAGES:
         return fail(unknown_stage(words[0]))
@@ -146,9 +153,10 @@ def complete(words: list[str]) -> int:
 def overview() -> str:
     """What `milr` alone says: the stages, one line each."""
     width = max(map(len, STAGES))
-    stages = [f"  {name:<{width}}  {what}" for name, what in STAGES.items()]
+    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each.items()] for each in (STAGES, COMMANDS))
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
     lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
+    lines += ["about runs:", *commands, ""]
     return "\n".join([*lines, "`milr STAGE --help` lists what a stage can be told."])
 
 
@@ -156,7 +164,7 @@ def unknown_stage(word: str) -> str:
     """The line for a stage that does not exist."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, STAGES, n=1, cutoff=0.4)
+    near = get_close_matches(word, [*STAGES, *COMMANDS], n=1, cutoff=0.4)
     end = f"did you mean {near[0]!r}?" if near else "`milr` lists them"
     return f"there is no stage {word!r}: {end}"
 

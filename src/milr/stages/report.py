@@ -84,8 +84,8 @@ class JobReport(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show how each job ended, and leave with the exit code of the worst."""
         from milr.stages.job import console, log
-        from milr.stages.sweep_jobs import read_jobs, table
         from milr.stages.sweep_folders import release
+        from milr.stages.sweep_jobs import read_jobs, table
 
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)

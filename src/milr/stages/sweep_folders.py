@@ -1,4 +1,4 @@
-"""The folders of a sweep and of its jobs, which the same command finds again, and the one source run of all its jobs."""
+"""The folders of a sweep and of its jobs, which the same command finds again, and the source run of all its jobs."""
 
 from __future__ import annotations
 

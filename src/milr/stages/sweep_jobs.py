@@ -51,6 +51,7 @@ class Job:
     """One job of a sweep, ended."""
 
     number: int
+    folder: str  # its name in the sweep's
     overrides: list[str]
     state: str  # done | skipped | resumed | failed
     objective: float | None
@@ -123,10 +124,10 @@ def ended_job(
 ) -> Job:
     """How a job ended. before: the manifest that its folder had when it began; error and code: of a failure."""
     if code:
-        return Job(number, overrides, FAILED, None, {}, error, code)
+        return Job(number, folder.name, overrides, FAILED, None, {}, error, code)
     after = manifest_if_any(folder)
     skipped = before.get("state") == FINISHED and before.get("finished") == after.get("finished")
-    return Job(number, overrides, SKIPPED if skipped else DONE, objective, key_figures(after), None, 0)
+    return Job(number, folder.name, overrides, SKIPPED if skipped else DONE, objective, key_figures(after), None, 0)
 
 
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
