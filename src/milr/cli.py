@@ -74,7 +74,7 @@ def run_stage(stage: str, words: list[str]) -> int:
     from milr.stages.report import traceback_wanted
 
     name = stage.replace("-", "_")
-    with hydra_environment(flags_first(words)):
+    with hydra_environment(flags_first(quoted_paths(words))):
         try:
             import_stage(name)()
         except KeyboardInterrupt:
@@ -99,6 +99,17 @@ def flags_first(words: list[str]) -> list[str]:
     """The same words, overrides last: Hydra's parser takes no flag between two overrides."""
     overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
     return [word for word in words if word not in overrides] + overrides
+
+
+def quoted_paths(words: list[str]) -> list[str]:
+    """The same words, with quotes about paths that are there and hold a `,` or `=`, as the names of sweeps do."""
+    keys = ("source=", "resume=", "outputs=", "hydra.sweep.dir=")
+    found = []
+    for word in words:
+        key, _, value = word.partition("=")
+        path = word.startswith(keys) and ("," in value or "=" in value) and "'" not in value and os.path.exists(value)
+        found.append(f"{key}='{value}'" if path else word)
+    return found
 
 
 def import_stage(name: str) -> Callable[[], None]:

@@ -81,7 +81,7 @@ def manifest(run: Path) -> dict[str, Any]:
 def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:
     assert cli.main(["train-protonet", "seed=3", "dataset.root=birds", "episode.way=4"]) == 0
     (run,) = runs("train_protonet")
-    assert {path.name for path in run.iterdir()} == {"best.pt", "config.yaml", "log.txt", "manifest.json"}
+    assert {path.name for path in run.iterdir()} == {"DONE", "best.pt", "config.yaml", "log.txt", "manifest.json"}
     assert os.listdir(folder) == ["outputs"]  # Hydra leaves nothing of its own
 
     config = OmegaConf.load(run / "config.yaml")

@@ -127,7 +127,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(capsys: Capture) -> None:
     assert cli.main(words) == 130
     (sweep,) = sweeps()
     assert states(sweep) == ["done"]
-    assert cli.main(["train-protonet", "-m", "train.learning_rate=0.1,0.2", f"hydra.sweep.dir={sweep}"]) == 0
+    assert cli.main(["train-protonet", "-m", "train.learning_rate=0.1,0.2", f"hydra.sweep.dir='{sweep}'"]) == 0
     assert states(sweep) == ["skipped", "done"]
 
 
@@ -237,5 +237,9 @@ def test_the_table_shows_what_the_jobs_do_not_share() -> None:
     ]
     lines = [line.split() for line in table(jobs)]
     assert lines[0] == ["job", "state", "objective", "accuracy"]
-    assert lines[1:4] == [["x=1", "done", "0.25", "0.5"], ["x=2", "failed", "it", "broke"], ["x=3", "skipped", "-", "-"]]
+    assert lines[1:4] == [
+        ["x=1", "done", "0.25", "0.5"],
+        ["x=2", "failed", "it", "broke"],
+        ["x=3", "skipped", "-", "-"],
+    ]
     assert " ".join(lines[4]) == "3 jobs: 1 done, 1 skipped, 1 failed"

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
+from milr.networks.continuation import Continuation, State
 from milr.networks.layers import FirstPass
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -164,6 +166,50 @@ class Best:
         """Puts the best state back."""
         self.modules.load_state_dict(self.state)
 
+    def snapshot(self) -> State:
+        """All of it but the modules."""
+        return {"state": self.state, "objective": self.objective, "step": self.step, "waited": self.waited}
+
+    def resume(self, state: State) -> None:
+        """Puts back what `snapshot` gave."""
+        self.objective, self.step, self.waited = state["objective"], state["step"], state["waited"]
+        self.state = state["state"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Everything that changes from step to step; the batches are functions of the step."""
+
+    modules: Modules
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generator: torch.Generator
+    queue: LocationQueue
+    best: Best
+
+    def snapshot(self, step: int) -> State:
+        """All that the fit needs to go on after `step`."""
+        return {
+            "step": step,
+            "modules": self.modules.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "queue": self.queue.locations,
+            "best": self.best.snapshot(),
+        }
+
+    def resume(self, state: State) -> int:
+        """Puts back what `snapshot` took; returns its step."""
+        self.modules.load_state_dict(state["modules"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        locations = state["queue"]
+        self.queue.locations = None if locations is None else locations.to(self.modules.bank.device)
+        self.best.resume(state["best"])
+        return int(state["step"])
+
 
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
@@ -184,11 +230,13 @@ def fit(
     validation: Sequence[Batch] = (),
     on_step: Callable[[int, Terms], None] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    continuation: Continuation | None = None,
 ) -> int:
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
+    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept. With a
+    state in `continuation` the fit goes on after its step, as if it had not been stopped.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
@@ -196,7 +244,12 @@ def fit(
     generator = torch.Generator().manual_seed(settings.seed)
     queue = LocationQueue(explainer.settings.infomax.queue_size)
     best = Best(modules)
-    for step in range(1, settings.steps + 1):
+    progress = Progress(modules, optimiser, schedule, generator, queue, best)
+    continuation = continuation or Continuation()
+    done = progress.resume(continuation.state) if continuation.state else 0
+    for step in range(done + 1, settings.steps + 1):
+        if settings.patience and best.waited >= settings.patience:
+            break
         batch = batches(step)
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, queue.locations, generator)
@@ -216,8 +269,7 @@ def fit(
             best.see(step, metrics["objective"])
             if on_validation:
                 on_validation(step, metrics)
-            if settings.patience and best.waited >= settings.patience:
-                break
+        continuation.on_state(step, partial(progress.snapshot, step))
     if validation:
         best.restore()
     explainer.forget_bank()

@@ -6,15 +6,19 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from milr.data.augmentation import Augmentation, augment, to_input
 from milr.data.episodes import draw_episode
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.networks.continuation import Continuation, State
 from milr.networks.prototypes import Metric, logits, prototypes
 
 
@@ -67,11 +71,13 @@ def train_prototypical(
     validate: Callable[[nn.Module], float],
     on_step: Callable[[Step], None] | None = None,
     on_validation: Callable[[int, float, bool], None] | None = None,
+    continuation: Continuation | None = None,
 ) -> Trained:
     """Trains the network in place on `pictures`; `validate` gives its accuracy on the validation classes.
 
     `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
-    `eval()`. MilrError if the loss is not finite; the network is then in its best state so far.
+    `eval()`. MilrError if the loss is not finite; the network is then in its best state so far. With a state in
+    `continuation` the training goes on after its step, as if it had not been stopped.
     """
     device = next(network.parameters()).device
     # The training images' mean is known only after the training: the metric centres in tests alone.
@@ -79,12 +85,16 @@ def train_prototypical(
     steps = math.ceil(training.episodes / training.episodes_per_step)
     parameters = freeze(network, training.freeze)
     optimiser = build_optimiser(parameters, training)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, steps, training))
+    schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
 
-    best = Trained(copy.deepcopy(network.state_dict()), 0, validate(network))
-    if on_validation:
-        on_validation(0, best.accuracy, True)
-    for step in range(1, steps + 1):
+    continuation = continuation or Continuation()
+    if continuation.state:
+        done, best = restore(continuation.state, network, optimiser, schedule)
+    else:
+        done, best = 0, Trained(copy.deepcopy(network.state_dict()), 0, validate(network))
+        if on_validation:
+            on_validation(0, best.accuracy, True)
+    for step in range(done + 1, steps + 1):
         network.train(training.batch_norm == "train")
         first = (step - 1) * training.episodes_per_step
         numbers = range(first, first + training.episodes_per_step)
@@ -108,9 +118,32 @@ def train_prototypical(
                 best = Trained(copy.deepcopy(network.state_dict()), step, found)
             if on_validation:
                 on_validation(step, found, best.step == step)
+        continuation.on_state(step, partial(snapshot, step, network, optimiser, schedule, best))
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()
     return best
+
+
+def snapshot(step: int, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR, best: Trained) -> State:
+    """All that the training needs to go on after `step`: its batches are functions of the seed and the step."""
+    return {
+        "step": step,
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+        "best": {"weights": best.weights, "step": best.step, "accuracy": best.accuracy},
+    }
+
+
+def restore(state: State, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR) -> tuple[int, Trained]:
+    """Puts back what `snapshot` took; returns its step and the best so far, on the network's device."""
+    device = next(network.parameters()).device
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    best = state["best"]
+    weights = {name: value.to(device) for name, value in best["weights"].items()}
+    return state["step"], Trained(weights, best["step"], best["accuracy"])
 
 
 def episode_images(pictures: Pictures, training: Training, augmentation: Augmentation | None, number: int) -> Tensor:
@@ -156,7 +189,7 @@ def freeze(network: nn.Module, beginnings: tuple[str, ...]) -> list[nn.Parameter
     return free
 
 
-def build_optimiser(parameters: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
+def build_optimiser(parameters: list[nn.Parameter], training: Training) -> Optimizer:
     """The optimiser by its name."""
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":

@@ -11,9 +11,10 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import FitMilr
 from milr.stages.sources import SourceRun
+from milr.stages.states import saved_states
 from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from milr.explanation.fitting import Terms
     from milr.explanation.milr import MILR
     from milr.explanation.settings import FitSettings, MilrSettings
+    from milr.networks.continuation import Continuation
     from milr.networks.protonet import PrototypicalNetwork
 
 store_schemas()
@@ -45,12 +47,13 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     from milr.stages.checkpoints import load_checkpoint, save_checkpoint
     from milr.stages.devices import choose_device
 
+    run.promise("milr.pt", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = fingerprint(network.network)
     catalogue, pictures = load_splits(settings.dataset)
-    run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
+    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = prepared(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
@@ -60,8 +63,11 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         run.metrics(split="validation", step=step, **metrics)
 
     try:
-        with progress(run, settings.milr.steps, settings.milr.log_every) as on_step:
-            kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation)
+        with (
+            saved_states(run, settings.milr.save_every) as continuation,
+            progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
+        ):
+            kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -145,11 +151,11 @@ def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.devi
 
 
 @contextmanager
-def progress(run: Run, steps: int, every: int) -> Iterator[Callable[[int, Terms], None]]:
+def progress(run: Run, steps: int, every: int, continuation: Continuation) -> Iterator[Callable[[int, Terms], None]]:
     """A progress bar with the terms, and a line of metrics, every few steps: reading the terms waits for the device."""
     from tqdm import tqdm
 
-    with tqdm(total=steps, desc="fit", unit="step") as bar:
+    with tqdm(total=steps, initial=continuation.done, desc="fit", unit="step") as bar:
 
         def on_step(step: int, terms: Terms) -> None:
             bar.update()

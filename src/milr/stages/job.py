@@ -51,15 +51,25 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from milr.errors import MilrError
+from milr.stages.checkpoints import write_atomically
 from milr.stages.facts import git_state, versions
 from milr.stages.inherit import inherit
+from milr.stages.interrupts import terminable
 from milr.stages.limits import check_limits, leaves
 from milr.stages.mistakes import unknown_key
+from milr.stages.resume import (
+    CONFIG,
+    reopen_run,
+    require_same_parent,
+    run_to_resume,
+    settings_to_resume,
+    stored_settings,
+)
 from milr.stages.runs import Run, open_run, timestamp
 from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
-from milr.stages.sources import SourceRun, find_run, spoken
+from milr.stages.sources import SourceRun, find_run, is_done, spoken
 from milr.stages.sweep_folders import in_sweep, job_folder
-from milr.stages.sweep_jobs import objective_if_done, set_aside
+from milr.stages.sweep_jobs import folder_to_go_on, objective_of
 
 Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
@@ -71,11 +81,14 @@ log = logging.getLogger("milr")
 
 
 def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[NetworkSettings, Run], float]) -> float:
-    """Carry out `work` in a run folder of its own; what it returns is the job's objective."""
-    settings = typed_settings(cfg, kind)
-    check_limits(settings)
-    with console():
-        return carry_out(settings, None, work)
+    """Carry out `work` in a run folder of its own, or in the one to resume; what it returns is the job's objective."""
+    with console(), terminable():
+        settings = typed_settings(cfg, kind)
+        folder = folder_to_resume(cfg, kind)
+        if folder:
+            settings = settings_to_resume(settings, folder, command_overrides())
+        check_limits(settings)
+        return carry_out(settings, None, work, folder)
 
 
 def run_chained_stage(
@@ -89,26 +102,33 @@ def run_chained_stage(
 
     free: the sections of the settings in which an override wins over the source run (see `inherit`).
     """
-    with console():
+    with console(), terminable():
+        folder = folder_to_resume(cfg, kind)
+        if folder and OmegaConf.is_missing(cfg, "source"):
+            cfg.source = stored_settings(folder)["source"]
         settings = typed_settings(cfg, kind)
         source = find_run(Path(settings.outputs), source_stage, settings.source)
         settings = replace(inherit(settings, source, command_overrides(), free), source=str(source.folder))
+        if folder:
+            settings = settings_to_resume(settings, folder, command_overrides())
         check_limits(settings)
-        return carry_out(settings, source, lambda settings, run: work(settings, run, source))
+        return carry_out(settings, source, lambda settings, run: work(settings, run, source), folder)
 
 
-def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Work) -> float:
-    """Do the work in its run folder, and keep the objective there; a sweep's job that is done already is skipped."""
+def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Work, folder: Path | None) -> float:
+    """Do the work in its run folder, and keep the objective there; a sweep's job that is done already is skipped.
+
+    folder: of the run to resume; a sweep's job finds its own.
+    """
     from milr.stages.devices import divide_threads
 
     if in_sweep():
-        known = objective_if_done(job_folder(), settings, source)
-        if known is not None:
-            log.info("skipped, since it is done: %s", job_folder())
-            return known
-        set_aside(job_folder())
+        folder = folder_to_go_on(job_folder(), settings, source)
+        if folder and is_done(folder):
+            log.info("skipped, since it is done: %s", folder)
+            return objective_of(folder)
         divide_threads()
-    with open_stage_run(settings, source) as run:
+    with open_stage_run(settings, source, folder) as run:
         objective = work(settings, run)
         run.record(objective=objective)
     return objective
@@ -130,13 +150,23 @@ def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
 
 
 @contextmanager
-def open_stage_run(settings: NetworkStageSettings, source: SourceRun | None) -> Iterator[Run]:
-    """The run folder of this job, with its config and everything its manifest can say beforehand."""
+def open_stage_run(
+    settings: NetworkStageSettings, source: SourceRun | None, resumed: Path | None = None
+) -> Iterator[Run]:
+    """The run folder of this job, with its config and everything its manifest can say beforehand; or a resumed one."""
     stage = stage_of(type(settings))
+    if resumed:
+        with reopen_run(resumed, **this_session(stage)) as run:
+            if source:
+                require_same_parent(run.manifest, source)
+            log.info("%s, resumed: %s", spoken(stage), run.folder)
+            yield run
+        return
     parent, name = run_place(settings, stage)
     with open_run(parent, stage, name, first_entries(settings, stage, source)) as run:
         text = OmegaConf.to_yaml(OmegaConf.structured(settings))
-        run.path("config.yaml").write_text(text, encoding="utf-8")
+        run.promise(CONFIG)
+        write_atomically(run.path(CONFIG), lambda file: file.write(text.encode()))
         log.info("%s: %s", spoken(stage), run.folder)
         yield run
 
@@ -148,15 +178,16 @@ def run_place(settings: StageSettings, stage: str) -> tuple[Path, str]:
     return Path(settings.outputs) / stage, timestamp()
 
 
+def folder_to_resume(cfg: DictConfig, kind: type[StageSettings]) -> Path | None:
+    """The run folder that `resume=` names; None for a stage that cannot be resumed, or where a new run is wanted."""
+    resume = str(cfg.get("resume") or "")
+    return run_to_resume(Path(str(cfg.outputs)), stage_of(kind), resume) if resume else None
+
+
 def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> Mapping[str, Any]:
     """The manifest's entries that are known before the work begins."""
-    from milr import __version__
-
     return {
-        "milr": __version__,
-        "command": shlex.join(["milr", spoken(stage), *command_overrides()]),
-        "versions": versions(),
-        "git": git_state(),
+        **this_session(stage),
         "seed": settings.seed,
         "parent": source.as_parent() if source else None,
         "data": None,
@@ -166,6 +197,18 @@ def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun 
         "metric": asdict(settings.metric),
         "result": None,
         "checkpoint": None,
+    }
+
+
+def this_session(stage: str) -> dict[str, Any]:
+    """By what command and with what software a run is begun or resumed."""
+    from milr import __version__
+
+    return {
+        "milr": __version__,
+        "command": shlex.join(["milr", spoken(stage), *command_overrides()]),
+        "versions": versions(),
+        "git": git_state(),
     }
 
 

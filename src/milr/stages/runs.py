@@ -4,8 +4,10 @@
     config.yaml     the settings, resolved
     manifest.json   what ran, from what, on what, with what result; `state` is the word that counts
     metrics.jsonl   one line of JSON for each step that is recorded
-    log.txt         what the console showed
+    log.txt         what the console showed; locked while the run is going on
     *.pt            checkpoints
+    state-*.pt      of a run that is not finished: where it can be resumed (`states.py`)
+    DONE            written last, once every promised file is there: without it a run is not finished
 """
 
 from __future__ import annotations
@@ -25,10 +27,15 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of, write_atomically
+from milr.stages.locks import lock
 
 log = logging.getLogger("milr")
 
 MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
+LOG = "log.txt"
+DONE = "DONE"
+STATES = "state-*.pt"
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
@@ -48,7 +55,7 @@ class Run:
 
     def metrics(self, **values: float | int | str | bool | None) -> None:
         """Add one line to `metrics.jsonl`; a number that is not finite becomes null."""
-        with self.path("metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self.path(METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(values)) + "\n")
 
     def record(self, **entries: Any) -> None:
@@ -56,6 +63,20 @@ class Run:
         self.manifest.update(entries)
         text = json.dumps(plain(self.manifest), indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+
+    def promise(self, *names: str) -> None:
+        """Name files without which the run must not count as finished."""
+        self.record(promised=[*dict.fromkeys([*self.manifest.get("promised", ()), *names])])
+
+    def record_data(self, data: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+        """Record what was looked at. Errors: MilrError if a resumed run finds other data than it was started with."""
+        before = self.manifest.get("data") or data
+        if before["fingerprint"] != data["fingerprint"]:
+            raise MilrError(
+                f"the data in {data['root']} changed since the run {self.folder} was started "
+                f"({before['images']} pictures then, {data['images']} now): start a new run"
+            )
+        self.record(data=data, split=split)
 
     def record_checkpoint(self, name: str) -> None:
         """Name the checkpoint that later stages take, with its sha256."""
@@ -70,17 +91,39 @@ def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -
     """
     try:
         folder = make_folder(parent, name)
+        handler = open_log(folder)
         run = Run(folder, {"stage": stage, "state": RUNNING, "created": now(), "finished": None, "seconds": None})
+        run.promise()
         run.record(**manifest)
-        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise MilrError(f"cannot write a run folder in {parent}: {reason}; name another place with outputs=") from error
+    with kept(run, handler):
+        yield run
+
+
+def open_log(folder: Path) -> logging.FileHandler:
+    """The run's log, locked until it is closed: it stays open, and is never replaced, as long as the run goes on.
+
+    Errors: MilrError if another process holds it.
+    """
+    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if handler.stream is None or not lock(handler.stream):
+        handler.close()
+        raise MilrError(f"the run {folder} is going on in another process: wait for it, or stop it first")
+    return handler
+
+
+@contextmanager
+def kept(run: Run, handler: logging.FileHandler) -> Iterator[None]:
+    """Keep the log and the manifest's state until the body ends; then the marker, if all that was promised is there."""
     log.addHandler(handler)
     try:
-        yield run
+        yield
+        require_promised(run)
         close(run, FINISHED)
+        mark_done(run)
     except KeyboardInterrupt:
         close(run, INTERRUPTED)
         raise
@@ -94,6 +137,34 @@ def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def require_promised(run: Run) -> None:
+    """MilrError that names the promised files that are missing or empty."""
+    missing = [name for name in run.manifest["promised"] if not is_filled(run.folder / name)]
+    if missing:
+        raise MilrError(f"the run {run.folder} ended without what it promised: {', '.join(missing)}")
+
+
+def is_filled(path: Path) -> bool:
+    """Whether there is a file with something in it."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def mark_done(run: Run) -> None:
+    """Write the marker, the last file of a run; then the states to resume from are of no use any more."""
+    line = f"{run.manifest['stage']} {run.manifest['finished']}\n"
+    write_atomically(run.folder / DONE, lambda file: file.write(line.encode()))
+    for state in run.folder.glob(STATES):
+        state.unlink()
+
+
+def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run's manifest says finished and its marker is there.
+
+    Runs made before there were markers promised nothing: of them the manifest's word is taken.
+    """
+    return manifest.get("state") == FINISHED and ("promised" not in manifest or (folder / DONE).is_file())
 
 
 def close(run: Run, state: str, error: str | None = None) -> None:

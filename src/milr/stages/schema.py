@@ -98,6 +98,7 @@ class TrainSettings:
     precision: str
     freeze: list[str]
     batch_norm: str
+    save_every: int = 100  # run folders of before there were states have none of these keys
 
 
 @dataclass
@@ -121,6 +122,7 @@ class FitSettings:
     validation_episodes: int
     patience: int
     log_every: int
+    save_every: int = 50
 
 
 @dataclass
@@ -179,6 +181,7 @@ class NetworkStageSettings(StageSettings):
 class TrainProtonet(NetworkStageSettings):
     augmentation: AugmentationSettings
     train: TrainSettings
+    resume: str = ""
 
 
 @dataclass
@@ -204,6 +207,7 @@ class FitMilr(ChainedStageSettings):
     infomax: InfomaxSettings
     mask: MaskSettings
     bottleneck: BottleneckSettings
+    resume: str = ""
 
 
 @dataclass
@@ -217,6 +221,7 @@ class Visualize(ChainedStageSettings):
 class Evaluate(ChainedStageSettings):
     precision: str
     evaluate: EvaluationSettings
+    resume: str = ""
 
 
 @dataclass

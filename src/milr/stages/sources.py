@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of
-from milr.stages.runs import FINISHED, MANIFEST
+from milr.stages.runs import MANIFEST, counts_as_finished
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
     manifest = read_manifest(folder)
     if manifest.get("stage") != stage:
         raise MilrError(f"{folder} is a run of {spoken(manifest.get('stage'))}; needed is one of {spoken(stage)}")
-    if manifest.get("state") != FINISHED:
+    if not counts_as_finished(folder, manifest):
         raise MilrError(f"the run {folder} is not finished (its state is {manifest.get('state')!r}): name another")
     return SourceRun(folder, manifest, verified_config(folder, manifest))
 
@@ -76,7 +76,7 @@ def latest_run(folder: Path, stage: str) -> Path:
             manifest = read_manifest(run)
         except MilrError:
             continue
-        if manifest.get("state") == FINISHED and manifest.get("finished"):
+        if counts_as_finished(run, manifest) and manifest.get("finished"):
             finished.append((datetime.fromisoformat(str(manifest["finished"])), run.name, run))
     if not finished:
         there = f"{len(runs)} run(s), none finished" if runs else "no run"
@@ -84,6 +84,14 @@ def latest_run(folder: Path, stage: str) -> Path:
     chosen = max(finished)[2].absolute()
     log.info("source=latest is %s", chosen)
     return chosen
+
+
+def is_done(folder: Path) -> bool:
+    """Whether this is the folder of a finished run."""
+    try:
+        return counts_as_finished(folder, read_manifest(folder))
+    except MilrError:
+        return False
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
 from milr.errors import MilrError
+from milr.stages.locks import lock
 from milr.stages.runs import sweep_name
 from milr.stages.sources import find_run
 
@@ -21,6 +22,7 @@ SOURCE_STAGES = {
     "evaluate": "fit_milr",
     "sanity": "fit_milr",
 }
+LOCK = ".lock"
 JOBS = "jobs"  # in a sweep's folder: a file for each job that has ended since the sweep was started last
 
 locks: dict[Path, IO[str]] = {}  # of the sweeps that this process runs; the system frees them when it ends
@@ -72,28 +74,20 @@ def quoted(text: str) -> str:
 
 def claim(folder: Path) -> None:
     """Hold the lock of a sweep's folder as long as this process lives. MilrError if another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        return
     path = folder.absolute()
     if path in locks:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w", encoding="utf-8")
+        file = (folder / LOCK).open("w", encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise MilrError(f"cannot write a sweep in {folder}: {reason}; name another place with outputs=") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not lock(file):
         file.close()
-        raise MilrError(f"another process runs this sweep: {folder}; wait for it, or name another folder with "
-                        "hydra.sweep.dir=") from error  # fmt: skip
-    except OSError:  # a file system without locks
-        file.close()
-        return
+        raise MilrError(
+            f"another process runs this sweep: {folder}; wait for it, or name another folder with hydra.sweep.dir="
+        )
     locks[path] = file
 
 

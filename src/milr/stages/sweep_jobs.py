@@ -14,12 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from milr.errors import MilrError
 from milr.stages.checkpoints import write_atomically
-from milr.stages.limits import leaves
-from milr.stages.runs import FINISHED, MANIFEST, plain
+from milr.stages.resume import CONFIG, require_same, require_same_parent, state_of
+from milr.stages.runs import MANIFEST, plain
 from milr.stages.schema import NetworkStageSettings
 from milr.stages.sources import SourceRun, read_manifest
 from milr.stages.sweep_folders import JOBS
@@ -28,7 +26,6 @@ log = logging.getLogger("milr")
 
 DONE, SKIPPED, RESUMED, FAILED = "done", "skipped", "resumed", "failed"
 SET_ASIDE = "set_aside"  # in a sweep's folder: what is left of jobs that had to begin anew
-INDIFFERENT = ("device", "outputs", "train.log_every", "milr.log_every")  # keys that change no result
 
 KEY_FIGURES = {  # of each stage's result
     "train_protonet": ("validation_accuracy",),
@@ -60,37 +57,31 @@ class Job:
     code: int  # 0, or the exit code that its failure deserves
 
 
-def objective_if_done(folder: Path, settings: NetworkStageSettings, source: SourceRun | None) -> float | None:
-    """What a finished job returned when it ran (NaN if that was not kept); None if the folder's job is not finished.
+def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: SourceRun | None) -> Path | None:
+    """The folder of a sweep's job if it is done or can be resumed; None if the job is to begin in a new one.
 
-    Errors: MilrError if it is finished, but with other settings or from another source than this job has.
+    Errors: MilrError if what is there was made with other settings, or from another checkpoint of the source.
     """
-    manifest = manifest_if_any(folder)
-    if manifest.get("state") != FINISHED:
+    if state_of(folder) == "absent":
         return None
-    differences = changed_settings(folder, settings)
-    theirs, ours = manifest.get("parent") or {}, source.as_parent() if source else {}
-    if not differences and theirs.get("sha256") != ours.get("sha256"):
-        differences = [f"the checkpoint of the source run {ours.get('folder')} was another"]
-    if differences:
-        raise MilrError(f"{folder} is done, but otherwise: {'; '.join(differences)}. Name another folder with "
-                        "hydra.sweep.dir=, or move this one away")  # fmt: skip
-    objective = manifest.get("objective")
-    return math.nan if objective is None else float(objective)
-
-
-def changed_settings(folder: Path, settings: NetworkStageSettings) -> list[str]:
-    """The settings in which a run folder's differ from these, as text; those that cannot change the result are let be.
-
-    Errors: MilrError if the run has no readable settings.
-    """
+    if not ((folder / MANIFEST).is_file() and (folder / CONFIG).is_file()):  # killed before it had begun
+        set_aside(folder)
+        return None
     try:
-        then = dict(leaves(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
-    except Exception as error:  # missing, unreadable or no YAML
-        raise MilrError(f"{folder / 'config.yaml'} cannot be read ({type(error).__name__})") from error
-    now = dict(leaves(OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(settings))))))
-    keys = [key for key in sorted({*then, *now}) if key not in INDIFFERENT and then.get(key) != now.get(key)]
-    return [f"{key} was {then.get(key, 'no key')} and would be {now.get(key, 'no key')}" for key in keys]
+        require_same(settings, folder)
+        if source:
+            require_same_parent(read_manifest(folder), source)
+    except MilrError as error:
+        raise MilrError(
+            f"{error}. In a sweep: name another folder with hydra.sweep.dir=, or move {folder} away"
+        ) from error
+    return folder
+
+
+def objective_of(folder: Path) -> float:
+    """What a finished job returned; NaN if that was not kept."""
+    objective = read_manifest(folder).get("objective")
+    return math.nan if objective is None else float(objective)
 
 
 def set_aside(folder: Path) -> None:
@@ -126,8 +117,12 @@ def ended_job(
     if code:
         return Job(number, folder.name, overrides, FAILED, None, {}, error, code)
     after = manifest_if_any(folder)
-    skipped = before.get("state") == FINISHED and before.get("finished") == after.get("finished")
-    return Job(number, folder.name, overrides, SKIPPED if skipped else DONE, objective, key_figures(after), None, 0)
+    state = DONE
+    if before.get("finished") and before["finished"] == after.get("finished"):
+        state = SKIPPED
+    elif len(after.get("resumed", ())) > len(before.get("resumed", ())):
+        state = RESUMED
+    return Job(number, folder.name, overrides, state, objective, key_figures(after), None, 0)
 
 
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:

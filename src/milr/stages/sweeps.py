@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.stages.limits import leaves
-from milr.stages.runs import FINISHED, MANIFEST, Run
+from milr.stages.resume import is_free
+from milr.stages.runs import MANIFEST, Run
 from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun, find_run, read_manifest
+from milr.stages.sources import SourceRun, find_run, is_done, read_manifest
 from milr.stages.sweep_folders import JOBS
-from milr.stages.sweep_jobs import FAILED, INDIFFERENT, read_jobs
+from milr.stages.sweep_jobs import FAILED, read_jobs
 
 if TYPE_CHECKING:
     from milr.evaluation.sweep_chart import SweepPoint
@@ -63,8 +64,8 @@ def sweep_fits(folder: Path) -> list[Fit]:
             fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
     varied = {
         key
-        for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES, *INDIFFERENT}
-        if len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
+        for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}
+        if (key == "source" or not is_free(key)) and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
     }
     return [
         replace(fit, others=",".join(f"{key}={fit.settings[key]}" for key in sorted(varied) if key in fit.settings))
@@ -78,7 +79,7 @@ def read_fit(folder: Path) -> Fit:
     if manifest.get("stage") != "fit_milr":
         raise MilrError(f"{folder.parent} is a sweep of {manifest.get('stage')}; needed is one of fit_milr")
     state, error, run = str(manifest.get("state")), str(manifest.get("error") or ""), None
-    if state == FINISHED:
+    if is_done(folder):
         try:
             run = find_run(folder.parent, "fit_milr", str(folder))
         except MilrError as problem:
@@ -111,6 +112,7 @@ def draw_sweep_of(settings: Visualize, run: Run) -> float:
     """sweep.csv and sweep.png; returns the best accuracy through a mask."""
     from milr.evaluation.tables import write_csv
 
+    run.promise("sweep.csv", "sweep.png")
     fits = finished(sweep_fits(Path(settings.source)), Path(settings.source))
     if len({fit.pair for fit in fits}) < len(fits):
         raise MilrError(

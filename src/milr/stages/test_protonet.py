@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from milr.errors import MilrError
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import TestProtonet
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
@@ -37,6 +37,7 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     from milr.stages.checkpoints import load_checkpoint
     from milr.stages.devices import choose_device, inputs
 
+    run.promise("episodes.csv", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)

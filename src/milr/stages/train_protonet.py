@@ -11,8 +11,9 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.stages.job import run_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import TrainProtonet
+from milr.stages.states import saved_states
 from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from milr.data.pictures import Pictures
+    from milr.networks.continuation import Continuation
     from milr.networks.prototypes import Metric
     from milr.networks.training import Step, Training
 
@@ -43,10 +45,11 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     from milr.stages.checkpoints import save_checkpoint
     from milr.stages.devices import choose_device, inputs
 
+    run.promise("best.pt", METRICS)
     device = choose_device(settings.device)
     catalogue, pictures = load_splits(settings.dataset, ("train", "validation"))
     split = split_entry(catalogue)
-    run.record(data=data_entry(settings.dataset, catalogue), split=split)
+    run.record_data(data_entry(settings.dataset, catalogue), split)
     metric = Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -69,10 +72,15 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     validate = validation(settings, pictures["validation"], metric, device)
     augmentation = training_augmentation(settings.augmentation)
     training = training_settings(settings)
-    with progress(run, training, settings.train.log_every) as on_step:
+    with (
+        saved_states(run, settings.train.save_every) as continuation,
+        progress(run, training, settings.train.log_every, continuation) as on_step,
+    ):
         trained = train_prototypical(
-            network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation
+            network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
         )
+    if continuation.state:
+        keep("best.pt")  # the file may be of a later step than the one that the run was resumed from
     run.record_checkpoint("best.pt")
     run.record(result={"validation_accuracy": trained.accuracy, "step": trained.step})
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
@@ -129,11 +137,12 @@ def validation(
 
 
 @contextmanager
-def progress(run: Run, training: Training, every: int) -> Iterator[Callable[[Step], None]]:
+def progress(run: Run, training: Training, every: int, continuation: Continuation) -> Iterator[Callable[[Step], None]]:
     """A progress bar and a line of metrics every few steps: reading a loss waits for the device."""
     from tqdm import tqdm
 
-    with tqdm(total=-(-training.episodes // training.episodes_per_step), desc="train", unit="step") as bar:
+    total, done = -(-training.episodes // training.episodes_per_step), continuation.done
+    with tqdm(total=total, initial=done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:
             bar.update()

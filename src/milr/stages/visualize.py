@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.stages.job import run_chained_stage, run_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import Visualize
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
@@ -36,6 +36,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     from milr.stages.devices import choose_device
     from milr.stages.explainers import load_explainer
 
+    run.promise("figures.json", METRICS)
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
@@ -48,6 +49,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
         shows.update({f"{name}/{file}": what for file, what in written.items()})
         totals.append(maps.total.mean().item())
         run.metrics(scene=name, total_mean_bits=totals[-1], decision_mean_bits=maps.decision.mean().item())
+    run.promise(*shows)
     run.path("figures.json").write_text(json.dumps(shows, indent=2) + "\n", encoding="utf-8")
     mean = sum(totals) / len(totals)
     run.record(result={"total_mean_bits": mean, "files": sorted(shows)})
