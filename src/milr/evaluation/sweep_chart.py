@@ -122,7 +122,7 @@ def draw_contact_sheet(
     All maps have one colour scale, as in `milr visualize`; kind: total, decision or redundant.
     """
     alphas, betas = axes_of([*maps, *missing])
-    drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 0.9)
+    drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
     norm, colours = colour_scale(stack([*maps.values()]), signed), "RdBu_r" if signed else "turbo"

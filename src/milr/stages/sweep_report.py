@@ -124,6 +124,7 @@ def draw(
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
     from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
+    from milr.explanation.figures import readable
 
     draw_grids(folder / f"alpha_beta{ends}", [point_of(fit) for fit in fits], missing, title_of(fits))
     draw_lines(folder / f"along_beta{ends}", fits)
@@ -135,7 +136,8 @@ def draw(
     record = pictures.records[shown]
     for kind, name in KINDS.items():
         own = {pair: getattr(found, kind)[shown].cpu() for pair, found in maps.items()}
-        title = f"{name} information\n{record.class_name}, query {query} of episode {episode}; {title_of(fits)}"
+        rest = f"\n{fits[0].others}" if fits[0].others else ""
+        title = f"{name} information\n{readable(record.class_name)}\nquery {query} of episode {episode}{rest}"
         draw_contact_sheet(folder / f"maps_{kind}{ends}", pictures.images[shown], own, missing, kind, title)
 
 
