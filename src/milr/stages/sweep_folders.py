@@ -23,7 +23,7 @@ SOURCE_STAGES = {
     "sanity": "fit_milr",
 }
 LOCK = ".lock"
-JOBS = "jobs"  # in a sweep's folder: a file for each job that has ended since the sweep was started last
+JOBS = "job-*.json"  # in a sweep's folder: one for each job that has ended since it was started last
 
 locks: dict[Path, IO[str]] = {}  # of the sweeps that this process runs; the system frees them when it ends
 
@@ -48,7 +48,7 @@ def start_sweep(config: DictConfig) -> Path:
         config.hydra.sweep.dir = folder
         config.hydra.overrides.hydra, config.hydra.overrides.task = hydra, task
     claim(Path(folder))
-    for file in (Path(folder) / JOBS).glob("*.json"):
+    for file in Path(folder).glob(JOBS):
         file.unlink()
     return Path(folder)
 

@@ -1,7 +1,7 @@
 """The jobs of a sweep: whether one is done already, how each one ended, and the table at the end.
 
 A job may run in another process than the sweep, so what is told of it goes through files: its run folder, and a file
-`jobs/<number>.json` in the sweep's folder.
+`job-<number>.json` in the sweep's folder.
 """
 
 from __future__ import annotations
@@ -138,14 +138,14 @@ def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
 
 def write_job(sweep: Path, job: Job) -> None:
     """Keep how a job ended, for the process that runs the sweep."""
-    (sweep / JOBS).mkdir(parents=True, exist_ok=True)
+    sweep.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(asdict(job)), indent=2) + "\n"
-    write_atomically(sweep / JOBS / f"{job.number}.json", lambda file: file.write(text.encode()))
+    write_atomically(sweep / JOBS.replace("*", str(job.number)), lambda file: file.write(text.encode()))
 
 
 def read_jobs(sweep: Path) -> list[Job]:
     """The jobs that have ended since the sweep was started last, in their order."""
-    jobs = [Job(**json.loads(path.read_text(encoding="utf-8"))) for path in (sweep / JOBS).glob("*.json")]
+    jobs = [Job(**json.loads(path.read_text(encoding="utf-8"))) for path in sweep.glob(JOBS)]
     return sorted(jobs, key=lambda job: job.number)
 
 

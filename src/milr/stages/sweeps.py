@@ -17,7 +17,6 @@ from milr.stages.resume import is_free
 from milr.stages.runs import MANIFEST, Run
 from milr.stages.schema import Visualize
 from milr.stages.sources import SourceRun, find_run, is_done, read_manifest
-from milr.stages.sweep_folders import JOBS
 from milr.stages.sweep_jobs import FAILED, read_jobs
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def sweep_fits(folder: Path) -> list[Fit]:
         what = "is one run: name the folder of a sweep" if (folder / MANIFEST).exists() else "holds no run folders"
         raise MilrError(f"{folder} {what}" if folder.is_dir() else f"there is no folder {folder}")
     fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
-    for job in read_jobs(folder) if (folder / JOBS).is_dir() else []:
+    for job in read_jobs(folder):
         if job.state == FAILED and job.folder not in {fit.name for fit in fits}:
             asked = dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override)
             fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
