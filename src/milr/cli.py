@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "one run: its settings, what it was made from, its result and files",
     "check": "try everything that a stage needs before hours are spent on it",
     "rerun": "repeat a run into a new folder and compare",
+    "sweep-report": "a sweep of fits as a table, a grid of alpha and beta, and a contact sheet of maps",
 }
 MENDABLE, INTERRUPTED = 2, 130  # exit codes
 
@@ -56,6 +57,10 @@ def dispatch(words: list[str]) -> int:
         return 0
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
+    if words[0] == "sweep-report":
+        from milr.stages.sweep_report import main as sweep_report
+
+        return sweep_report(words[1:])
     if words[0] in COMMANDS:
         from milr.lineage.commands import run_command
 
@@ -77,7 +82,7 @@ def run_stage(stage: str, words: list[str]) -> int:
     from milr.stages.report import traceback_wanted
 
     name = stage.replace("-", "_")
-    with hydra_environment(flags_first(words)):
+    with hydra_environment(flags_first(quoted_paths(words))):
         try:
             import_stage(name)()
         except KeyboardInterrupt:
@@ -102,6 +107,17 @@ def flags_first(words: list[str]) -> list[str]:
     """The same words, overrides last: Hydra's parser takes no flag between two overrides."""
     overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
     return [word for word in words if word not in overrides] + overrides
+
+
+def quoted_paths(words: list[str]) -> list[str]:
+    """The same words, with quotes about paths that are there and hold a `,` or `=`, as the names of sweeps do."""
+    keys = ("source=", "resume=", "outputs=", "hydra.sweep.dir=")
+    found = []
+    for word in words:
+        key, _, value = word.partition("=")
+        path = word.startswith(keys) and ("," in value or "=" in value) and "'" not in value and os.path.exists(value)
+        found.append(f"{key}='{value}'" if path else word)
+    return found
 
 
 def import_stage(name: str) -> Callable[[], None]:

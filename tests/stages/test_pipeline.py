@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from milr import cli
@@ -327,3 +328,57 @@ def test_a_sweep_gets_its_figure(copy: Path, capsys: Capture) -> None:
     fitted = manifest(next((copy / "sweep").glob("*beta=0.1*")))
     assert float(rows[1]["mask_mean"]) == fitted["result"]["validation"]["mask_mean"]  # type: ignore[index,call-overload]
     assert np.array(Image.open(run / "sweep.png")).std() > 10
+
+
+TINY = [*FIT, "milr.steps=2"]
+
+
+def test_a_sweep_gets_its_report(copy: Path, capsys: Capture) -> None:
+    sweep = copy / "sweep"
+    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.alpha=0,1", "milr.beta=0.1,-1"]
+    assert call(copy, "fit-milr", "--multirun", *words) == 2
+    assert "4 jobs: 2 done, 2 failed" in capsys.readouterr().out
+    assert cli.main(["sweep-report", str(sweep)]) == 0
+    assert "accuracy_kept" in capsys.readouterr().out
+    with (sweep / "report" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    done = {float(row["alpha"]): row for row in rows if row["state"] == "finished"}
+    assert set(done) == {0.0, 1.0} and len(rows) == 4
+    assert all("milr.beta=-1" in row["error"] for row in rows if row["state"] == "failed")
+    fitted = manifest(next(sweep.glob("*alpha=1,milr.beta=0.1*")))["result"]["validation"]  # type: ignore[index,call-overload]
+    kept = fitted["accuracy"] / fitted["untouched_accuracy"]
+    assert float(done[1.0]["accuracy_kept"]) == pytest.approx(kept, abs=1e-6)
+    for name in ("alpha_beta", "along_beta", "maps_decision", "maps_total", "maps_redundant"):
+        assert np.array(Image.open(sweep / "report" / f"{name}.png")).std() > 10
+
+
+def test_a_folder_that_is_no_sweep_has_no_report(copy: Path, capsys: Capture) -> None:
+    assert cli.main(["sweep-report", str(run_of(copy, "fit_milr"))]) == 2
+    assert "is one run" in error(capsys)
+
+
+@pytest.mark.filterwarnings("default")
+def test_optuna_minimises_what_a_fit_returns(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("optuna")
+    sweep = copy / "study"
+    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.learning_rate=tag(log,interval(0.0001,0.01))"]
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    study += ["hydra.sweeper.sampler.seed=0", "--multirun"]
+    assert call(copy, "fit-milr", *words, *study) == 0
+    found = {float(str(manifest(path.parent)["objective"])) for path in sweep.glob("*/manifest.json")}
+    best = OmegaConf.load(sweep / "optimization_results.yaml")
+    assert len(found) == 3 and best.best_value == min(found)
+    capsys.readouterr()
+    assert call(copy, "fit-milr", *words, *study) == 0  # the same trials, since skipped ones return what they returned
+    assert "3 jobs: 3 skipped" in capsys.readouterr().out
+    assert OmegaConf.load(sweep / "optimization_results.yaml") == best
+
+
+@pytest.mark.filterwarnings("default")
+def test_two_jobs_at_once_write_two_folders_and_the_exit_code_is_of_both(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = copy / "both"
+    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.beta=0.1,-1,0.2", "--multirun"]
+    assert call(copy, "fit-milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 2
+    assert "3 jobs: 2 done, 1 failed" in capsys.readouterr().out
+    assert [manifest(path.parent)["state"] for path in sweep.glob("*/manifest.json")] == ["finished"] * 2

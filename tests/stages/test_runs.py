@@ -93,6 +93,16 @@ def test_different_overrides_keep_different_names_where_characters_had_to_go() -
     assert sweep_name(["train.freeze=[a/b]"]) != sweep_name(["train.freeze=[a:b]"])
 
 
+def test_names_do_not_differ_by_capitals_alone() -> None:
+    names = {sweep_name([override]).lower() for override in ("x=a", "x=A", "x=aa", "x=aA")}
+    assert len(names) == 4
+
+
+def test_a_source_stands_in_a_name_under_its_folder() -> None:
+    one, other = (sweep_name([f"source='/{place}/run 1'"], left_out=["outputs"]) for place in "ab")
+    assert one.startswith("source=run_1-") and one != other
+
+
 def test_plain_values_are_strict_json() -> None:
     value = plain({"path": Path("a/b"), "pair": (1, float("inf")), 3: {"x": float("-inf")}, "set": {2, 1}})
     assert json.loads(json.dumps(value, allow_nan=False)) == {

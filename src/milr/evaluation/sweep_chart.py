@@ -1,12 +1,23 @@
-"""How alpha and beta act: one line for each alpha along beta."""
+"""How alpha and beta act: lines along beta, a grid of both with a number in each cell, and a grid of maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from torch import Tensor, stack
+
 from milr.evaluation.charts import canvas
+from milr.explanation.figures import MIX, colour_scale
+
+Pair = tuple[float, float]  # alpha and beta
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,11 @@ class SweepPoint:
     redundant_bits: float
     total_bits: float
 
+    @property
+    def accuracy_kept(self) -> float:
+        """The accuracy through the mask as a share of the untouched one."""
+        return self.accuracy / self.untouched_accuracy if self.untouched_accuracy else math.nan
+
 
 PANELS = (
     ("accuracy", "accuracy through the mask"),
@@ -30,6 +46,12 @@ PANELS = (
     ("decision_bits", "decision bits a location"),
     ("redundant_bits", "redundant bits a location"),
 )
+GRIDS = (
+    ("accuracy_kept", "accuracy kept\n(through the mask / untouched)"),
+    ("decision_bits", "decision bits a location"),
+    ("redundant_bits", "redundant bits a location"),
+)
+SIGNED = ("redundant_bits", "redundant")
 
 
 def draw_sweep(path: Path, points: Sequence[SweepPoint], chance: float, title: str) -> None:
@@ -56,3 +78,83 @@ def _linear_part(points: Sequence[SweepPoint]) -> dict[str, float]:
     if all(point.beta for point in points):
         return {}
     return {"linthresh": min((point.beta for point in points if point.beta), default=1.0)}
+
+
+def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, str], title: str) -> None:
+    """Rows are alphas, columns betas, a panel for each of GRIDS; cells of `missing` say why they are empty."""
+    alphas, betas = axes_of([*((p.alpha, p.beta) for p in points), *missing])
+    drawing = canvas(len(GRIDS) * (0.75 * len(betas) + 1.6), 0.55 * len(alphas) + 1.7)
+    panels = drawing.subplots(1, len(GRIDS))
+    for panel, (field, label) in zip(panels, GRIDS, strict=True):
+        values = np.full((len(alphas), len(betas)), np.nan)
+        for point in points:
+            values[alphas.index(point.alpha), betas.index(point.beta)] = getattr(point, field)
+        colours, norm = colormaps["RdBu_r" if field in SIGNED else "viridis"], _scale(values, field in SIGNED)
+        panel.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            text = missing.get((alphas[row], betas[column]), "") if math.isnan(value) else f"{value:.3g}"
+            dark = not math.isnan(value) and np.dot(colours(norm(value))[:3], (0.3, 0.59, 0.11)) < 0.5
+            panel.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        panel.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas], fontsize=8)
+        panel.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas], fontsize=8)
+        panel.set_xlabel("beta", fontsize=9)
+        panel.set_title(label, fontsize=9)
+    panels[0].set_ylabel("alpha", fontsize=9)
+    drawing.suptitle(title, fontsize=10)
+    drawing.savefig(path, dpi=110)
+
+
+def _scale(values: np.ndarray, signed: bool) -> Normalize:
+    """From the smallest to the largest value, or the same way to both sides of 0."""
+    there = values[np.isfinite(values)]
+    if signed:
+        reach = max(float(np.abs(there).max(initial=0)), 1e-9)
+        return TwoSlopeNorm(0.0, -reach, reach)
+    low = float(there.min()) if there.size else 0.0
+    return Normalize(low, max(float(there.max(initial=low)), low + 1e-9))
+
+
+def draw_contact_sheet(
+    path: Path, picture: Tensor, maps: Mapping[Pair, Tensor], missing: Mapping[Pair, str], kind: str, title: str
+) -> None:
+    """One picture (uint8 [3, S, S]) under the maps ([H, W], bits per location) of every alpha (row) and beta (column).
+
+    All maps have one colour scale, as in `milr visualize`; kind: total, decision or redundant.
+    """
+    alphas, betas = axes_of([*maps, *missing])
+    drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
+    axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
+    signed = kind in SIGNED
+    norm, colours = colour_scale(stack([*maps.values()]), signed), "RdBu_r" if signed else "turbo"
+    side = picture.shape[1]
+    for (row, column), axis in np.ndenumerate(axes):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        pair = alphas[row], betas[column - 1]
+        if column and pair not in maps:
+            _empty(axis, missing.get(pair, ""))
+            continue
+        axis.imshow(picture.permute(1, 2, 0).numpy(), extent=(0, side, side, 0))
+        if column:
+            shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
+            axis.imshow(maps[pair].double().numpy(), extent=(0, side, side, 0), **shown)
+    for axis, name in zip(axes[0], ["the picture", *(f"beta {beta:g}" for beta in betas)], strict=True):
+        axis.set_title(name, fontsize=8)
+    for axis, alpha in zip(axes[:, 0], alphas, strict=True):
+        axis.set_ylabel(f"alpha {alpha:g}", fontsize=8)
+    bar = drawing.colorbar(ScalarMappable(norm, colours), ax=axes[:, -1], extend="both", fraction=0.08, pad=0.02)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label("bits per location", fontsize=7)
+    drawing.suptitle(title, fontsize=8)
+    drawing.savefig(path, dpi=110)
+
+
+def _empty(axis: Axes, why: str) -> None:
+    axis.text(0.5, 0.5, why, ha="center", va="center", fontsize=7, transform=axis.transAxes)
+    for line in axis.spines.values():
+        line.set_color("0.8")
+
+
+def axes_of(pairs: Sequence[Pair]) -> tuple[list[float], list[float]]:
+    """The alphas and the betas of a grid, rising."""
+    return sorted({alpha for alpha, _ in pairs}), sorted({beta for _, beta in pairs})

@@ -1,11 +1,15 @@
-"""The device that a stage computes on, and pictures brought to it."""
+"""The device and the threads that a stage computes with, and pictures brought to it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
+
 from milr.errors import MilrError
+from milr.stages.sweep_folders import in_sweep
 
 if TYPE_CHECKING:
     import torch
@@ -13,13 +17,44 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str) -> torch.device:
-    """`auto`: a GPU if there is one. Errors: MilrError if CUDA is asked for and absent."""
+    """`auto`: a GPU if there is one. Errors: MilrError if CUDA is asked for and absent.
+
+    Where there are several GPUs, the jobs of a sweep get them in turn, by their number.
+    """
     import torch
 
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise MilrError("device=cuda: torch finds no CUDA on this machine; take device=cpu or device=auto")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
+    if not available or device == "cpu":
+        return torch.device("cpu")
+    number = HydraConfig.get().job.num if in_sweep() else 0
+    chosen = torch.device("cuda", number % torch.cuda.device_count())
+    torch.cuda.set_device(chosen)  # what asks for "cuda" alone gets the same one
+    return chosen
+
+
+def divide_threads() -> None:
+    """Give this job of a sweep its share of the cores, where several run at once on this machine.
+
+    Does nothing where OMP_NUM_THREADS says how many threads are wanted.
+    """
+    import torch
+
+    at_once = getattr(HydraConfig.get().launcher, "n_jobs", 1)  # joblib's; -1: one for each core
+    if at_once not in (0, 1) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_each(at_once, available_cores()))
+
+
+def threads_each(at_once: int, cores: int) -> int:
+    """The threads of each of `at_once` jobs (negative: of cores + 1 + at_once, as joblib counts), at least one."""
+    jobs = at_once if at_once > 0 else max(cores + 1 + at_once, 1)
+    return max(cores // jobs, 1)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def dtype_of(precision: str) -> torch.dtype:

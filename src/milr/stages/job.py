@@ -49,7 +49,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from milr.errors import MilrError
@@ -67,9 +66,11 @@ from milr.stages.resume import (
     settings_to_resume,
     stored_settings,
 )
-from milr.stages.runs import Run, open_run, sweep_name, timestamp
+from milr.stages.runs import Run, open_run, timestamp
 from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
-from milr.stages.sources import SourceRun, find_run, spoken
+from milr.stages.sources import SourceRun, find_run, is_done, spoken
+from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.stages.sweep_jobs import folder_to_go_on, objective_of
 
 Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
@@ -93,7 +94,7 @@ def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[Netw
         if folder:
             settings = settings_to_resume(settings, folder, command_overrides())
         check_limits(settings)
-        return carry_out(settings, None, folder, work)
+        return carry_out(settings, None, work, folder)
 
 
 def run_chained_stage(
@@ -117,16 +118,29 @@ def run_chained_stage(
         if folder:
             settings = settings_to_resume(settings, folder, command_overrides())
         check_limits(settings)
-        return carry_out(settings, source, folder, lambda settings, run: work(settings, run, source))
+        return carry_out(settings, source, lambda settings, run: work(settings, run, source), folder)
 
 
-def carry_out(settings: NetworkStageSettings, source: SourceRun | None, resumed: Path | None, work: Work) -> float:
-    """`work` in a run folder of its own, or in the resumed one; or the rehearsal in its place."""
+def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Work, folder: Path | None) -> float:
+    """Do the work in its run folder, and keep the objective there; a sweep's job that is done already is skipped.
+
+    folder: of the run to resume; a sweep's job finds its own. `milr check` rehearses in place of all this.
+    """
+    from milr.stages.devices import divide_threads
+
     rehearsal = REHEARSAL.get()
     if rehearsal is not None:
         return rehearsal(settings, source, work)
-    with open_stage_run(settings, source, resumed) as run:
-        return work(settings, run)
+    if in_sweep():
+        folder = folder_to_go_on(job_folder(), settings, source)
+        if folder and is_done(folder):
+            log.info("skipped, since it is done: %s", folder)
+            return objective_of(folder)
+        divide_threads()
+    with open_stage_run(settings, source, folder) as run:
+        objective = work(settings, run)
+        run.record(objective=objective)
+    return objective
 
 
 def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
@@ -170,8 +184,8 @@ def open_stage_run(
 
 def run_place(settings: StageSettings, stage: str) -> tuple[Path, str]:
     """The folder that holds the run's folder, and the run's name: in a sweep, the sweep's folder and the overrides."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return Path(HydraConfig.get().sweep.dir), sweep_name(command_overrides())
+    if in_sweep():
+        return job_folder().parent, job_folder().name
     return Path(settings.outputs) / stage, timestamp()
 
 

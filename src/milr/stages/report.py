@@ -1,10 +1,13 @@
-"""How a failed job is told, in place of Hydra's own words: one line for what the user can mend, else the traceback."""
+"""How jobs are told, in place of Hydra's own words: a failed one in one line if the user can mend it, a sweep's in a
+table at its end."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -14,41 +17,84 @@ from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MilrError
 from milr.stages.mistakes import explain
+from milr.stages.sweep_folders import in_sweep, job_folder
 
 MENDABLE, UNEXPECTED = 2, 1  # exit codes
 
 
 class JobReport(Callback):
-    """Hydra's callback (`conf/common.yaml`): a sweep goes on after a failed job, and says so in its exit code."""
+    """Hydra's callback (`conf/common.yaml`): a sweep goes on after a failed job, and says so in its exit code.
+
+    With several jobs at once each process has a copy of this object; what they tell each other stands in files.
+    """
 
     def __init__(self) -> None:
         self.code = 0
+        self.before: Mapping[str, Any] = {}  # the manifest that the job's folder had
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Find the sweep's folder."""
+        from milr.stages.job import console
+        from milr.stages.sweep_folders import start_sweep
+
+        try:
+            with console():
+                start_sweep(config)
+        except MilrError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(MENDABLE) from error
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """See how far a sweep's job is already."""
+        from milr.stages.sweep_jobs import manifest_if_any
+
+        self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given NaN for the objective."""
-        if job_return.status != JobStatus.FAILED:
-            return
-        error = job_return._return_value
+        """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given no objective for it."""
+        error = None
+        if job_return.status == JobStatus.FAILED:
+            error = self.tell(job_return._return_value, config)
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, None
+        if in_sweep():
+            from milr.stages.sweep_jobs import ended_job, write_job
+
+            job = config.hydra.job.num, [str(override) for override in config.hydra.overrides.task]
+            ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
+            write_job(Path(config.hydra.sweep.dir), ended)
+
+    def tell(self, error: BaseException, config: DictConfig) -> str:
+        """Print what went wrong, and return it in one line."""
         mendable = isinstance(error, (MilrError, OmegaConfBaseException))
+        self.code = MENDABLE if mendable else UNEXPECTED
+        line = f"{type(error).__name__}: {error}"
+        if mendable:
+            line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
         if not mendable or traceback_wanted():
             traceback.print_exception(error)
         else:
-            line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
             print(f"error: {line}", file=sys.stderr)
-        self.code = self.code if self.code == UNEXPECTED else MENDABLE if mendable else UNEXPECTED
-        job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
+        return line
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Leave with the exit code."""
-        self.leave()
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leave with the exit code of the worst job."""
-        self.leave()
-
-    def leave(self) -> None:
         if self.code:
             raise SystemExit(self.code)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Show how each job ended, and leave with the exit code of the worst."""
+        from milr.stages.job import console, log
+        from milr.stages.sweep_folders import release
+        from milr.stages.sweep_jobs import read_jobs, table
+
+        sweep = Path(config.hydra.sweep.dir)
+        jobs = read_jobs(sweep)
+        with console():
+            log.info("%s\n%s", sweep, "\n".join(table(jobs)))
+        release(sweep)
+        codes = {job.code for job in jobs} - {0}
+        if codes:
+            raise SystemExit(UNEXPECTED if UNEXPECTED in codes else MENDABLE)
 
 
 def traceback_wanted() -> bool:

@@ -17,7 +17,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -199,14 +199,19 @@ def timestamp() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def sweep_name(overrides: list[str], longest: int = 120) -> str:
-    """The name of a sweep's run: its overrides without `source=` and `outputs=`, as any file system takes them.
+def sweep_name(overrides: Iterable[str], left_out: Iterable[str] = ("source", "outputs"), longest: int = 120) -> str:
+    """The name of a sweep's run, or of the sweep: its overrides without the keys `left_out`, in alphabetical order.
 
-    The same overrides give the same name; where characters had to go, a short hash keeps different overrides apart.
+    A source run stands there under its folder's name. Any file system takes the name: where characters had to go, or
+    capital letters could be mistaken for small ones, a short hash keeps different overrides apart.
     """
-    wanted = ",".join(sorted(override for override in overrides if not override.startswith(("source=", "outputs="))))
-    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", wanted)[:longest].strip(" .") or "defaults"
-    return name if name == wanted or not wanted else f"{name}-{sha256(wanted.encode()).hexdigest()[:6]}"
+    given = sorted(override for override in overrides if override.partition("=")[0] not in set(left_out))
+    wanted = ",".join(given)
+    shown = ",".join(re.sub(r"(?<=^source=).*[/\\]", "", override).rstrip("'\"") for override in given)
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", shown)[:longest].strip(" .") or "defaults"
+    if not wanted or name == wanted.lower():
+        return name
+    return f"{name}-{sha256(wanted.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
 def plain(value: Any) -> Any:

@@ -1,15 +1,23 @@
-"""A folder of `fit-milr --multirun`, as one table and one figure."""
+"""A folder of `fit-milr --multirun`: its fits, and their table and figure as `milr visualize` draws them."""
 
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
 
 from milr.errors import MilrError
+from milr.stages.limits import leaves
+from milr.stages.resume import is_free
 from milr.stages.runs import MANIFEST, Run
 from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun, find_run, is_done
+from milr.stages.sources import SourceRun, find_run, is_done, read_manifest
+from milr.stages.sweep_jobs import FAILED, read_jobs
 
 if TYPE_CHECKING:
     from milr.evaluation.sweep_chart import SweepPoint
@@ -17,6 +25,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("milr")
 
 FIELDS = ("untouched_accuracy", "accuracy", "mask_mean", "decision_bits", "redundant_bits", "total_bits")
+AXES = ("milr.alpha", "milr.beta")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One job of a sweep of fits."""
+
+    name: str
+    state: str  # finished, failed, interrupted, running, or broken
+    settings: dict[str, Any]  # dotted key -> value; of a job that could not begin, what was asked
+    run: SourceRun | None  # if it is finished
+    error: str = ""
+    others: str = ""  # what the sweep varies beside alpha and beta
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """alpha and beta; NaN where it is not known."""
+        alpha, beta = (float(self.settings.get(key, math.nan)) for key in AXES)
+        return alpha, beta
 
 
 def is_sweep(folder: Path) -> bool:
@@ -24,48 +51,99 @@ def is_sweep(folder: Path) -> bool:
     return not (folder / MANIFEST).exists() and any(folder.glob(f"*/{MANIFEST}"))
 
 
-def sweep_runs(folder: Path) -> list[SourceRun]:
-    """The finished fits in it, by name; the others are named. MilrError if none is finished."""
-    runs = []
-    for path in sorted(entry.parent for entry in folder.glob(f"*/{MANIFEST}")):
-        if is_done(path):
-            runs.append(find_run(folder, "fit_milr", str(path)))
-        else:
-            log.warning("left out, since it is not finished: %s", path.name)
-    if not runs:
+def sweep_fits(folder: Path) -> list[Fit]:
+    """Every job of the sweep by name, finished or not. MilrError if there is none, or they are of another stage."""
+    if not is_sweep(folder):
+        what = "is one run: name the folder of a sweep" if (folder / MANIFEST).exists() else "holds no run folders"
+        raise MilrError(f"{folder} {what}" if folder.is_dir() else f"there is no folder {folder}")
+    fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
+    for job in read_jobs(folder):
+        if job.state == FAILED and job.folder not in {fit.name for fit in fits}:
+            asked = dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override)
+            fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
+    varied = {
+        key
+        for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}
+        if (key == "source" or not is_free(key)) and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
+    }
+    return [
+        replace(fit, others=",".join(f"{key}={fit.settings[key]}" for key in sorted(varied) if key in fit.settings))
+        for fit in fits
+    ]
+
+
+def read_fit(folder: Path) -> Fit:
+    """A job with a run folder. MilrError if it is of another stage than fit-milr, or its files cannot be read."""
+    manifest = read_manifest(folder)
+    if manifest.get("stage") != "fit_milr":
+        raise MilrError(f"{folder.parent} is a sweep of {manifest.get('stage')}; needed is one of fit_milr")
+    state, error, run = str(manifest.get("state")), str(manifest.get("error") or ""), None
+    if is_done(folder):
+        try:
+            run = find_run(folder.parent, "fit_milr", str(folder))
+        except MilrError as problem:
+            state, error = "broken", str(problem)
+    config = folder / "config.yaml"
+    settings = dict(leaves(OmegaConf.to_container(OmegaConf.load(config)))) if config.is_file() else {}
+    return Fit(folder.name, state, settings, run, error)
+
+
+def finished(fits: Sequence[Fit], folder: Path) -> list[Fit]:
+    """The finished ones; the others are named. MilrError if none is finished."""
+    for fit in fits:
+        if fit.run is None:
+            log.warning("left out, since it is %s: %s", fit.state if fit.error else "not finished", fit.name)
+    if not any(fit.run for fit in fits):
         raise MilrError(f"no fit in {folder} is finished")
-    return runs
+    return [fit for fit in fits if fit.run]
 
 
-def point_of(run: SourceRun) -> SweepPoint:
-    """The key figures that the fit wrote about its validation episodes."""
+def point_of(fit: Fit) -> SweepPoint:
+    """The key figures that a finished fit wrote about its validation episodes."""
     from milr.evaluation.sweep_chart import SweepPoint
 
-    terms, settings = run.manifest["result"]["validation"], run.config["milr"]
-    return SweepPoint(run.folder.name, settings["alpha"], settings["beta"], *(terms[name] for name in FIELDS))
+    assert fit.run
+    terms = fit.run.manifest["result"]["validation"]
+    return SweepPoint(fit.name, *fit.pair, *(terms[name] for name in FIELDS))
 
 
 def draw_sweep_of(settings: Visualize, run: Run) -> float:
     """sweep.csv and sweep.png; returns the best accuracy through a mask."""
-    from milr.evaluation.sweep_chart import draw_sweep
     from milr.evaluation.tables import write_csv
 
     run.promise("sweep.csv", "sweep.png")
-    runs = sweep_runs(Path(settings.source))
-    points = [point_of(fitted) for fitted in runs]
-    if len({(point.alpha, point.beta) for point in points}) < len(points):
+    fits = finished(sweep_fits(Path(settings.source)), Path(settings.source))
+    if len({fit.pair for fit in fits}) < len(fits):
         raise MilrError(
-            f"{settings.source} varies more than milr.alpha and milr.beta: its figure would mix the rest up"
+            f"{settings.source} varies more than milr.alpha and milr.beta: its figure would mix the rest up; "
+            f"`milr sweep-report {settings.source}` draws one for each of the rest"
         )
+    points = [point_of(fit) for fit in fits]
     write_csv(run.path("sweep.csv"), points)
-    log.info("%8s %8s " + "%10s " * len(FIELDS), "alpha", "beta", *(name[:10] for name in FIELDS))
-    for point in points:
-        numbers = [getattr(point, name) for name in FIELDS]
-        log.info("%8g %8g " + "%10.3f " * len(FIELDS), point.alpha, point.beta, *numbers)
-    episode = runs[0].config["episode"]
-    title = f"{len(points)} fits, validation episodes, {runs[0].config['dataset']['name']}"
-    draw_sweep(run.path("sweep.png"), points, 1 / episode["way"], title)
+    tell(points)
+    draw_lines(run.path("sweep.png"), fits)
     best = max(point.accuracy for point in points)
     run.record(result={"fits": len(points), "best_accuracy": best})
     log.info("open %s", run.path("sweep.png"))
     return best
+
+
+def tell(points: Sequence[SweepPoint]) -> None:
+    """The table that a person reads."""
+    log.info("%8s %8s " + "%10s " * len(FIELDS), "alpha", "beta", *(name[:10] for name in FIELDS))
+    for point in points:
+        numbers = [getattr(point, name) for name in FIELDS]
+        log.info("%8g %8g " + "%10.3f " * len(FIELDS), point.alpha, point.beta, *numbers)
+
+
+def draw_lines(path: Path, fits: Sequence[Fit]) -> None:
+    """Accuracy, mask and bits along beta, a line for each alpha, of finished fits."""
+    from milr.evaluation.sweep_chart import draw_sweep
+
+    draw_sweep(path, [point_of(fit) for fit in fits], 1 / fits[0].settings["episode.way"], title_of(fits))
+
+
+def title_of(fits: Sequence[Fit]) -> str:
+    """What stands over a figure of finished fits."""
+    rest = f", {fits[0].others}" if fits[0].others else ""
+    return f"{len(fits)} fits, validation episodes, {fits[0].settings['dataset.name']}{rest}"
