@@ -38,6 +38,20 @@ def test_each_episode_is_what_its_own_arithmetic_gives(monkeypatch: pytest.Monke
     assert torch.equal(episode_accuracies(representation, EPISODES, Metric()), whole)
 
 
+@pytest.mark.parametrize("metric", [Metric(), Metric("cosine", 0.1), Metric(centre=True), Metric("cosine", 1, True)])
+@pytest.mark.parametrize("shot", [1, 3])
+def test_a_table_of_products_orders_the_classes_as_the_logits_do(
+    metric: Metric, shot: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    representation = torch.eye(8)[LABELS] + 0.8 * torch.randn(96, 8) + 2
+    mean = representation.mean(0)
+    episodes = draw_episodes(LABELS, 5, shot, 4, seed=1, numbers=range(50))
+    with_table = episode_accuracies(representation, episodes, metric, mean)
+    monkeypatch.setattr(accuracy, "MOST_PAIRS", 0)
+    assert torch.equal(episode_accuracies(representation, episodes, metric, mean), with_table)
+    assert 0.25 < with_table.mean() < 0.95
+
+
 def test_interval_is_1_96_standard_errors() -> None:
     values = torch.tensor([0.0, 1.0, 1.0, 0.0])
     mean, half = mean_and_interval(values)

@@ -85,16 +85,20 @@ def test_it_learns_and_ends_as_the_best_state_it_saw() -> None:
 
 
 def test_same_seed_same_weights_whatever_torchs_own_state_is() -> None:
-    states = []
-    for own in (1, 2):
-        model = network()
+    def last_weights(own: int, training: Training) -> dict[str, Tensor]:
+        """After the last step, whichever state is kept."""
+        model, states = network(), []
         torch.manual_seed(own)
-        train_prototypical(model, pictures(), Metric(), TRAINING, Augmentation(), accuracy)
-        states.append(model.state_dict())
-    assert same(*states)
-    other = network()
-    train_prototypical(other, pictures(), Metric(), replace(TRAINING, seed=1), Augmentation(), accuracy)
-    assert not same(states[0], other.state_dict())
+
+        def note(step: Step) -> None:
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+
+        train_prototypical(model, pictures(), Metric(), training, Augmentation(), accuracy, on_step=note)
+        return states[-1]
+
+    once = last_weights(1, TRAINING)
+    assert same(once, last_weights(2, TRAINING))
+    assert not same(once, last_weights(1, replace(TRAINING, seed=1)))
 
 
 def test_a_loss_that_is_not_finite_stops_in_the_best_state_so_far() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
+from torch.nn.functional import grid_sample
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# From RGB to brightness (Y) and two axes of colour (I, Q) of the NTSC standard.
+YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+WIDEST = 4 / 3  # a crop's width over its height is at most this, and at least the inverse
 
 
 @dataclass(frozen=True)
@@ -25,19 +30,56 @@ class Augmentation:
 
 
 def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
-    """uint8 [n, 3, S, S] -> the same shape, each picture with a draw of its own.
+    """uint8 [n, 3, S, S] -> the network's input, float32 of that shape, as `to_input` of pictures changed by chance.
 
-    A function of (images, settings, seed): torch's own random state is left as it was.
+    Each picture has a draw of its own, which those after it do not change. A function of (images, settings, seed):
+    torch's own random state is left as it was. All pictures go through each step at once, on the device they lie on.
     """
-    transforms: list[v2.Transform] = [v2.RandomResizedCrop(images.shape[-1], scale=(settings.scale_min, 1.0))]
-    if settings.flip:
-        transforms.append(v2.RandomHorizontalFlip())
-    if settings.brightness or settings.contrast or settings.saturation or settings.hue:
-        transforms.append(v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue))
-    transform = v2.Compose(transforms)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_number(seed))
-        return torch.stack([transform(image) for image in images])
+    chance = torch.rand(len(images), 9, generator=torch.Generator().manual_seed(seed_number(seed)))
+    grid = crop_grid(chance[:, :5], settings, images.shape[-1]).to(images.device)
+    # A crop is never larger than the picture that it becomes: bilinear values need no antialiasing.
+    pixels = grid_sample(images.float().div_(255), grid, padding_mode="border", align_corners=False).flatten(2)
+    colours, offsets = (part.to(images.device) for part in colour_change(chance[:, 5:], settings))
+    luminance = (pixels.mean(2, keepdim=True) * pixels.new_tensor(YIQ[0])[:, None]).sum(1, keepdim=True)
+    changed = torch.baddbmm(offsets[:, None, None] * luminance, colours, pixels)
+    return normalise(changed.clamp_(0, 1).view(images.shape))
+
+
+def crop_grid(chance: Tensor, settings: Augmentation, size: int) -> Tensor:
+    """Where each pixel of the cut pictures comes from, as `grid_sample` takes it: chance [n, 5] -> [n, S, S, 2].
+
+    The share of the area is uniform between `scale_min` and 1, the logarithm of width over height between those that
+    fit into the picture at that area (at most 4:3), the place uniform.
+    """
+    area, shape, left, top, flip = chance.unbind(1)
+    area = settings.scale_min + (1 - settings.scale_min) * area
+    widest = torch.minimum(-area.log(), torch.full_like(area, math.log(WIDEST)))
+    ratio = torch.exp(widest * (2 * shape - 1))
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
+    centres = (2 * torch.arange(size) + 1) / size - 1  # of the pixels, the picture reaching from -1 to 1
+    mirrored = torch.where(flip < 0.5, -1.0, 1.0) if settings.flip else torch.ones_like(flip)
+    across = (1 - width) * (2 * left - 1) + (width * mirrored) * centres[:, None]  # [S, n]
+    down = (1 - height) * (2 * top - 1) + height * centres[:, None]
+    return torch.stack(torch.broadcast_tensors(across.T[:, None, :], down.T[:, :, None]), dim=-1)
+
+
+def colour_change(chance: Tensor, settings: Augmentation) -> tuple[Tensor, Tensor]:
+    """The jitter as one map of colours: chance [n, 4] -> matrices [n, 3, 3], and the share of the mean brightness
+    that is added to every value [n].
+
+    Brightness multiplies all values, contrast moves them from the picture's mean luminance, saturation from the pixel's
+    own; hue turns the colour around the grey axis. These are linear and commute, so that their order does not matter;
+    values are clipped once, afterwards.
+    """
+    far = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    brightness, contrast, saturation = (1 + far * (2 * chance[:, :3] - 1)).unbind(1)
+    angle = 2 * math.pi * settings.hue * (2 * chance[:, 3] - 1)
+    to_yiq = torch.tensor(YIQ)
+    grey = to_yiq[0].expand(3, 3)  # a colour -> its luminance, three times
+    quarter = torch.linalg.inv(to_yiq) @ torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ to_yiq
+    turned = angle.cos()[:, None, None] * (torch.eye(3) - grey) + angle.sin()[:, None, None] * quarter
+    colours = (brightness * contrast)[:, None, None] * (grey + saturation[:, None, None] * turned)
+    return colours, brightness * (1 - contrast)
 
 
 def seed_number(seed: int | str) -> int:
@@ -49,6 +91,11 @@ def seed_number(seed: int | str) -> int:
 
 def to_input(images: Tensor) -> Tensor:
     """uint8 [n, 3, S, S] -> float32 with ImageNet's mean and standard deviation taken out per channel."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
-    return (images.float() / 255 - mean) / std
+    return normalise(images.float().div_(255))
+
+
+def normalise(values: Tensor) -> Tensor:
+    """Values from 0 to 1 [n, 3, S, S], changed in place: ImageNet's mean and standard deviation taken out."""
+    mean = torch.tensor(IMAGENET_MEAN, device=values.device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=values.device)[:, None, None]
+    return values.sub_(mean).div_(std)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,11 +37,12 @@ def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | s
             f"an episode needs {way} classes with {shot + query} pictures each (shot {shot} + query {query}); "
             f"{len(large_enough)} of {len(members)} classes have as many: lower episode.way, shot or query"
         )
-    episodes = []
+    classes, drawn = [], []
     for number in numbers:
         # Text as the seed: Python hashes it with SHA-512, the same on every machine.
         generator = random.Random(f"{seed}:{number}")
-        classes = generator.sample(large_enough, way)
-        drawn = torch.tensor([generator.sample(members[label], shot + query) for label in classes])
-        episodes.append(Episode(tuple(classes), drawn[:, :shot], drawn[:, shot:]))
-    return episodes
+        classes.append(tuple(generator.sample(large_enough, way)))
+        drawn.append([generator.sample(members[label], shot + query) for label in classes[-1]])
+    # One array for all: a tensor of each episode's lists takes as long as the drawing.
+    pictures = torch.from_numpy(np.array(drawn, dtype=np.int64).reshape(-1, way, shot + query))
+    return [Episode(ids, indices[:, :shot], indices[:, shot:]) for ids, indices in zip(classes, pictures, strict=True)]

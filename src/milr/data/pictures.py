@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -15,6 +16,9 @@ from tqdm import tqdm
 from milr.data.framing import frame
 from milr.data.records import Record
 from milr.errors import MilrError
+
+
+Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,19 @@ def read_picture(path: Path) -> Image.Image:
 def load_pictures(records: Sequence[Record], size: int, crop: str, progress: bool = False) -> Pictures:
     """Reads and frames all pictures once, to be kept in memory: n · 3 · size² bytes."""
     images = torch.empty(len(records), 3, size, size, dtype=torch.uint8)
-    for number, record in enumerate(tqdm(records, desc="reading pictures", unit="picture", disable=not progress)):
+    for number, image in enumerate(framed_pictures(records, size, crop, progress)):
+        images[number] = torch.from_numpy(image)
+    return Pictures(images, labels_of(records), tuple(records))
+
+
+def framed_pictures(records: Sequence[Record], size: int, crop: str, progress: bool) -> Iterator[Array]:
+    """Each picture in turn, read and framed: uint8 [3, S, S]."""
+    for record in tqdm(records, desc="reading pictures", unit="picture", disable=not progress):
         picture = read_picture(record.path)
         framing = frame(picture.width, picture.height, record.box, crop, size)
-        images[number] = torch.from_numpy(np.array(framing.picture(picture))).permute(2, 0, 1)
-    labels = torch.tensor([record.class_id for record in records], dtype=torch.int64)
-    return Pictures(images, labels, tuple(records))
+        yield np.array(framing.picture(picture)).transpose(2, 0, 1)
+
+
+def labels_of(records: Sequence[Record]) -> Tensor:
+    """The class ids, int64 [n]."""
+    return torch.tensor([record.class_id for record in records], dtype=torch.int64)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from milr.data.episodes import Episode
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import Metric, logits, prepare, prototypes
 
 CHUNK = 200  # episodes at once: bounds the memory
+MOST_PAIRS = 64_000_000  # products of representations kept at most: 256 MB
 
 
 @torch.no_grad()
@@ -22,16 +23,36 @@ def episode_accuracies(
 
     A query whose logits tie counts as right only if the first of the tied classes is its own, as `argmax` decides.
     """
+    # Pictures come again from episode to episode: with all products known, an episode is a look into a table.
+    prepared = prepare(representation, metric, mean)
+    products = prepared @ prepared.T if len(prepared) ** 2 <= MOST_PAIRS else None
     accuracies = []
     for start in range(0, len(episodes), CHUNK):
         part = episodes[start : start + CHUNK]
-        support = torch.stack([episode.support for episode in part])  # [e, way, shot]
-        query = torch.stack([episode.query for episode in part])  # [e, way, query]
-        prototype = prototypes(representation[support], metric, mean)
-        scores = logits(representation[query.flatten(1)], prototype, metric, mean)  # [e, way · query, way]
-        labels = torch.arange(query.shape[1]).repeat_interleave(query.shape[2]).to(scores.device)
+        support = torch.stack([episode.support for episode in part]).to(prepared.device)  # [e, way, shot]
+        query = torch.stack([episode.query for episode in part]).to(prepared.device)  # [e, way, query]
+        if products is None:
+            prototype = prototypes(representation[support], metric, mean)
+            scores = logits(representation[query.flatten(1)], prototype, metric, mean)  # [e, way · query, way]
+        else:
+            scores = scores_from_products(products, support, query.flatten(1), metric)
+        labels = torch.arange(query.shape[1], device=scores.device).repeat_interleave(query.shape[2])
         accuracies.append((scores.argmax(2) == labels).float().mean(1))
     return torch.cat(accuracies)
+
+
+def scores_from_products(products: Tensor, support: Tensor, query: Tensor, metric: Metric) -> Tensor:
+    """What orders the classes of each query as `logits` does: [e, Q, way].
+
+    products: of all prepared representations [n, n]; support [e, way, shot] and query [e, Q] index them. A prototype's
+    product with a query is the mean of its supports', and its square the mean over pairs of them; the query's own
+    square and the temperature are the same for every class.
+    """
+    with_prototype = products[query[:, :, None, None], support[:, None]].mean(-1)
+    square = products[support[..., :, None], support[..., None, :]].mean((-1, -2))[:, None]  # [e, 1, way]
+    if metric.distance == "cosine":
+        return with_prototype / square.sqrt().clamp_min(1e-12)
+    return 2 * with_prototype - square
 
 
 def mean_and_interval(values: Tensor) -> tuple[float, float]:

@@ -52,10 +52,10 @@ class EpisodeBatches:
 
     def __call__(self, step: int) -> Batch:
         episode = draw_episode(self.pictures.labels, *self.shape, seed=self.seed, number=step)
-        images = episode_images(self.pictures, episode)
+        images = episode_images(self.pictures, episode).to(self.device)
         if self.augmentation:
-            images = augment(images, self.augmentation, seed=f"{self.seed}:{step}")
-        return Batch(to_input(images).to(self.device), self.decide)
+            return Batch(augment(images, self.augmentation, seed=f"{self.seed}:{step}"), self.decide)
+        return Batch(to_input(images), self.decide)
 
 
 def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:

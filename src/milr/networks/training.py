@@ -98,8 +98,7 @@ def train_prototypical(
         network.train(training.batch_norm == "train")
         first = (step - 1) * training.episodes_per_step
         numbers = range(first, first + training.episodes_per_step)
-        images = torch.cat([episode_images(pictures, training, augmentation, number) for number in numbers])
-        inputs = to_input(images.to(device))
+        inputs = torch.cat([episode_inputs(pictures, training, augmentation, number, device) for number in numbers])
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             representation = network(inputs)
         loss, accuracy = episode_loss(representation.float(), training, metric)
@@ -146,12 +145,14 @@ def restore(state: State, network: nn.Module, optimiser: Optimizer, schedule: La
     return state["step"], Trained(weights, best["step"], best["accuracy"])
 
 
-def episode_images(pictures: Pictures, training: Training, augmentation: Augmentation | None, number: int) -> Tensor:
-    """Episode `number`'s pictures, class by class, supports first: uint8 [way · (shot + query), 3, S, S]."""
+def episode_inputs(
+    pictures: Pictures, training: Training, augmentation: Augmentation | None, number: int, device: torch.device
+) -> Tensor:
+    """Episode `number`'s pictures, class by class, supports first: float32 [way · (shot + query), 3, S, S]."""
     shape = (training.way, training.shot, training.query)
     episode = draw_episode(pictures.labels, *shape, seed=training.seed, number=number)
-    images = pictures.images[torch.cat([episode.support, episode.query], dim=1).flatten()]
-    return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else images
+    images = pictures.images[torch.cat([episode.support, episode.query], dim=1).flatten()].to(device)
+    return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else to_input(images)
 
 
 def episode_loss(representation: Tensor, training: Training, metric: Metric) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,125 @@
+"""Framed pictures kept on disk, so that no run after the first decodes them again.
+
+A file holds the pictures of one list of records, cut and resized in one way, as a NumPy array (.npy) followed by the
+sha256 of all bytes before. Its name is a fingerprint of everything the pixels depend on. It is built under another name
+and renamed when it is whole: what is half built is never used, and two processes that build the same file do no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
+from milr.data.records import Record
+from milr.errors import MilrError
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the way in which pictures are decoded and framed: to be raised with every change of it
+DIGEST = sha256().digest_size
+ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's
+
+
+def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Path | None) -> Pictures:
+    """As `load_pictures`, from a memory-mapped file under `folder`, which is made if it is missing or damaged.
+
+    None: nothing is kept. The images' memory is private: writing into it changes no file. MilrError where the folder
+    cannot be written.
+    """
+    if folder is None:
+        return load_pictures(records, size, crop, progress=True)
+    path = folder / f"{fingerprint(records, size, crop)}.npy"
+    shape = (len(records), 3, size, size)
+    images = open_images(path, shape)
+    if images is None:
+        try:
+            build(path, records, shape, crop)
+        except OSError as error:
+            reason = error.strerror or error
+            raise MilrError(f"cannot keep pictures in {folder}: {reason}; name another place with cache=") from error
+        images = open_images(path, shape)
+    if images is None:
+        raise MilrError(f"{path} is damaged as soon as it is written: the disk of {folder} may be broken")
+    return Pictures(images, labels_of(records), tuple(records))
+
+
+def fingerprint(records: Sequence[Record], size: int, crop: str) -> str:
+    """sha256 over each picture's path, size and time of change, its box, and how it is framed and by what."""
+    digest = sha256(f"{VERSION}\t{PIL.__version__}\t{crop}\t{size}\n".encode())
+    for record in records:
+        try:
+            status = record.path.stat()
+        except OSError as error:
+            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
+        digest.update(f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n".encode())
+    return digest.hexdigest()
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """The first bytes of an .npy file of uint8 values."""
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def open_images(path: Path, shape: tuple[int, int, int, int]) -> Tensor | None:
+    """uint8 [n, 3, S, S] on the file's memory; None if there is no such file, or if it is damaged."""
+    start = header(shape)
+    expected = len(start) + int(np.prod(shape)) + DIGEST
+    if not path.is_file():
+        return None
+    try:
+        # Copy on write: torch wants memory that may be written to, and the file stays as it is.
+        content = np.memmap(path, dtype=np.uint8, mode="c")
+    except ValueError:  # NumPy's word for an empty file
+        content = np.empty(0, dtype=np.uint8)
+    whole, stored = content[:-DIGEST], content[-DIGEST:]
+    if len(content) != expected or whole[: len(start)].tobytes() != start or sha256(whole).digest() != stored.tobytes():
+        log.warning("%s is damaged: it is made again", path)
+        return None
+    return torch.from_numpy(whole[len(start) :].reshape(shape))
+
+
+def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int], crop: str) -> None:
+    """Decode all pictures into the file, one after the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    forget_abandoned(path)
+    log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            digest = sha256()
+            images = framed_pictures(records, shape[-1], crop, progress=True)
+            for piece in chain([header(shape)], (image.tobytes() for image in images)):
+                file.write(piece)
+                digest.update(piece)
+            file.write(digest.digest())
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def forget_abandoned(path: Path) -> None:
+    """Delete what processes that were killed have left of this file."""
+    for part in path.parent.glob(f"{path.stem}.*.part"):
+        with contextlib.suppress(OSError):  # another process may have been quicker
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
