@@ -182,6 +182,7 @@ class TrainProtonet(NetworkStageSettings):
     augmentation: AugmentationSettings
     train: TrainSettings
     resume: str = ""
+    cache: str | None = None
 
 
 @dataclass
@@ -194,6 +195,7 @@ class ChainedStageSettings(NetworkStageSettings):
 @dataclass
 class TestProtonet(ChainedStageSettings):
     test: AccuracySettings
+    cache: str | None = None
 
     __test__ = False  # for pytest: no test class
 
@@ -208,6 +210,7 @@ class FitMilr(ChainedStageSettings):
     mask: MaskSettings
     bottleneck: BottleneckSettings
     resume: str = ""
+    cache: str | None = None  # older runs have none
 
 
 @dataclass
@@ -222,11 +225,13 @@ class Evaluate(ChainedStageSettings):
     precision: str
     evaluate: EvaluationSettings
     resume: str = ""
+    cache: str | None = None
 
 
 @dataclass
 class Sanity(ChainedStageSettings):
     sanity: SanitySettings
+    cache: str | None = None
 
 
 @dataclass

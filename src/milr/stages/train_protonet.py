@@ -47,7 +47,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 
     run.promise("best.pt", METRICS)
     device = choose_device(settings.device)
-    catalogue, pictures = load_splits(settings.dataset, ("train", "validation"))
+    catalogue, pictures = load_splits(settings.dataset, settings.cache, ("train", "validation"))
     split = split_entry(catalogue)
     run.record_data(data_entry(settings.dataset, catalogue), split)
     metric = Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
