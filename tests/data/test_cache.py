@@ -7,6 +7,8 @@ import os
 import signal
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -103,11 +105,12 @@ def test_a_changed_picture_box_crop_or_size_has_another_name(records: tuple[Reco
     assert len(names) == 7
 
 
-def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float) -> None:
-    """A process of its own that takes its time for each picture."""
+def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float, together: Barrier) -> None:
+    """A process of its own that begins when all have, and takes its time for each picture."""
     pictures = cache.framed_pictures
 
     def slow(*arguments: object, **options: object) -> object:
+        together.wait(120)
         for image in pictures(*arguments, **options):  # type: ignore[arg-type]
             time.sleep(seconds)
             yield image
@@ -116,24 +119,25 @@ def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float) -> N
     cached_pictures(records, SIZE, "none", folder)
 
 
-def start(records: tuple[Record, ...], folder: Path, seconds: float) -> multiprocessing.process.BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=build_slowly, args=(records, folder, seconds))
-    process.start()
-    return process
+def start(records: tuple[Record, ...], folder: Path, seconds: float, count: int) -> list[BaseProcess]:
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(count)
+    processes = [spawn.Process(target=build_slowly, args=(records, folder, seconds, together)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    return list(processes)
 
 
-def wait_for_part(folder: Path, count: int) -> None:
-    until = time.monotonic() + 60
-    while len(list(folder.glob("*.part"))) < count:
+def wait_for_part(folder: Path) -> None:
+    until = time.monotonic() + 120
+    while not list(folder.glob("*.part")):
         assert time.monotonic() < until, "no file was begun"
         time.sleep(0.01)
 
 
 def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: Path) -> None:
-    processes = [start(records, tmp_path, 0.5) for _ in range(2)]
-    wait_for_part(tmp_path, 2)
-    for process in processes:
-        process.join(60)
+    for process in start(records, tmp_path, 0.05, count=2):
+        process.join(120)
         assert process.exitcode == 0
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
     assert torch.equal(
@@ -142,8 +146,8 @@ def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: 
 
 
 def test_what_a_killed_process_leaves_is_not_used_and_goes(records: tuple[Record, ...], tmp_path: Path) -> None:
-    process = start(records, tmp_path, 30)
-    wait_for_part(tmp_path, 1)
+    (process,) = start(records, tmp_path, 30, count=1)
+    wait_for_part(tmp_path)
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join(60)
