@@ -21,6 +21,7 @@ from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
 
 SIZE = 24
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -119,13 +120,10 @@ def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float, toge
     cached_pictures(records, SIZE, "none", folder)
 
 
-def start(records: tuple[Record, ...], folder: Path, seconds: float, count: int) -> list[BaseProcess]:
-    spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(count)
-    processes = [spawn.Process(target=build_slowly, args=(records, folder, seconds, together)) for _ in range(count)]
-    for process in processes:
-        process.start()
-    return list(processes)
+def start(records: tuple[Record, ...], folder: Path, seconds: float, together: Barrier) -> BaseProcess:
+    process = SPAWN.Process(target=build_slowly, args=(records, folder, seconds, together))
+    process.start()
+    return process
 
 
 def wait_for_part(folder: Path) -> None:
@@ -136,7 +134,8 @@ def wait_for_part(folder: Path) -> None:
 
 
 def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: Path) -> None:
-    for process in start(records, tmp_path, 0.05, count=2):
+    together = SPAWN.Barrier(2)
+    for process in [start(records, tmp_path, 0.05, together) for _ in range(2)]:
         process.join(120)
         assert process.exitcode == 0
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
@@ -146,7 +145,8 @@ def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: 
 
 
 def test_what_a_killed_process_leaves_is_not_used_and_goes(records: tuple[Record, ...], tmp_path: Path) -> None:
-    (process,) = start(records, tmp_path, 30, count=1)
+    alone = SPAWN.Barrier(1)
+    process = start(records, tmp_path, 30, alone)
     wait_for_part(tmp_path)
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
