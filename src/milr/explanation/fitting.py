@@ -19,6 +19,8 @@ from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
 from milr.networks.layers import FirstPass
 
+CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
+
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -165,6 +167,25 @@ class Best:
         self.modules.load_state_dict(self.state)
 
 
+class FiniteCheck:
+    """The first loss that was not finite and its step (0: none), kept on the device until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss, self.step = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+
+    def see(self, step: int, loss: Tensor) -> None:
+        """Notes this step's loss if it is the first that is not finite."""
+        first = (self.step == 0) & ~loss.detach().isfinite()
+        self.loss = torch.where(first, loss.detach(), self.loss)
+        self.step = torch.where(first, step, self.step)
+
+    def check(self) -> None:
+        """MilrError if a loss was not finite."""
+        step = int(self.step)
+        if step:
+            raise MilrError(f"the loss is {self.loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+
+
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
@@ -188,22 +209,28 @@ def fit(
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
+    after the last step. Raises MilrError if the loss is not finite, which is looked at every few steps; the modules are
+    then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on one kind of it.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, settings.steps))
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
     queue = LocationQueue(explainer.settings.infomax.queue_size)
-    best = Best(modules)
+    best, finite = Best(modules), FiniteCheck(modules.bank.device)
     for step in range(1, settings.steps + 1):
         batch = batches(step)
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, queue.locations, generator)
         loss = terms.loss(explainer.settings.beta * warm(step, settings))
-        if not torch.isfinite(loss):
-            best.restore()
-            raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+        finite.see(step, loss)
+        look = bool(validation) and (step % settings.validate_every == 0 or step == settings.steps)
+        if look or step % CHECK_EVERY == 0 or step == settings.steps:
+            try:
+                finite.check()
+            except MilrError:
+                best.restore()
+                raise
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -211,7 +238,7 @@ def fit(
         queue.add(first.local, generator)
         if on_step:
             on_step(step, terms)
-        if validation and (step % settings.validate_every == 0 or step == settings.steps):
+        if look:
             metrics = validate(explainer, validation)
             best.see(step, metrics["objective"])
             if on_validation:
