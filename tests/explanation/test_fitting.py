@@ -153,6 +153,18 @@ def test_a_loss_that_is_not_finite_stops_the_fit_in_the_last_good_state() -> Non
     assert all(torch.equal(after[name], states[6][name]) for name in after)
 
 
+def test_a_loss_that_is_not_finite_near_the_end_is_found_too() -> None:
+    explainer = prepared()
+    before = copy.deepcopy(explainer.prepared.state_dict())
+
+    def spoiled(step: int) -> Batch:
+        return Batch(batch(step).images * (float("nan") if step > 2 else 1.0), batch(step).decide)
+
+    with pytest.raises(MilrError, match="loss is nan at step 3"):  # not a tenth step: the fourth is the last
+        fit(explainer, spoiled, FitSettings(steps=4))
+    assert all(torch.equal(value, before[name]) for name, value in explainer.prepared.state_dict().items())
+
+
 def test_queue_holds_the_latest_locations() -> None:
     queue = LocationQueue(64)
     generator = torch.Generator().manual_seed(0)

@@ -116,3 +116,38 @@ def test_gaussian_information_past_the_cap_sits_just_under_it() -> None:
 def test_null_critic_fitted_on_shuffled_pairs_finds_nothing_on_held_out_pairs() -> None:
     critic, correlation = fitted_critic(2.0, 128, 8, shuffle=True, steps=1500)
     assert abs(held_out(critic, correlation, 128, 8)) < 0.05
+
+
+@pytest.mark.parametrize("scores_at_once", [6, 40, 6 * 13, 1000])  # 1, 6 and 13 locations at once, of 30 and of 7; all
+def test_in_chunks_the_information_and_its_gradients_are_those_of_the_whole(scores_at_once: int) -> None:
+    found = []
+    for size in (1 << 24, scores_at_once):
+        local, representation = (tensor.double().requires_grad_() for tensor in projections())
+        others = torch.randn(7, 4, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+        information = batch_information(local, representation, others, size)
+        weights = torch.linspace(-1, 2, information.numel()).view(information.shape)  # of a sum some gradients are zero
+        gradients = torch.autograd.grad((weights * information).sum(), (local, representation, others))
+        found.append((information, *gradients, banked_information(local, representation, others, size)))
+    assert all(torch.allclose(whole, chunked, atol=1e-12) for whole, chunked in zip(*found, strict=True))
+    assert all(gradient.abs().max() > 0.01 for gradient in found[0][1:4])
+
+
+def test_chunks_keep_no_more_than_their_own_scores_for_the_backward_pass() -> None:
+    images, locations, dimension = 8, 256, 4
+    local, representation = (
+        torch.randn(*shape, requires_grad=True) for shape in ((images, locations, dimension), (images, dimension))
+    )
+
+    def largest_kept(scores_at_once: int) -> int:
+        sizes: list[int] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            batch_information(local, representation, None, scores_at_once).sum()
+        return max(sizes)
+
+    assert largest_kept(1 << 24) == images * images * locations  # the whole matrix of scores
+    assert largest_kept(1 << 10) <= images * locations * dimension  # the projections themselves

@@ -12,13 +12,15 @@ from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
 from milr.explanation.milr import MILR, sample_locations
-from milr.explanation.progress import Best, Progress
+from milr.explanation.progress import Best, FiniteCheck, Progress
 from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
 from milr.networks.continuation import Continuation
 from milr.networks.layers import FirstPass
+
+CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -171,15 +173,16 @@ def fit(
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept. With a
-    state in `continuation` the fit goes on after its step, as if it had not been stopped.
+    after the last step. Raises MilrError if the loss is not finite, which is looked at every few steps; the modules are
+    then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on one kind of it.
+    With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, settings.steps))
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
     queue = LocationQueue(explainer.settings.infomax.queue_size)
-    best = Best(modules)
+    best, finite = Best(modules), FiniteCheck(modules.bank.device)
     progress = Progress(modules, optimiser, schedule, generator, queue, best)
     continuation = continuation or Continuation()
     done = progress.resume(continuation.state) if continuation.state else 0
@@ -190,9 +193,14 @@ def fit(
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, queue.locations, generator)
         loss = terms.loss(explainer.settings.beta * warm(step, settings))
-        if not torch.isfinite(loss):
-            best.restore()
-            raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+        finite.see(step, loss)
+        look = bool(validation) and (step % settings.validate_every == 0 or step == settings.steps)
+        if look or step % CHECK_EVERY == 0 or step == settings.steps:
+            try:
+                finite.check()
+            except MilrError:
+                best.restore()
+                raise
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -200,7 +208,7 @@ def fit(
         queue.add(first.local, generator)
         if on_step:
             on_step(step, terms)
-        if validation and (step % settings.validate_every == 0 or step == settings.steps):
+        if look:
             metrics = validate(explainer, validation)
             best.see(step, metrics["objective"])
             if on_validation:

@@ -21,6 +21,7 @@ from milr.information.whitening import Whitening, fit_whitening
 from milr.networks.layers import FirstPass, LayerPair
 
 OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
+BANK_PART = 1 << 16  # locations of the bank that are projected at once: bounds the memory
 
 
 class Modules(nn.Module):
@@ -130,7 +131,7 @@ class MILR:
         """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding)."""
         modules = self.prepared.eval()
         if self._bank is None:
-            self._bank = modules.critic.project_locations(modules.bank)
+            self._bank = torch.cat([modules.critic.project_locations(part) for part in modules.bank.split(BANK_PART)])
         _, height, width = self.layers.local_shape
         first = self.layers.first_pass(images)
         # Step 1: total information, by eq. 2 with the reference bank in the denominator.
@@ -215,7 +216,8 @@ def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Te
     """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
     images, channels = local.shape[:2]
     flat = local.flatten(2)
-    chosen = torch.rand(images, flat.shape[2], generator=generator).topk(each, dim=1).indices.to(local.device)
+    order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
+    chosen = order.topk(each, dim=1).indices.to(local.device)
     return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from milr.errors import MilrError
 from milr.explanation.milr import Modules
 from milr.networks.continuation import State
 
@@ -42,6 +44,25 @@ class Best:
         """Puts back what `snapshot` gave."""
         self.objective, self.step, self.waited = state["objective"], state["step"], state["waited"]
         self.state = state["state"]
+
+
+class FiniteCheck:
+    """The first loss that was not finite and its step (0: none), kept on the device until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss, self.step = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+
+    def see(self, step: int, loss: Tensor) -> None:
+        """Notes this step's loss if it is the first that is not finite."""
+        first = (self.step == 0) & ~loss.detach().isfinite()
+        self.loss = torch.where(first, loss.detach(), self.loss)
+        self.step = torch.where(first, step, self.step)
+
+    def check(self) -> None:
+        """MilrError if a loss was not finite."""
+        step = int(self.step)
+        if step:
+            raise MilrError(f"the loss is {self.loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
 
 
 @dataclass(frozen=True)

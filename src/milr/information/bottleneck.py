@@ -69,7 +69,7 @@ def occlude(local: Tensor, mask: Tensor, fill: str, noise: Tensor | None = None)
     if fill == "zero":
         return mask * local
     if fill == "noise" and noise is not None:
-        return mask * local + (1 - mask) * noise
+        return torch.lerp(noise, local, mask)  # the same in one pass, and exactly x where a is 1
     raise ValueError(f"fill must be 'zero', or 'noise' with noise given, not '{fill}'")
 
 

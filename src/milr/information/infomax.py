@@ -6,11 +6,15 @@ Everything is in nats. K images, N = H·W locations, C channels, D dimensions, p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from milr.information.statistics import Standardise
+
+SCORES_AT_ONCE = 1 << 24  # 64 MiB of scores f(x, z) in memory, however many images and locations there are
 
 
 class Critic(nn.Module):
@@ -46,35 +50,58 @@ class Critic(nn.Module):
         return projected
 
 
-def batch_information(local: Tensor, representation: Tensor, others: Tensor | None = None) -> Tensor:
+def batch_information(
+    local: Tensor, representation: Tensor, others: Tensor | None = None, scores_at_once: int = SCORES_AT_ONCE
+) -> Tensor:
     """i(x_i^j; z^j) [K, N] in nats, with the denominator over all locations of all K images, the own one included.
 
     `local` [K, N, p] and `representation` [K, p] are the critic's projections. `others` [M, p] are further locations
     in the denominator: the estimator's batch then counts as K + M / N images. The mean is at most log(K + M / N).
     """
-    images, locations, _ = local.shape
-    pool = local.flatten(0, 1)
-    if others is not None:
-        pool = torch.cat([pool, others])
-    # 1. f(x_n^m, z^j) for every location of the pool and every image j: [K, pool].
-    scores = representation @ pool.T
-    # 2. The log of the mean of e^f over the pool, for every z^j (eq. 3 over N·K): [K].
-    log_mean = scores.logsumexp(1) - math.log(pool.shape[0])
-    # 3. f(x_i^j, z^j), the own image's scores, minus that (eq. 2 before its expectation).
-    own = scores[:, : images * locations].view(images, images, locations).diagonal(dim1=0, dim2=1).T
-    return own - log_mean[:, None]
+    pools = [local.flatten(0, 1)] if others is None else [local.flatten(0, 1), others]
+    # 1. The log of the mean of e^f(x_n^m, z^j) over the pool's locations, for every z^j (eq. 3 over N·K): [K].
+    log_mean = log_sum_of_scores(representation, pools, scores_at_once) - math.log(sum(map(len, pools)))
+    # 2. f(x_i^j, z^j), the own image's scores, minus that (eq. 2 before its expectation).
+    return own_scores(local, representation) - log_mean[:, None]
 
 
-def banked_information(local: Tensor, representation: Tensor, bank: Tensor) -> Tensor:
+def banked_information(
+    local: Tensor, representation: Tensor, bank: Tensor, scores_at_once: int = SCORES_AT_ONCE
+) -> Tensor:
     """i(x_i^j; z^j) [K, N] in nats, with the denominator over a fixed bank [M, p] and the own image's N locations.
 
     Each image is measured alone, so its map does not depend on the others in the batch. The mean over an image's
     locations is at most log((M + N) / N), one location at most log(M + N).
     """
-    own = (local @ representation[:, :, None])[:, :, 0]  # [K, N]
-    others = representation @ bank.T  # [K, M]
-    log_sum = torch.logaddexp(own.logsumexp(1), others.logsumexp(1))
+    own = own_scores(local, representation)
+    log_sum = torch.logaddexp(own.logsumexp(1), log_sum_of_scores(representation, [bank], scores_at_once))
     return own - (log_sum - math.log(own.shape[1] + bank.shape[0]))[:, None]
+
+
+def own_scores(local: Tensor, representation: Tensor) -> Tensor:
+    """f(x_i^j, z^j), each image's locations [K, N, p] against its own representation [K, p]: [K, N]."""
+    return (local @ representation[:, :, None])[:, :, 0]
+
+
+def log_sum_of_scores(representation: Tensor, pools: Sequence[Tensor], scores_at_once: int) -> Tensor:
+    """log of the sum of e^f over all locations of the pools, each [M, p], for every z [K, p]: [K].
+
+    The scores [K, M] are made in chunks of `scores_at_once`, and made again in the backward pass where there is more
+    than one, so that memory does not grow with K·M.
+    """
+
+    def log_sum(part: Tensor, representation: Tensor) -> Tensor:
+        return (representation @ part.T).logsumexp(1)
+
+    chunk = max(1, scores_at_once // len(representation))
+    parts = [part for pool in pools for part in pool.split(chunk)]
+    if len(parts) == len(pools):  # a chunk each: keeping their scores is quicker than making them again
+        sums = [log_sum(part, representation) for part in parts]
+    else:
+        sums = [
+            checkpoint(log_sum, part, representation, use_reentrant=False, preserve_rng_state=False) for part in parts
+        ]
+    return torch.stack(sums).logsumexp(0)
 
 
 def mean_cap(locations: int, others: int) -> float:

@@ -20,7 +20,7 @@ class Standardise(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         shape = (1, -1) + (1,) * (features.ndim - 2)
-        return (features - self.mean.view(shape)) / self.std.view(shape)
+        return (features - self.mean.view(shape)).div_(self.std.view(shape))  # in place: a new tensor costs as much
 
 
 class ChannelStatistics:

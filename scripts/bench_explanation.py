@@ -1,0 +1,163 @@
+"""Rows of scripts/bench.py: the maps, a step of the fit, its memory, and the start of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+from functools import partial
+from statistics import median
+
+import torch
+from bench_clock import Bench, Row, say
+from torch import nn
+
+from milr.data.augmentation import to_input
+from milr.data.pictures import Pictures
+from milr.evaluation.attribution import integrated_gradients, occlusion
+from milr.evaluation.iba import feature_statistics, per_sample_bottleneck
+from milr.explanation.batches import EpisodeBatches
+from milr.explanation.fitting import Batch, fit
+from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings, MaskSettings, MilrSettings
+from milr.networks.backbones import build_backbone
+from milr.networks.layers import frozen
+from milr.networks.prototypes import Metric
+
+QUEUE_STEPS = 16  # after as many the fit's queue is full and a step has its final cost
+SETTINGS = MilrSettings(beta=0.03, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
+GIB = 1 << 30
+
+
+def explainer_on(bench: Bench, pictures: Pictures) -> MILR:
+    """MI-LR on the ResNet-50, knowing 64 pictures: a map costs the same whatever the module has learned."""
+    network = build_backbone("resnet50", bench.weights).to(bench.device).eval()
+    known = to_input(pictures.images[:64]).to(bench.device)
+    explainer = MILR(network, "layer1", "avgpool", known[:2], SETTINGS)
+    explainer.prepare(known.split(16), len(known))
+    return explainer
+
+
+def episodes_of(bench: Bench, pictures: Pictures, way: int, query: int) -> EpisodeBatches:
+    """Episodes of one support a class, as the fit takes them, without changes to the pictures."""
+    return EpisodeBatches(pictures, (way, 1, query), Metric("cosine", 0.05), None, None, 0, bench.device)
+
+
+def maps(bench: Bench) -> list[Row]:
+    """The three maps of ten pictures, beside a plain forward pass and the slow explanations."""
+    pictures = bench.pictures("train", 128)
+    explainer, batch = explainer_on(bench, pictures), episodes_of(bench, pictures, 5, 1)(1)
+    network = explainer.layers.network
+    statistics = feature_statistics(explainer.layers, to_input(pictures.images[:64]).to(bench.device).split(16))
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(batch.images)
+
+    times = bench.alternate(
+        forward=forward,
+        maps=lambda: explainer.maps(batch.images),
+        iba=lambda: per_sample_bottleneck(explainer.layers, batch, statistics, torch.Generator().manual_seed(0)),
+        integrated_gradients=lambda: integrated_gradients(network, batch, (32, 32)),
+        occlusion=lambda: occlusion(network, batch, (32, 32)),
+    )
+    ours, plain = times.pop("maps"), times.pop("forward")
+    context = f"{1000 * ours / 10:.0f} ms an image, the forward pass {1000 * plain / 10:.0f} ms"
+    rows = [Row("the three maps", f"{ours / plain:.2f} forwards", "2.2 forwards", ours / plain <= 2.2, context)]
+    for name, value in times.items():
+        context = f"{value / plain:.0f} forwards"
+        work = f"the three maps against {name.replace('_', ' ')}"
+        rows.append(Row(work, f"{value / ours:.0f}x", "40x", value / ours >= 40, context))
+    return rows
+
+
+def fit_steps(bench: Bench) -> list[Row]:
+    """A step of the fit against the passes that it cannot do without."""
+    pictures = bench.pictures("train", 128)
+    return [fit_step(bench, pictures, way, query) for way, query in ((10, 1), (5, 5))]
+
+
+def fit_step(bench: Bench, pictures: Pictures, way: int, query: int) -> Row:
+    """One shape of episode; floor and step take turns inside one fit, whose queue is full."""
+    explainer, episodes = explainer_on(bench, pictures), episodes_of(bench, pictures, way, query)
+    batch, network = episodes(1), explainer.layers.network
+    local = explainer.layers.first_pass(batch.images).local
+    upper = nn.Sequential(*(network.get_submodule(name) for name in ("layer2", "layer3", "layer4", "avgpool")))
+    floors: list[float] = []
+    steps: list[float] = []
+    start = 0.0
+
+    def floor() -> None:
+        with frozen(network):
+            with torch.no_grad():
+                network(batch.images)
+            torch.autograd.backward(upper(local.clone().requires_grad_()).sum())
+
+    def next_batch(step: int) -> Batch:
+        nonlocal start
+        bench.wait()
+        if step > QUEUE_STEPS + 1:
+            steps.append(time.perf_counter() - start)
+            floors.append(bench.seconds(floor))
+            say(f"  {len(steps)}/{bench.repeats} step {steps[-1]:.3f} s, floor {floors[-1]:.3f} s")
+        start = time.perf_counter()
+        return batch
+
+    fit(explainer, next_batch, FitSettings(steps=QUEUE_STEPS + bench.repeats + 1))
+    ratio = median(step / floor for step, floor in zip(steps, floors, strict=True))
+    context = f"{median(steps):.2f} s a step, the floor {median(floors):.2f} s"
+    return Row(f"fit step, {way}-way 1-shot {query} query", f"{ratio:.2f} floors", "1.5 floors", ratio <= 1.5, context)
+
+
+def start(bench: Bench) -> list[Row]:
+    """The command line's helps, by the wall clock."""
+    rows = []
+    for words, bar in ((["--help"], 0.3), (["fit-milr", "--help"], 0.6)):
+        walls, works = [], []
+        for _ in range(bench.repeats + 1):
+            before = os.times()
+            command = [sys.executable, "-m", "milr", *words]
+            walls.append(bench.seconds(partial(subprocess.run, command, check=True, capture_output=True)))
+            after = os.times()
+            works.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        found = median(walls[1:])
+        context = f"{median(works[1:]):.2f} s of it on the processor"
+        rows.append(Row(f"milr {' '.join(words)}", f"{found:.2f} s", f"{bar} s", found < bar, context))
+    return rows
+
+
+def memory(bench: Bench) -> list[Row]:
+    """Peak memory of a fit at 224 px, 40 images a step, in processes of their own; then with more pictures."""
+    context = multiprocessing.get_context("spawn")
+    peaks = []
+    for count in (400, 1600):
+        with context.Pool(1) as pool:
+            peaks.append(pool.apply(fit_peak, (vars_of(bench), count)) / GIB)
+        say(f"  {count} pictures: {peaks[-1]:.2f} GiB")
+    growth = (peaks[1] - peaks[0]) * GIB / 1200 / 1024
+    pixels = 3 * 224 * 224 / 1024
+    told = f"a decoded picture has {pixels:.0f} KiB"
+    return [
+        Row("peak memory of a fit, 224 px, 40 images", f"{peaks[0]:.2f} GiB", "6 GiB", peaks[0] < 6, "400 pictures"),
+        Row("its growth a picture", f"{growth:.0f} KiB", "flat", growth < 0.1 * pixels, told),
+    ]
+
+
+def vars_of(bench: Bench) -> argparse.Namespace:
+    """The arguments again, for a process of its own."""
+    return argparse.Namespace(data=bench.data, weights=bench.weights, repeats=1, device=bench.device.type)
+
+
+def fit_peak(arguments: argparse.Namespace, count: int) -> int:
+    """Bytes at the peak of two steps: of this process, or on the GPU where there is one."""
+    bench = Bench(arguments)
+    pictures = bench.pictures("train", 224, count)
+    explainer = explainer_on(bench, pictures)
+    fit(explainer, episodes_of(bench, pictures, 5, 7), FitSettings(steps=2))
+    if bench.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
