@@ -55,7 +55,7 @@ class EpisodeBatches:
         images = episode_images(self.pictures, episode)
         if self.augmentation:
             images = augment(images, self.augmentation, seed=f"{self.seed}:{step}")
-        return Batch(to_input(images).to(self.device), self.decide)
+        return Batch(to_input(images, self.device), self.decide)
 
 
 def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:

@@ -15,6 +15,7 @@ from milr.data.augmentation import Augmentation, augment, to_input
 from milr.data.episodes import draw_episode
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.networks.distributed import average, copy_from_first, from_first, rank, world
 from milr.networks.prototypes import Metric, logits, prototypes
 
 
@@ -22,11 +23,11 @@ from milr.networks.prototypes import Metric, logits, prototypes
 class Training:
     """How a network is trained."""
 
-    episodes: int  # drawn in all; 0: keep the weights as they are
+    episodes: int  # drawn in all, by all processes together; 0: keep the weights as they are
     way: int  # classes in an episode; may be more than in the episodes it is tested on
     shot: int  # supports of each class
     query: int  # queries of each class
-    episodes_per_step: int = 1  # episodes whose gradients make one optimiser step
+    episodes_per_step: int = 1  # episodes of each process whose gradients make one optimiser step
     rotate: bool = False  # let every picture of an episode be a support once: more to learn from the same forward pass
     optimizer: str = "adam"  # adam | adamw | sgd (momentum 0.9)
     learning_rate: float = 1e-3
@@ -35,7 +36,8 @@ class Training:
     warmup: int = 0  # steps over which the learning rate rises from zero
     precision: str = "float32"  # float32 | bfloat16: of the forward pass
     freeze: tuple[str, ...] = ()  # beginnings of the names of modules that keep their weights
-    batch_norm: str = "train"  # train: statistics of the batch | eval: those that the weights came with
+    batch_norm: str = "train"  # train: statistics of the process's own batch | eval: those that the weights came with
+    compile: bool = False  # let torch.compile make the training's forward and backward pass
     validate_every: int = 100  # steps
     seed: int = 0
 
@@ -72,38 +74,55 @@ def train_prototypical(
 
     `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
     `eval()`. MilrError if the loss is not finite; the network is then in its best state so far.
+
+    In a process group every process calls this and ends with the same network: a step of W processes is one over
+    W · episodes_per_step episodes, and the first process alone validates.
     """
     device = next(network.parameters()).device
     # The training images' mean is known only after the training: the metric centres in tests alone.
     metric = replace(metric, centre=False)
-    steps = math.ceil(training.episodes / training.episodes_per_step)
+    steps = steps_of(training)
+    copy_from_first(network)
     parameters = freeze(network, training.freeze)
     optimiser = build_optimiser(parameters, training)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, steps, training))
 
-    best = Trained(copy.deepcopy(network.state_dict()), 0, validate(network))
+    forward = torch.compile(network) if training.compile else network
+    unread: list[Tensor] = []  # losses that nobody has looked at yet
+
+    best = Trained(copy.deepcopy(network.state_dict()), 0, from_first(lambda: validate(network), device))
     if on_validation:
         on_validation(0, best.accuracy, True)
     for step in range(1, steps + 1):
         network.train(training.batch_norm == "train")
-        first = (step - 1) * training.episodes_per_step
+        first = ((step - 1) * world() + rank()) * training.episodes_per_step
         numbers = range(first, first + training.episodes_per_step)
         images = torch.cat([episode_images(pictures, training, augmentation, number) for number in numbers])
-        inputs = to_input(images.to(device))
+        inputs = to_input(images, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            representation = network(inputs)
+            representation = forward(inputs)
         loss, accuracy = episode_loss(representation.float(), training, metric)
-        if not torch.isfinite(loss):
-            network.load_state_dict(best.weights)
-            raise MilrError(f"the loss is {loss.item()} at step {step}: lower train.learning_rate")
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        loss = loss.detach()
+        average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
         optimiser.step()
         schedule.step()
+        look = step % training.validate_every == 0 or step == steps
+        unread.append(loss)
+        if look or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
+            broken = first_not_finite(unread)
+            if broken is not None:
+                network.load_state_dict(best.weights)
+                at = step - len(unread) + 1 + broken
+                raise MilrError(f"the loss is {unread[broken].item()} at step {at}: lower train.learning_rate")
+            unread.clear()
         if on_step:
-            on_step(Step(step, loss.detach(), accuracy))
-        if step % training.validate_every == 0 or step == steps:
-            found = validate(network)
+            on_step(Step(step, loss, accuracy))
+        if look:
+            if training.batch_norm == "train":  # each process has seen other episodes
+                average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+            found = from_first(lambda: validate(network), device)
             if found > best.accuracy:
                 best = Trained(copy.deepcopy(network.state_dict()), step, found)
             if on_validation:
@@ -111,6 +130,17 @@ def train_prototypical(
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()
     return best
+
+
+def steps_of(training: Training) -> int:
+    """The optimiser steps that see all episodes, of all processes together."""
+    return math.ceil(training.episodes / (training.episodes_per_step * world()))
+
+
+def first_not_finite(losses: list[Tensor]) -> int | None:
+    """The index of the first loss that is not finite, if there is one."""
+    broken = torch.stack(losses).isfinite().logical_not().nonzero()
+    return int(broken[0]) if len(broken) else None
 
 
 def episode_images(pictures: Pictures, training: Training, augmentation: Augmentation | None, number: int) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milr.errors import MilrError
+from milr.stages.processes import rank
 from milr.stages.schema import DatasetSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def load_splits(
     for split, part in parts.items():
         log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
     return catalogue, {
-        split: load_pictures(part.records, dataset.size, dataset.crop, progress=True) for split, part in parts.items()
+        split: load_pictures(part.records, dataset.size, dataset.crop, progress=rank() == 0)
+        for split, part in parts.items()
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from milr.errors import MilrError
+from milr.stages.processes import local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -13,13 +14,26 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str) -> torch.device:
-    """`auto`: a GPU if there is one. Errors: MilrError if CUDA is asked for and absent."""
+    """`auto`: a GPU if there is one. Errors: MilrError if CUDA is asked for and absent.
+
+    Under torchrun each process of a machine gets a GPU of its own; MilrError where there are too few.
+    """
     import torch
 
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise MilrError("device=cuda: torch finds no CUDA on this machine; take device=cpu or device=auto")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
+    if not available or device == "cpu":
+        return torch.device("cpu")
+    # float32 means float32: torch alone would let convolutions use TF32, with 10 bits of the 23. Who wants speed asks
+    # for it with precision=bfloat16.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    gpus = torch.cuda.device_count()
+    if local_rank() >= gpus:
+        raise MilrError(f"torchrun started more processes than this machine has GPUs ({gpus}): --nproc-per-node={gpus}")
+    chosen = torch.device("cuda", local_rank())
+    torch.cuda.set_device(chosen)
+    return chosen
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -34,7 +48,7 @@ def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Te
     from milr.data.augmentation import to_input
 
     for part in images.split(batch_size):
-        yield to_input(part).to(device)
+        yield to_input(part, device)
 
 
 def example_images(size: int, device: torch.device) -> Tensor:

@@ -83,7 +83,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     cases: dict[tuple[int, str], Case] = {}
     count = settings.evaluate.episodes
     for number, pictures in tqdm(drawn_episodes(settings, run, shape, count), total=count, desc="episodes"):
-        batch = Batch(to_input(pictures.images).to(device), decide)
+        batch = Batch(to_input(pictures.images, device), decide)
         maps = methods.maps(batch, seed=number)
         rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
         write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost

@@ -69,8 +69,7 @@ log = logging.getLogger("milr")
 
 def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[NetworkSettings, Run], float]) -> float:
     """Carry out `work` in a run folder of its own; what it returns is the job's objective."""
-    settings = typed_settings(cfg, kind)
-    check_limits(settings)
+    settings = checked_settings(cfg, kind)
     with console(), open_stage_run(settings, None) as run:
         return work(settings, run)
 
@@ -93,6 +92,13 @@ def run_chained_stage(
         check_limits(settings)
         with open_stage_run(settings, source) as run:
             return work(settings, run, source)
+
+
+def checked_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
+    """The settings of a stage without a source, as it may use them. Errors: MilrError for a value out of its limits."""
+    settings = typed_settings(cfg, kind)
+    check_limits(settings)
+    return settings
 
 
 def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:

@@ -98,6 +98,7 @@ class TrainSettings:
     precision: str
     freeze: list[str]
     batch_norm: str
+    compile: bool
 
 
 @dataclass
