@@ -1,0 +1,97 @@
+"""Two processes over gloo on this machine: one training, the same network in both, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from parallel_training import CPU, FROZEN, train
+
+from milr.networks.distributed import average, first_before_others, from_first, process_group, rank, world
+
+SCRIPT = Path(__file__).resolve().parents[1] / "parallel_training.py"
+
+
+def start(number: int, port: int, *words: str) -> subprocess.Popen[str]:
+    """One of two processes, as torchrun would start it."""
+    told = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    environment = {**os.environ, **told, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_two(*words: str) -> list[tuple[int, str]]:
+    """The exit codes and errors of both."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [start(number, port, *words) for number in (0, 1)]
+    try:
+        errors = [process.communicate(timeout=100)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    return [(process.returncode, error) for process, error in zip(both, errors, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The folder that both processes wrote to, and what each of them ended with."""
+    folder = tmp_path_factory.mktemp("two")
+    for code, error in run_two(str(folder)):
+        assert code == 0, error
+    return folder, [torch.load(folder / f"{number}.pt") for number in (0, 1)]
+
+
+def test_the_mean_over_processes_is_in_every_tensor(ended: tuple[Path, list[dict[str, Any]]]) -> None:
+    for state in ended[1]:
+        vector, column = state["average"]
+        assert vector.tolist() == [1.5, 5.0] and column.tolist() == [[2.0], [2.0]]
+
+
+def test_the_first_goes_before_the_other(ended: tuple[Path, list[dict[str, Any]]]) -> None:
+    assert (ended[0] / "turn0").read_text() == "" and (ended[0] / "turn1").read_text() == "turn0"
+
+
+@pytest.mark.parametrize("training", ["frozen", "moving"])
+def test_both_end_with_the_same_network(ended: tuple[Path, list[dict[str, Any]]], training: str) -> None:
+    one, other = (state[training] for state in ended[1])
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert one["accuracy"] == pytest.approx(0.02)  # the third look of the first process: steps 0, 2, 4
+
+
+def test_the_statistics_of_both_processes_are_kept(ended: tuple[Path, list[dict[str, Any]]]) -> None:
+    state = ended[1][0]
+    assert torch.equal(state["frozen"]["1.running_mean"], torch.zeros(6))
+    alone = train(replace(FROZEN, batch_norm="train", episodes=4))  # the episodes of neither process
+    assert not torch.allclose(state["moving"]["1.running_mean"], alone["1.running_mean"], atol=1e-3)
+
+
+def test_a_step_of_two_processes_is_one_step_over_both_episodes(ended: tuple[Path, list[dict[str, Any]]]) -> None:
+    alone, together = train(replace(FROZEN, episodes_per_step=2)), ended[1][0]["frozen"]
+    assert len(alone["losses"]) == 4
+    for name in alone:
+        assert torch.allclose(alone[name].float(), together[name].float(), atol=1e-6), name
+    other = train(replace(FROZEN, episodes_per_step=2, seed=1))
+    assert not torch.allclose(other["4.weight"], together["4.weight"], atol=1e-3)
+
+
+def test_when_one_process_fails_the_other_does_not_wait(tmp_path: Path) -> None:
+    (first, told), (second, cause) = run_two(str(tmp_path), "breaks")
+    assert first and "MilrError: another process of this training stopped or does not answer" in told
+    assert second and "ZeroDivisionError: only here" in cause
+
+
+def test_one_process_alone_needs_no_group() -> None:
+    with process_group(CPU), first_before_others():
+        assert (rank(), world()) == (0, 1)
+    value = torch.tensor([3.0])
+    average([value])
+    assert value.item() == 3 and from_first(lambda: 0.3, CPU) == 0.3
