@@ -34,10 +34,12 @@ def run_two(*words: str) -> list[tuple[int, str]]:
         port = free.getsockname()[1]
     both = [start(number, port, *words) for number in (0, 1)]
     try:
-        errors = [process.communicate(timeout=100)[1] for process in both]
-    finally:
+        errors = [process.communicate(timeout=300)[1] for process in both]
+    except subprocess.TimeoutExpired:
         for process in both:
             process.kill()
+            process.communicate()
+        raise
     return [(process.returncode, error) for process, error in zip(both, errors, strict=True)]
 
 
