@@ -5,7 +5,11 @@ python parallel_training.py FOLDER [breaks]
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,21 +39,23 @@ def pictures() -> Pictures:
     return Pictures(images, labels, tuple(Record(i, Path(f"{i}.png"), int(k), str(k)) for i, k in enumerate(labels)))
 
 
-def train(training: Training, seed: int = 0) -> dict[str, Tensor]:
-    """The weights after the last step, since every look finds more than the one before; the losses; the accuracy."""
+def train(training: Training, seed: int = 0, breaks_in: int = -1) -> dict[str, Tensor]:
+    """The weights after the last step, since every look finds more than the one before; the losses; the accuracy.
+
+    breaks_in: the process that breaks off at its second step.
+    """
     model, losses, looks = network(seed), [], iter(range(100))
 
     def note(step: Step) -> None:
         losses.append(step.loss)
-        if "breaks" in sys.argv and rank() == 1 and step.number == 2:
+        if rank() == breaks_in and step.number == 2:
             raise ZeroDivisionError("only here")
 
     trained = train_prototypical(model, pictures(), Metric(), training, None, lambda _: next(looks) / 100, note)
     return {**trained.weights, "losses": torch.stack(losses), "accuracy": torch.tensor(trained.accuracy)}
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def goes_well(folder: Path) -> None:
     with process_group(CPU):
         with first_before_others():
             (folder / f"turn{rank()}").write_text(" ".join(sorted(path.name for path in folder.glob("turn*"))))
@@ -60,5 +66,34 @@ def main() -> None:
         torch.save(states, folder / f"{rank()}.pt")
 
 
+def breaks(folder: Path) -> None:
+    try:
+        with process_group(CPU):
+            train(FROZEN, breaks_in=1)
+    except Exception as error:
+        (folder / f"error{os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}")
+
+
+def one_of_two(number: int, port: int, work: Callable[[Path], None], folder: Path) -> None:
+    """A process as torchrun would start it."""
+    told = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in told.items()})
+    torch.set_num_threads(1)
+    work(folder)
+
+
+def main(folder: Path) -> None:
+    forked = multiprocessing.get_context("fork")  # torch is imported once for all four
+    for work in (goes_well, breaks):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        both = [forked.Process(target=one_of_two, args=(number, port, work, folder)) for number in (0, 1)]
+        for process in both:
+            process.start()
+        for process in both:
+            process.join()
+
+
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

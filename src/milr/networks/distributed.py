@@ -54,7 +54,7 @@ def heard() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
         raise MilrError(f"another process of this training stopped or does not answer: {reason}") from error
 
 
