@@ -73,6 +73,9 @@ def dispatch(words: list[str]) -> int:
 
         print(stage_help(stage.replace("-", "_"), words[1:]))
         return 0
+    from milr.stages.processes import check_processes
+
+    check_processes(stage, words[1:])
     return run_stage(stage, words[1:])
 
 

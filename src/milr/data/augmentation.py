@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -89,13 +90,28 @@ def seed_number(seed: int | str) -> int:
     return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
 
 
-def to_input(images: Tensor) -> Tensor:
-    """uint8 [n, 3, S, S] -> float32 with ImageNet's mean and standard deviation taken out per channel."""
-    return normalise(images.float().div_(255))
+def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
+    """uint8 [n, 3, S, S] -> float32 with ImageNet's mean and standard deviation taken out per channel.
+
+    On `device`, if one is given.
+    """
+    return normalise((images if device is None else to_device(images, device)).float().div_(255))
+
+
+def to_device(images: Tensor, device: torch.device) -> Tensor:
+    """The same bytes on the device; on their way to a GPU nobody waits for them."""
+    to_gpu = device.type == "cuda" and images.device.type == "cpu"
+    return (images.pin_memory() if to_gpu else images).to(device, non_blocking=to_gpu)
 
 
 def normalise(values: Tensor) -> Tensor:
     """Values from 0 to 1 [n, 3, S, S], changed in place: ImageNet's mean and standard deviation taken out."""
-    mean = torch.tensor(IMAGENET_MEAN, device=values.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=values.device)[:, None, None]
+    mean, std = channel_constants(values.device)
     return values.sub_(mean).div_(std)
+
+
+@cache
+def channel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and standard deviation [3, 1, 1]; made once, since making them on a GPU waits for it."""
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from milr.data.augmentation import Augmentation, augment, to_input
+from milr.data.augmentation import Augmentation, augment, to_device, to_input
 from milr.data.episodes import Episode, draw_episode
 from milr.data.pictures import Pictures
 from milr.explanation.fitting import Batch, Decision
@@ -52,7 +52,7 @@ class EpisodeBatches:
 
     def __call__(self, step: int) -> Batch:
         episode = draw_episode(self.pictures.labels, *self.shape, seed=self.seed, number=step)
-        images = episode_images(self.pictures, episode).to(self.device)
+        images = to_device(episode_images(self.pictures, episode), self.device)
         if self.augmentation:
             return Batch(augment(images, self.augmentation, seed=f"{self.seed}:{step}"), self.decide)
         return Batch(to_input(images), self.decide)

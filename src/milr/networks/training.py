@@ -14,11 +14,12 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from milr.data.augmentation import Augmentation, augment, to_input
+from milr.data.augmentation import Augmentation, augment, to_device, to_input
 from milr.data.episodes import draw_episode
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.networks.continuation import Continuation, State
+from milr.networks.distributed import average, copy_from_first, from_first, rank, world
 from milr.networks.prototypes import Metric, logits, prototypes
 
 
@@ -26,11 +27,11 @@ from milr.networks.prototypes import Metric, logits, prototypes
 class Training:
     """How a network is trained."""
 
-    episodes: int  # drawn in all; 0: keep the weights as they are
+    episodes: int  # drawn in all, by all processes together; 0: keep the weights as they are
     way: int  # classes in an episode; may be more than in the episodes it is tested on
     shot: int  # supports of each class
     query: int  # queries of each class
-    episodes_per_step: int = 1  # episodes whose gradients make one optimiser step
+    episodes_per_step: int = 1  # episodes of each process whose gradients make one optimiser step
     rotate: bool = False  # let every picture of an episode be a support once: more to learn from the same forward pass
     optimizer: str = "adam"  # adam | adamw | sgd (momentum 0.9)
     learning_rate: float = 1e-3
@@ -39,7 +40,8 @@ class Training:
     warmup: int = 0  # steps over which the learning rate rises from zero
     precision: str = "float32"  # float32 | bfloat16: of the forward pass
     freeze: tuple[str, ...] = ()  # beginnings of the names of modules that keep their weights
-    batch_norm: str = "train"  # train: statistics of the batch | eval: those that the weights came with
+    batch_norm: str = "train"  # train: statistics of the process's own batch | eval: those that the weights came with
+    compile: bool = False  # let torch.compile make the training's forward and backward pass
     validate_every: int = 100  # steps
     seed: int = 0
 
@@ -78,41 +80,59 @@ def train_prototypical(
     `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
     `eval()`. MilrError if the loss is not finite; the network is then in its best state so far. With a state in
     `continuation` the training goes on after its step, as if it had not been stopped.
+
+    In a process group every process calls this and ends with the same network: a step of W processes is one over
+    W · episodes_per_step episodes, and the first process alone validates.
     """
     device = next(network.parameters()).device
     # The training images' mean is known only after the training: the metric centres in tests alone.
     metric = replace(metric, centre=False)
-    steps = math.ceil(training.episodes / training.episodes_per_step)
+    steps = steps_of(training)
+    copy_from_first(network)
     parameters = freeze(network, training.freeze)
     optimiser = build_optimiser(parameters, training)
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
+
+    forward = torch.compile(network) if training.compile else network
+    unread: list[Tensor] = []  # losses that nobody has looked at yet
 
     continuation = continuation or Continuation()
     if continuation.state:
         done, best = restore(continuation.state, network, optimiser, schedule)
     else:
-        done, best = 0, Trained(copy.deepcopy(network.state_dict()), 0, validate(network))
+        found = from_first(lambda: validate(network), device)
+        done, best = 0, Trained(copy.deepcopy(network.state_dict()), 0, found)
         if on_validation:
             on_validation(0, best.accuracy, True)
     for step in range(done + 1, steps + 1):
         network.train(training.batch_norm == "train")
-        first = (step - 1) * training.episodes_per_step
+        first = ((step - 1) * world() + rank()) * training.episodes_per_step
         numbers = range(first, first + training.episodes_per_step)
         inputs = torch.cat([episode_inputs(pictures, training, augmentation, number, device) for number in numbers])
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            representation = network(inputs)
+            representation = forward(inputs)
         loss, accuracy = episode_loss(representation.float(), training, metric)
-        if not torch.isfinite(loss):
-            network.load_state_dict(best.weights)
-            raise MilrError(f"the loss is {loss.item()} at step {step}: lower train.learning_rate")
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        loss = loss.detach()
+        average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
         optimiser.step()
         schedule.step()
+        look = step % training.validate_every == 0 or step == steps
+        unread.append(loss)
+        if look or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
+            broken = first_not_finite(unread)
+            if broken is not None:
+                network.load_state_dict(best.weights)
+                at = step - len(unread) + 1 + broken
+                raise MilrError(f"the loss is {unread[broken].item()} at step {at}: lower train.learning_rate")
+            unread.clear()
         if on_step:
-            on_step(Step(step, loss.detach(), accuracy))
-        if step % training.validate_every == 0 or step == steps:
-            found = validate(network)
+            on_step(Step(step, loss, accuracy))
+        if look:
+            if training.batch_norm == "train":  # each process has seen other episodes
+                average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+            found = from_first(lambda: validate(network), device)
             if found > best.accuracy:
                 best = Trained(copy.deepcopy(network.state_dict()), step, found)
             if on_validation:
@@ -121,6 +141,17 @@ def train_prototypical(
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()
     return best
+
+
+def steps_of(training: Training) -> int:
+    """The optimiser steps that see all episodes, of all processes together."""
+    return math.ceil(training.episodes / (training.episodes_per_step * world()))
+
+
+def first_not_finite(losses: list[Tensor]) -> int | None:
+    """The index of the first loss that is not finite, if there is one."""
+    broken = torch.stack(losses).isfinite().logical_not().nonzero()
+    return int(broken[0]) if len(broken) else None
 
 
 def snapshot(step: int, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR, best: Trained) -> State:
@@ -151,7 +182,7 @@ def episode_inputs(
     """Episode `number`'s pictures, class by class, supports first: float32 [way · (shot + query), 3, S, S]."""
     shape = (training.way, training.shot, training.query)
     episode = draw_episode(pictures.labels, *shape, seed=training.seed, number=number)
-    images = pictures.images[torch.cat([episode.support, episode.query], dim=1).flatten()].to(device)
+    images = to_device(pictures.images[torch.cat([episode.support, episode.query], dim=1).flatten()], device)
     return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else to_input(images)
 
 

@@ -61,7 +61,7 @@ def tidy(answer: str, stage: str) -> str:
     """Hydra's answer without what the stage does not take: other stages' groups, and the folders behind the scenes."""
     from milr.stages.help import config_folder, groups_of
 
-    folders = {path.name for path in config_folder().iterdir() if path.is_dir()} | {"schema"}
+    folders = {path.name for path in config_folder().iterdir() if path.is_dir()} - {"hydra"} | {"schema"}
     groups = groups_of(stage)
     blank = "\n" if "\n" in answer.strip() else " "  # fish takes lines
     kept = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 
 from milr.errors import MilrError
+from milr.stages.processes import local_rank
 from milr.stages.sweep_folders import in_sweep
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def choose_device(device: str) -> torch.device:
     """`auto`: a GPU if there is one. Errors: MilrError if CUDA is asked for and absent.
 
-    Where there are several GPUs, the jobs of a sweep get them in turn, by their number.
+    Under torchrun each process of a machine gets a GPU of its own; MilrError where there are too few. The jobs of a
+    sweep get the GPUs in turn, by their number.
     """
     import torch
 
@@ -28,8 +30,14 @@ def choose_device(device: str) -> torch.device:
         raise MilrError("device=cuda: torch finds no CUDA on this machine; take device=cpu or device=auto")
     if not available or device == "cpu":
         return torch.device("cpu")
-    number = HydraConfig.get().job.num if in_sweep() else 0
-    chosen = torch.device("cuda", number % torch.cuda.device_count())
+    # float32 means float32: torch alone would let convolutions use TF32, with 10 bits of the 23. Who wants speed asks
+    # for it with precision=bfloat16.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    gpus = torch.cuda.device_count()
+    if local_rank() >= gpus:
+        raise MilrError(f"torchrun started more processes than this machine has GPUs ({gpus}): --nproc-per-node={gpus}")
+    number = HydraConfig.get().job.num if in_sweep() else local_rank()
+    chosen = torch.device("cuda", number % gpus)
     torch.cuda.set_device(chosen)  # what asks for "cuda" alone gets the same one
     return chosen
 
@@ -69,7 +77,7 @@ def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Te
     from milr.data.augmentation import to_input
 
     for part in images.split(batch_size):
-        yield to_input(part).to(device)
+        yield to_input(part, device)
 
 
 def example_images(size: int, device: torch.device) -> Tensor:

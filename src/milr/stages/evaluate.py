@@ -87,7 +87,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         cases = cases_from(continuation.state["cases"]) if continuation.state else {}
         scenes = drawn_episodes(settings, run, shape, count, done)
         for number, pictures in tqdm(scenes, total=count, initial=done, desc="episodes"):
-            batch = Batch(to_input(pictures.images).to(device), decide)
+            batch = Batch(to_input(pictures.images, device), decide)
             maps = methods.maps(batch, seed=number)
             rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
             write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost

@@ -12,6 +12,7 @@ from milr.errors import MilrError
 FLAGS = """\
 flags:
   --multirun, -m            one run for each combination of comma-separated values: milr.beta=0.01,0.1,1
+  hydra/launcher=slurm      where these runs happen: joblib, slurm or local (docs/scaling.md); here, one by one, without
   --cfg job                 show the settings as they would be, and run nothing
   --hydra-help              Hydra's own flags
   -sc install=bash          shell completion: eval "$(milr {stage} -sc install=bash)" """

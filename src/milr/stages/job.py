@@ -143,6 +143,13 @@ def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Wo
     return objective
 
 
+def checked_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
+    """The settings of a stage without a source, as it may use them. Errors: MilrError for a value out of its limits."""
+    settings = typed_settings(cfg, kind)
+    check_limits(settings)
+    return settings
+
+
 def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
     """The settings as a dataclass, their paths made absolute: a later stage may be called from another folder."""
     settings = OmegaConf.to_object(cfg)

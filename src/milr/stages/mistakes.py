@@ -22,6 +22,8 @@ from milr.stages.limits import nearest
 from milr.stages.schema import DATASETS, STAGES
 
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list [a,b]"}
+# What stands in hydra/launcher and is not this project's: the extra that brings it.
+LAUNCHERS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm"}
 HINTS = {"source": "give source=latest or source=<run folder>"}
 
 
@@ -59,6 +61,9 @@ def unknown_key(key: str, stage: str, overrides: Sequence[str]) -> str:
 def unknown_option(path: str, message: str) -> str:
     """The line for a file that a group does not have (`backbone/resnet13`)."""
     group, _, option = path.rpartition("/")
+    if group == "hydra/launcher" and option in LAUNCHERS:
+        extra = LAUNCHERS[option]
+        return f"the launcher {option} is not installed: pip install 'milr[{extra}]'"
     options = group_options(group)
     if not options:
         return message

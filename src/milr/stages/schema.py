@@ -98,7 +98,8 @@ class TrainSettings:
     precision: str
     freeze: list[str]
     batch_norm: str
-    save_every: int = 100  # run folders of before there were states have none of these keys
+    compile: bool = False  # run folders of before this have none of these keys
+    save_every: int = 100
 
 
 @dataclass

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from milr.stages.job import run_stage
+from milr.stages.job import checked_settings, run_stage
+from milr.stages.processes import processes, rank
 from milr.stages.runs import METRICS, Run
 from milr.stages.schema import TrainProtonet
 from milr.stages.states import saved_states
@@ -23,37 +24,26 @@ if TYPE_CHECKING:
     from milr.data.pictures import Pictures
     from milr.networks.continuation import Continuation
     from milr.networks.prototypes import Metric
-    from milr.networks.training import Step, Training
+    from milr.networks.training import Step, Trained, Training
 
 store_schemas()
 
 log = logging.getLogger("milr")
 
+SPLITS = ("train", "validation")
 BATCH = 64  # pictures that go through the network at once where no episode says otherwise
 
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was kept."""
-    import torch
-
-    from milr.networks.backbones import build_backbone
+    from milr.networks.distributed import first_before_others, process_group
     from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.networks.prototypes import Metric
-    from milr.networks.training import train_prototypical
-    from milr.stages.augmentations import training_augmentation
     from milr.stages.catalogues import data_entry, load_splits, split_entry, view
     from milr.stages.checkpoints import save_checkpoint
     from milr.stages.devices import choose_device, inputs
 
     run.promise("best.pt", METRICS)
-    device = choose_device(settings.device)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache, ("train", "validation"))
-    split = split_entry(catalogue)
-    run.record_data(data_entry(settings.dataset, catalogue), split)
-    metric = Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
+    device, metric = choose_device(settings.device), metric_of(settings)
 
     def keep(name: str) -> None:
         # Only a centring metric needs the mean, and it costs a pass over all training pictures.
@@ -69,16 +59,18 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         if best:
             keep("best.pt")
 
-    validate = validation(settings, pictures["validation"], metric, device)
-    augmentation = training_augmentation(settings.augmentation)
-    training = training_settings(settings)
-    with (
-        saved_states(run, settings.train.save_every) as continuation,
-        progress(run, training, settings.train.log_every, continuation) as on_step,
-    ):
-        trained = train_prototypical(
-            network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
-        )
+    with process_group(device):
+        with first_before_others():
+            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            network = first_network(settings, device)
+        split = split_entry(catalogue)
+        run.record_data(data_entry(settings.dataset, catalogue), split)
+        run.record(processes=processes())
+        with (
+            saved_states(run, settings.train.save_every) as continuation,
+            progress(run, training_settings(settings), settings.train.log_every, continuation) as on_step,
+        ):
+            trained = train(settings, network, pictures, on_step, on_validation, continuation)
     if continuation.state:
         keep("best.pt")  # the file may be of a later step than the one that the run was resumed from
     run.record_checkpoint("best.pt")
@@ -86,6 +78,61 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
     log.info("kept step %d: accuracy %.3f (%s)", trained.step, trained.accuracy, shape)
     return trained.accuracy
+
+
+def assist(settings: TrainProtonet) -> float:
+    """What every process of torchrun's but the first does: the same training on episodes of its own, writing nothing.
+
+    Returns the accuracy that the first one found.
+    """
+    from milr.networks.distributed import first_before_others, process_group
+    from milr.stages.catalogues import load_splits
+    from milr.stages.devices import choose_device
+
+    device = choose_device(settings.device)
+    with process_group(device):
+        with first_before_others():
+            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            network = first_network(settings, device)
+        return train(settings, network, pictures).accuracy
+
+
+def train(
+    settings: TrainProtonet,
+    network: nn.Module,
+    pictures: dict[str, Pictures],
+    on_step: Callable[[Step], None] | None = None,
+    on_validation: Callable[[int, float, bool], None] | None = None,
+    continuation: Continuation | None = None,
+) -> Trained:
+    """The training itself, the same in every process; the network's device is the one it happens on."""
+    from milr.networks.training import train_prototypical
+    from milr.stages.augmentations import training_augmentation
+
+    device, metric = next(network.parameters()).device, metric_of(settings)
+    validate = validation(settings, pictures["validation"], metric, device)
+    augmentation, training = training_augmentation(settings.augmentation), training_settings(settings)
+    return train_prototypical(
+        network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
+    )
+
+
+def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
+    """The network before the training: its weights from a file, or drawn from the seed."""
+    import torch
+
+    from milr.networks.backbones import build_backbone
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
+
+
+def metric_of(settings: TrainProtonet) -> Metric:
+    """How queries are compared with prototypes."""
+    from milr.networks.prototypes import Metric
+
+    return Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
 
 
 def training_settings(settings: TrainProtonet) -> Training:
@@ -108,6 +155,7 @@ def training_settings(settings: TrainProtonet) -> Training:
         precision=train.precision,
         freeze=tuple(train.freeze),
         batch_norm=train.batch_norm,
+        compile=train.compile,
         validate_every=train.validate_every,
         seed=settings.seed,
     )
@@ -141,8 +189,9 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
     """A progress bar and a line of metrics every few steps: reading a loss waits for the device."""
     from tqdm import tqdm
 
-    total, done = -(-training.episodes // training.episodes_per_step), continuation.done
-    with tqdm(total=total, initial=done, desc="train", unit="step") as bar:
+    from milr.networks.training import steps_of
+
+    with tqdm(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:
             bar.update()
@@ -156,4 +205,6 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
 
 @hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
 def main(cfg: DictConfig) -> float:
+    if rank() > 0:
+        return assist(checked_settings(cfg, TrainProtonet))
     return run_stage(cfg, TrainProtonet, train_protonet)
