@@ -67,7 +67,8 @@ ROWS = (
 def readable(name: str) -> str:
     """A class name for people: "012.Yellow_headed_Blackbird" -> "Yellow headed Blackbird"."""
     number, _, rest = name.partition(".")
-    return (rest if number.isdigit() and rest else name).replace("_", " ")
+    shown = (rest if number.isdigit() and rest else name).replace("_", " ")
+    return shown.replace("$", r"\$")  # matplotlib would read $...$ as mathematics
 
 
 def upsample(maps: Tensor, factor: int) -> Tensor:

@@ -165,6 +165,12 @@ class Best:
         self.modules.load_state_dict(self.state)
 
 
+def stopped(best: Best, step: int, what: str, value: float) -> MilrError:
+    """Puts the best state back; the error that says why the fit stops here."""
+    best.restore()
+    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta")
+
+
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
@@ -188,7 +194,8 @@ def fit(
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite; the modules are then in the last state kept.
+    after the last step. Raises MilrError if the loss or a validation is not finite; the modules are then in
+    the last state kept.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
@@ -202,8 +209,7 @@ def fit(
         terms = measure(explainer, batch, first, queue.locations, generator)
         loss = terms.loss(explainer.settings.beta * warm(step, settings))
         if not torch.isfinite(loss):
-            best.restore()
-            raise MilrError(f"the loss is {loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+            raise stopped(best, step, "the loss", loss.item())
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -213,6 +219,8 @@ def fit(
             on_step(step, terms)
         if validation and (step % settings.validate_every == 0 or step == settings.steps):
             metrics = validate(explainer, validation)
+            if not math.isfinite(metrics["objective"]):
+                raise stopped(best, step, "the objective on the validation batches", metrics["objective"])
             best.see(step, metrics["objective"])
             if on_validation:
                 on_validation(step, metrics)

@@ -71,7 +71,7 @@ def train_prototypical(
     """Trains the network in place on `pictures`; `validate` gives its accuracy on the validation classes.
 
     `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
-    `eval()`. MilrError if the loss is not finite; the network is then in its best state so far.
+    `eval()`. MilrError if the loss or a validation is not finite; the network is then in its best state so far.
     """
     device = next(network.parameters()).device
     # The training images' mean is known only after the training: the metric centres in tests alone.
@@ -103,7 +103,7 @@ def train_prototypical(
         if on_step:
             on_step(Step(step, loss.detach(), accuracy))
         if step % training.validate_every == 0 or step == steps:
-            found = validate(network)
+            found = look(network, validate, best)
             if found > best.accuracy:
                 best = Trained(copy.deepcopy(network.state_dict()), step, found)
             if on_validation:
@@ -111,6 +111,15 @@ def train_prototypical(
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()
     return best
+
+
+def look(network: nn.Module, validate: Callable[[nn.Module], float], best: Trained) -> float:
+    """The accuracy on the validation classes; an error of it leaves the network in its best state so far."""
+    try:
+        return validate(network)
+    except MilrError:
+        network.load_state_dict(best.weights)
+        raise
 
 
 def episode_images(pictures: Pictures, training: Training, augmentation: Augmentation | None, number: int) -> Tensor:

@@ -15,20 +15,23 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of, write_atomically
+from milr.stages.disk import LogFile, disk_errors
 
 log = logging.getLogger("milr")
 
 MANIFEST = "manifest.json"
+READABLE = re.compile(r"[a-z0-9._+]+=[a-z0-9._+-]*")  # an override that may stand in a folder's name as it is
+HASHED = re.compile(r"-[0-9a-f]{10}$")
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
@@ -39,6 +42,7 @@ class Run:
     folder: Path
     manifest: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
+    opened: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
     def path(self, name: str) -> Path:
         """Where a file of this run goes; folders on the way are made."""
@@ -66,21 +70,23 @@ class Run:
 def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -> Iterator[Run]:
     """Make `parent/name` (or `name-2`, ...) and keep its manifest's state until the body ends.
 
-    `manifest` holds the entries known from the start. Errors: MilrError where the folder cannot be made or written.
+    `manifest` holds the entries known from the start. Errors: MilrError where the folder cannot be made or written,
+    at the start or later: a disk that is full even for the manifest leaves the state at "running".
     """
     try:
         folder = make_folder(parent, name)
         run = Run(folder, {"stage": stage, "state": RUNNING, "created": now(), "finished": None, "seconds": None})
         run.record(**manifest)
-        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        handler = LogFile(folder / "log.txt")
     except OSError as error:
         reason = error.strerror or error
         raise MilrError(f"cannot write a run folder in {parent}: {reason}; name another place with outputs=") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     log.addHandler(handler)
     try:
-        yield run
-        close(run, FINISHED)
+        with disk_errors(folder):
+            yield run
+            close(run, FINISHED)
     except KeyboardInterrupt:
         close(run, INTERRUPTED)
         raise
@@ -97,10 +103,15 @@ def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -
 
 
 def close(run: Run, state: str, error: str | None = None) -> None:
-    """Write how the run ended."""
+    """Write how the run ended. Of a run that failed it is kept quiet if even that cannot be written."""
     log.debug("%s after %.1f s%s", state, time.monotonic() - run.started, f": {error}" if error else "")
-    entries = {"error": error} if error else {}
-    run.record(state=state, finished=now(), seconds=round(time.monotonic() - run.started, 3), **entries)
+    entries: dict[str, Any] = {"error": error} if error else {}
+    seconds = time.monotonic() - run.started
+    # The later of two clocks: one may be set back, the other stands still while the machine sleeps.
+    finished = max(datetime.now().astimezone(), run.opened + timedelta(seconds=seconds))
+    entries |= {"finished": finished.isoformat(timespec="milliseconds"), "seconds": round(seconds, 3)}
+    with suppress(*() if state == FINISHED else (OSError,)):
+        run.record(state=state, **entries)
 
 
 def make_folder(parent: Path, name: str) -> Path:
@@ -128,14 +139,20 @@ def timestamp() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def sweep_name(overrides: list[str], longest: int = 120) -> str:
-    """The name of a sweep's run: its overrides without `source=` and `outputs=`, as any file system takes them.
+def sweep_name(overrides: Iterable[str], left_out: Iterable[str] = ("source", "outputs"), longest: int = 116) -> str:
+    """The name of a sweep's run, or of the sweep: its overrides without the keys `left_out`, in alphabetical order.
 
-    The same overrides give the same name; where characters had to go, a short hash keeps different overrides apart.
+    A source run stands there under its folder's name. Any file system takes the name, and no two sets of overrides
+    share one: a hash keeps them apart wherever characters had to go, capitals could be mistaken for small letters, or
+    a comma stands within an override.
     """
-    wanted = ",".join(sorted(override for override in overrides if not override.startswith(("source=", "outputs="))))
-    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", wanted)[:longest].strip(" .") or "defaults"
-    return name if name == wanted or not wanted else f"{name}-{sha256(wanted.encode()).hexdigest()[:6]}"
+    given = sorted(override for override in overrides if override.partition("=")[0] not in set(left_out))
+    shown = ",".join(re.sub(r"(?<=^source=).*[/\\]", "", override).rstrip("'\"") for override in given)
+    name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", shown)[:longest].strip(" .") or "defaults"
+    readable = all(READABLE.fullmatch(override) for override in given) and name == ",".join(given)
+    if not given or (readable and not HASHED.search(name)):
+        return name
+    return f"{name}-{sha256(json.dumps(given).encode()).hexdigest()[:10]}"
 
 
 def plain(value: Any) -> Any:
