@@ -131,7 +131,11 @@ def test_any_name_that_a_file_can_have_is_read(root: Path) -> None:
     for name in names:
         (root / "images" / record.class_name / name).write_bytes(record.path.read_bytes())
         for number, (file, row) in enumerate(
-            [("images.txt", f"{record.class_name}/{name}"), ("image_class_labels.txt", "1"), ("bounding_boxes.txt", "0 0 9 9")]
+            [
+                ("images.txt", f"{record.class_name}/{name}"),
+                ("image_class_labels.txt", "1"),
+                ("bounding_boxes.txt", "0 0 9 9"),
+            ]
         ):
             with (root / file).open("a", encoding="utf-8", newline="") as index:
                 index.write(f"{500 + names.index(name)} {row}" + ("\r\n" if number else "\n"))
@@ -168,7 +172,9 @@ def test_any_content_is_read_or_refused_with_file_and_line(
         except MilrError as error:
             assert re.match(rf"{re.escape(str(path))}:[0-9]+: ", str(error))
         else:
-            assert len(rows) == sum(bool(line.strip(b" \r\t")) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
+            assert len(rows) == sum(
+                bool(line.strip(b" \r\t")) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+            )
 
 
 def test_the_photographs_at_hand(shared: Path) -> None:

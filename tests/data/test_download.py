@@ -152,7 +152,9 @@ def test_a_bomb_is_refused_by_its_header_before_its_content_is_unpacked(tmp_path
     info = tarfile.TarInfo("CUB/bomb")
     info.size = 1 << 42  # what follows is not even there
     (tmp_path / "bomb.tgz").write_bytes(gzip.compress(info.tobuf()))
-    with pytest.raises(MilrError, match=r"would unpack to 4,398,046,511,104 bytes in 1 files.*nothing was unpacked"):
+    with pytest.raises(
+        MilrError, match=r"would unpack to 4,398,046,511,104 bytes in 1 files, more than .*nothing was unpacked"
+    ):
         extract(tmp_path / "bomb.tgz", tmp_path / "cub", "CUB")
     assert [path.name for path in tmp_path.iterdir()] == ["bomb.tgz"]
 
@@ -160,7 +162,7 @@ def test_a_bomb_is_refused_by_its_header_before_its_content_is_unpacked(tmp_path
 def test_more_files_than_a_data_set_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MOST_MEMBERS", 3)
     (tmp_path / "many.tgz").write_bytes(tar(*((f"CUB/{number}", b"") for number in range(5))))
-    with pytest.raises(MilrError, match=r"in 4 files or more.*nothing was unpacked"):
+    with pytest.raises(MilrError, match=r"in 4 files, more than .*nothing was unpacked"):
         extract(tmp_path / "many.tgz", tmp_path / "cub", "CUB")
     assert [path.name for path in tmp_path.iterdir()] == ["many.tgz"]
 

@@ -30,7 +30,7 @@ def test_a_folder_that_is_missing_or_without_pictures_is_told(tmp_path: Path) ->
 
 
 def test_any_name_is_a_class_unless_no_table_could_hold_it(tmp_path: Path) -> None:
-    names = ["Größe, Ж 鳥", "a  b;c", "$x$ \"q\""]
+    names = ["Größe, Ж 鳥", "a  b;c", '$x$ "q"']
     for name in names:
         (tmp_path / name).mkdir()
         Image.new("RGB", (4, 4)).save(tmp_path / name / f"{name}.png")

@@ -94,7 +94,9 @@ def test_a_huge_picture_is_refused_by_its_size_before_it_is_decoded(width: int, 
     (tmp_path / "huge.png").write_bytes(png(width, height))
     start = time.perf_counter()
     for read in (read_picture, read_mask):
-        with pytest.raises(MilrError, match=r"huge\.png is too large \(.*pixels.*at most 89,000,000\): make it smaller"):
+        with pytest.raises(
+            MilrError, match=r"huge\.png is too large \(.*pixels.*at most 89,000,000\): make it smaller"
+        ):
             read(tmp_path / "huge.png")
     assert time.perf_counter() - start < 5
 
@@ -108,7 +110,7 @@ def test_the_limit_is_not_about_width_or_height(tmp_path: Path) -> None:
 def test_a_picture_of_one_pixel(crop: str, tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (200, 10, 30)).save(tmp_path / "dot.png")
     pictures = load_pictures([Record(1, tmp_path / "dot.png", 1, "dot", Box(0, 0, 1, 1))], 16, crop)
-    assert (pictures.images[0].flatten(1).T == pictures.images.new_tensor([200, 10, 30])).all()
+    assert (pictures.images.new_tensor([200, 10, 30]) == pictures.images[0].flatten(1).T).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])

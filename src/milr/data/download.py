@@ -136,7 +136,7 @@ def checked_members(tar: tarfile.TarFile, archive: Path, largest: int) -> list[t
         members.append(member)
         if size > largest or len(members) > MOST_MEMBERS:
             raise MilrError(
-                f"{archive} would unpack to {size:,} bytes in {len(members):,} files or more, beyond {largest:,} bytes "
+                f"{archive} would unpack to {size:,} bytes in {len(members):,} files, more than {largest:,} bytes "
                 f"or {MOST_MEMBERS:,} files: nothing was unpacked"
             )
     return members
