@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """The names of a module's test functions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -18,7 +18,7 @@ def tests_of(path: Path) -> set[str]:
 def test_every_test_that_the_table_of_faults_names_exists() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/[^`:]+\.py)::([^`]+)`", text)
-    missing = [f"{file}::{name}" for file, name in named if name not in tests_of(ROOT / file)]
+    missing = [f"{file}::{name}" for file, name in named if name not in names_in(ROOT / file)]
     assert len(named) > 30 and missing == []
 
 
