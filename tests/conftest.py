@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from milr.data.records import Catalogue
 from milr.data.synthetic import read_synthetic
+
+settings.register_profile("milr", max_examples=60, deadline=None, derandomize=True)  # the same examples everywhere
+settings.load_profile("milr")
 
 
 @pytest.fixture(autouse=True)

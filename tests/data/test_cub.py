@@ -1,11 +1,14 @@
 """The official layout: read as it is, tolerant of harmless differences, clear about the rest."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from milr.data.cub import read_cub
+from milr.data.cub import read_box, read_cub, read_file, read_id, read_rows
 from milr.data.framing import frame
 from milr.data.records import Catalogue
 from milr.data.split import split_classes
@@ -85,12 +88,93 @@ def test_a_folder_without_the_data_set_is_told_how_to_get_it(tmp_path: Path) -> 
         ("image_class_labels.txt", "\n3 1\n", "\n3 77\n", r"classes\.txt has no row for id 77"),
         ("bounding_boxes.txt", "\n2 ", "\n2 x ", r"bounding_boxes\.txt:2: cannot read"),
         ("parts/part_locs.txt", "1 1 ", "1 99 ", r"part_locs\.txt:1: cannot read"),
+        ("image_class_labels.txt", "\n3 1\n", "\n3 1 1\n", r"image_class_labels\.txt:3: cannot read '3 1 1'"),
+        ("image_class_labels.txt", "\n3 1\n", "\n3 1_0\n", r"image_class_labels\.txt:3: cannot read '3 1_0'"),
+        ("image_class_labels.txt", "\n3 1\n", "\n3 0\n", r"'0' is no whole number from 1"),
+        ("image_class_labels.txt", "\n3 1\n", "\n3 1\n997 1\n", r"images\.txt has no row for id 997"),
+        ("images.txt", "\n2 ", "\n2 /", r"images\.txt:2: cannot read .*below images/"),
+        ("images.txt", "\n2 ", "\n2 ../", r"images\.txt:2: cannot read .*below images/"),
+        ("images.txt", "\n2 ", "\n2\n200 ", r"images\.txt:2: cannot read '2' \(a value is missing\)"),
+        ("images.txt", "\n2 ", "\n1 ", r"images\.txt:2: the id 1 appears twice"),
+        ("bounding_boxes.txt", "\n2 ", "\n2 nan ", r"bounding_boxes\.txt:2: cannot read"),
+        ("parts/part_locs.txt", "1 1 ", "one 1 ", r"part_locs\.txt:1: cannot read"),
+        ("parts/part_locs.txt", "\n1 2 ", "\n1 1 ", r"part_locs\.txt:2: part 1 of image 1 appears twice"),
+        ("parts/part_locs.txt", "\n1 3 ", "\n999 3 ", r"part_locs\.txt has no row for part 3 of image 1 \(1 missing\)"),
+        ("parts/parts.txt", "1 back", "1", r"parts\.txt:1: cannot read '1'"),
+        ("classes.txt", "\n2 ", "\nii ", r"classes\.txt:2: cannot read"),
     ],
 )
 def test_a_spoiled_line_is_named(root: Path, name: str, old: str, new: str, message: str) -> None:
     edit(root / name, old, new)
     with pytest.raises(MilrError, match=message):
         read_cub(root)
+
+
+@pytest.mark.parametrize("box", ["nan 1 5 5", "1 inf 5 5", "1 1 5", "1 1 5 5 5", "1 1 0 5", "1 1 5 -5", "1 1 5 5_0"])
+def test_a_box_is_four_finite_numbers_with_an_area(root: Path, box: str) -> None:
+    lines = (root / "bounding_boxes.txt").read_text().splitlines()
+    (root / "bounding_boxes.txt").write_text("\n".join([lines[0], f"2 {box}", *lines[2:]]))
+    with pytest.raises(MilrError, match=rf"bounding_boxes\.txt:2: cannot read '2 {box}'"):
+        read_cub(root)
+
+
+def test_bytes_that_are_no_utf_8_are_named_with_their_line(root: Path) -> None:
+    content = (root / "classes.txt").read_bytes().split(b"\n")
+    (root / "classes.txt").write_bytes(b"\n".join([content[0], content[1] + b"\xff", *content[2:]]))
+    with pytest.raises(MilrError, match=r"classes\.txt:2: no UTF-8"):
+        read_cub(root)
+
+
+def test_any_name_that_a_file_can_have_is_read(root: Path) -> None:
+    record = read_cub(root).records[0]
+    names = ["a  b, c.png", "Größe\u2028\x0b\xa0Ж.png", "-1 $x$ 'q'\".png"]
+    for name in names:
+        (root / "images" / record.class_name / name).write_bytes(record.path.read_bytes())
+        for number, (file, row) in enumerate(
+            [
+                ("images.txt", f"{record.class_name}/{name}"),
+                ("image_class_labels.txt", "1"),
+                ("bounding_boxes.txt", "0 0 9 9"),
+            ]
+        ):
+            with (root / file).open("a", encoding="utf-8", newline="") as index:
+                index.write(f"{500 + names.index(name)} {row}" + ("\r\n" if number else "\n"))
+        with (root / "parts" / "part_locs.txt").open("a") as index:
+            index.writelines(f"{500 + names.index(name)} {part} 0 0 0\n" for part in range(1, 16))
+    edit(root / "classes.txt", f"1 {record.class_name}", "1 001.A, b  ñ")
+    catalogue = read_cub(root)
+    assert [r.path.name for r in catalogue.records[-3:]] == names
+    assert catalogue.records[0].class_name == "001.A, b  ñ"
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\0 "), min_size=1)
+
+
+@given(st.dictionaries(st.integers(1, 10**9), NAMES), st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n", "\n \r\n"]))
+def test_rows_come_back_whatever_their_line_ends(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[int, str], mark: bool, end: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "rows.txt"
+    text = "".join(f"{key} {value}{end}" for key, value in rows.items())
+    path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + text.encode())
+    assert read_rows(path, str) == rows
+
+
+@given(st.one_of(st.binary(), st.text("0123456789 .-+_einfa\n\r\t", max_size=60).map(str.encode)))
+def test_any_content_is_read_or_refused_with_file_and_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(content)
+    for value in (str, read_id, read_file, read_box):
+        try:
+            rows = read_rows(path, value)
+        except MilrError as error:
+            assert re.match(rf"{re.escape(str(path))}:[0-9]+: ", str(error))
+        else:
+            assert len(rows) == sum(
+                bool(line.strip(b" \r\t")) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+            )
 
 
 def test_the_photographs_at_hand(shared: Path) -> None:

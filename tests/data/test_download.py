@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import random
 import tarfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from disks import full_after
 
 from milr.data import download
 from milr.data.download import Archive, extract, fetch
@@ -121,6 +124,9 @@ def special(name: str, kind: bytes, target: str = "") -> bytes:
         special("CUB/link", tarfile.SYMTYPE, "/etc/passwd"),
         special("CUB/link", tarfile.LNKTYPE, "../../etc/passwd"),
         special("CUB/device", tarfile.CHRTYPE),
+        special("CUB/device", tarfile.BLKTYPE),
+        special("CUB/pipe", tarfile.FIFOTYPE),
+        tar(("CUB/a/../../../escaped", b"bad")),
     ],
 )
 def test_members_that_mean_harm_are_refused_before_anything_is_written(content: bytes, tmp_path: Path) -> None:
@@ -139,6 +145,33 @@ def test_a_bomb_a_broken_archive_and_a_strange_one_are_refused(tmp_path: Path) -
     (tmp_path / "a.tgz").write_bytes(CONTENT[:-200])
     with pytest.raises(MilrError, match="cannot be unpacked"):
         extract(tmp_path / "a.tgz", tmp_path / "cub", "CUB_200_2011")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_a_bomb_is_refused_by_its_header_before_its_content_is_unpacked(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("CUB/bomb")
+    info.size = 1 << 42  # what follows is not even there
+    (tmp_path / "bomb.tgz").write_bytes(gzip.compress(info.tobuf()))
+    with pytest.raises(
+        MilrError, match=r"would unpack to 4,398,046,511,104 bytes in 1 files, more than .*nothing was unpacked"
+    ):
+        extract(tmp_path / "bomb.tgz", tmp_path / "cub", "CUB")
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb.tgz"]
+
+
+def test_more_files_than_a_data_set_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MOST_MEMBERS", 3)
+    (tmp_path / "many.tgz").write_bytes(tar(*((f"CUB/{number}", b"") for number in range(5))))
+    with pytest.raises(MilrError, match=r"in 4 files, more than .*nothing was unpacked"):
+        extract(tmp_path / "many.tgz", tmp_path / "cub", "CUB")
+    assert [path.name for path in tmp_path.iterdir()] == ["many.tgz"]
+
+
+def test_a_full_disk_leaves_no_half_of_an_archive(tmp_path: Path) -> None:
+    noise = random.Random(0).randbytes(200_000)
+    (tmp_path / "a.tgz").write_bytes(tar(("CUB/first", b"good"), ("CUB/second", noise)))
+    with full_after(100_000), pytest.raises(MilrError, match=r"cannot be unpacked .*File too large"):
+        extract(tmp_path / "a.tgz", tmp_path / "cub", "CUB")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
 
 

@@ -4,6 +4,8 @@ import time
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milr.data.episodes import draw_episode, draw_episodes
 from milr.errors import MilrError
@@ -48,3 +50,32 @@ def test_ten_thousand_episodes_take_seconds() -> None:
     start = time.perf_counter()
     draw_episodes(LABELS, 5, 1, 5, seed=0, numbers=range(10_000))
     assert time.perf_counter() - start < 10
+
+
+def test_a_class_with_one_picture_is_never_drawn_and_never_fatal() -> None:
+    labels = torch.tensor([3] * 5 + [7] + [9] * 5)
+    episodes = draw_episodes(labels, 2, 1, 1, seed=0, numbers=range(30))
+    assert {label for episode in episodes for label in episode.classes} == {3, 9}
+    with pytest.raises(MilrError, match="2 of 3 classes have as many"):
+        draw_episode(labels, 3, 1, 1, seed=0, number=0)
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=40),
+    st.integers(2, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32 - 1), st.integers(0, 10**6),
+)  # fmt: skip
+def test_any_labels_give_a_valid_episode_or_a_refusal_that_is_true(
+    labels: list[int], way: int, shot: int, query: int, seed: int, number: int
+) -> None:
+    large = {label for label in labels if labels.count(label) >= shot + query}
+    try:
+        episode = draw_episode(torch.tensor(labels), way, shot, query, seed, number)
+    except MilrError as error:
+        assert len(large) < way and f"{len(large)} of {len(set(labels))} classes" in str(error)
+        return
+    drawn = torch.cat([episode.support, episode.query], dim=1)
+    assert drawn.shape == (way, shot + query) and drawn.unique().numel() == drawn.numel()
+    assert len(set(episode.classes)) == way and set(episode.classes) <= large
+    assert [[labels[index] for index in row] for row in drawn.tolist()] == [
+        [label] * (shot + query) for label in episode.classes
+    ]

@@ -1,5 +1,6 @@
 """A plain folder of classes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,4 +26,18 @@ def test_a_folder_that_is_missing_or_without_pictures_is_told(tmp_path: Path) ->
     with pytest.raises(MilrError, match="there is no folder"):
         read_folder(tmp_path / "absent")
     with pytest.raises(MilrError, match="no folder with pictures"):
+        read_folder(tmp_path)
+
+
+def test_any_name_is_a_class_unless_no_table_could_hold_it(tmp_path: Path) -> None:
+    names = ["Größe, Ж 鳥", "a  b;c", '$x$ "q"']
+    for name in names:
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / f"{name}.png")
+    assert set(read_folder(tmp_path).class_names.values()) == set(names)
+    try:
+        os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    with pytest.raises(MilrError, match=r"no UTF-8: rename it"):
         read_folder(tmp_path)

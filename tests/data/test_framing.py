@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from milr.data.framing import frame
+from milr.data.framing import Framing, frame
 from milr.data.records import Box
 from milr.errors import MilrError
 
@@ -63,3 +65,74 @@ def test_a_box_is_clipped_to_its_picture() -> None:
 def test_framings_that_cannot_be_are_refused(box: Box | None, crop: str, message: str) -> None:
     with pytest.raises(MilrError, match=message):
         frame(100, 80, box, crop, 32)
+
+
+SIDES = st.integers(1, 400)
+SHARES = st.floats(0, 1)
+CROPS = st.sampled_from(["none", "bbox"])
+
+
+def box_in(width: int, height: int, shares: tuple[float, float, float, float]) -> Box:
+    """A box of one pixel or more in a picture, from four numbers of 0 to 1."""
+    wide, high = 1 + shares[2] * (width - 1), 1 + shares[3] * (height - 1)
+    return Box(shares[0] * (width - wide), shares[1] * (height - high), wide, high)
+
+
+@given(SIDES, SIDES, st.tuples(SHARES, SHARES, SHARES, SHARES), SHARES, SHARES, CROPS)
+def test_points_of_a_box_are_in_it_after_any_cut(
+    width: int, height: int, shares: tuple[float, float, float, float], across: float, down: float, crop: str
+) -> None:
+    box = box_in(width, height, shares)
+    framing = frame(width, height, box, crop, 64)
+    spot = framing.point(box.left + across * box.width, box.top + down * box.height)
+    cut = framing.box(box)
+    if cut is not None:
+        assert cut.left >= 0 and cut.top >= 0 and cut.left + cut.width <= 64.001 and cut.top + cut.height <= 64.001
+    if crop == "bbox":
+        assert cut is not None and (cut.left, cut.top) == (0, 0)
+        assert (cut.width, cut.height) == pytest.approx((64, 64))
+    if spot is not None:
+        assert 0 <= spot[0] < 64 and 0 <= spot[1] < 64
+        assert cut is not None or min(box.width * across, box.height * down) < 1e-6
+    if spot is not None and cut is not None:
+        assert cut.left - 1e-3 <= spot[0] <= cut.left + cut.width + 1e-3
+        assert cut.top - 1e-3 <= spot[1] <= cut.top + cut.height + 1e-3
+
+
+@given(SIDES, SIDES, st.tuples(SHARES, SHARES, SHARES, SHARES), SHARES, SHARES, CROPS)
+def test_a_mirrored_picture_has_its_box_and_points_mirrored(
+    width: int, height: int, shares: tuple[float, float, float, float], across: float, down: float, crop: str
+) -> None:
+    box = box_in(width, height, shares)
+    x, y = across * width, down * height
+    plain = frame(width, height, box, crop, 64)
+    other = frame(width, height, Box(width - box.left - box.width, box.top, box.width, box.height), crop, 64)
+    one, two = plain.point(x, y), other.point(width - x, y)
+    assume(one is not None and two is not None)  # at the edge itself one of the two lies outside
+    assert one is not None and two is not None
+    assert two == pytest.approx((64 - one[0], one[1]), abs=1e-3)
+
+
+@given(st.integers(2, 40), st.integers(2, 40), st.tuples(SHARES, SHARES, SHARES, SHARES), CROPS)
+def test_the_cut_of_a_mirrored_picture_is_the_mirrored_cut(
+    width: int, height: int, shares: tuple[float, float, float, float], crop: str
+) -> None:
+    box = box_in(width, height, shares)
+    picture = Image.effect_noise((width, height), 90).convert("RGB")
+    plain = frame(width, height, box, crop, 16).picture(picture)
+    mirrored = Box(width - box.left - box.width, box.top, box.width, box.height)
+    other = frame(width, height, mirrored, crop, 16).picture(ImageOps.mirror(picture))
+    difference = np.array(plain).astype(int) - np.array(ImageOps.mirror(other)).astype(int)
+    assert np.abs(difference).max() <= 2  # rounding
+
+
+@given(SIDES, SIDES, st.tuples(*[st.floats(-500, 500)] * 2), st.tuples(*[st.floats(-500, 900)] * 2))
+def test_any_box_gives_a_cut_inside_the_picture_or_a_refusal(
+    width: int, height: int, corner: tuple[float, float], sides: tuple[float, float]
+) -> None:
+    try:
+        found: Framing = frame(width, height, Box(*corner, *sides), "bbox", 16)
+    except MilrError as error:
+        assert "outside its picture" in str(error)
+    else:
+        assert 0 <= found.left < found.right <= width and 0 <= found.top < found.bottom <= height

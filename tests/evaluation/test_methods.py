@@ -4,6 +4,7 @@ import pytest
 import torch
 from toy import COLOURS, SQUARE, pictures, prepared, trained_network
 
+from milr.errors import MilrError
 from milr.evaluation.attribution import Decided, grad_cam, integrated_gradients, occlusion
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient
 from milr.evaluation.iba import feature_statistics, mean_capacity, per_sample_bottleneck
@@ -31,6 +32,15 @@ def test_every_method_gives_a_map_of_every_image() -> None:
     assert all(heat.shape == (6, *SHAPE) and torch.isfinite(heat).all() for heat in maps.values())
     assert torch.equal(batch.images, before)
     assert [family(name) for name in ("total", "edges", "iba")] == ["milr", "control", "baseline"]
+
+
+def test_a_map_that_is_not_finite_is_named_with_its_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(explainer: object, batch: object, local: torch.Tensor) -> torch.Tensor:
+        return local.mean(1) * float("nan")
+
+    monkeypatch.setattr("milr.evaluation.methods.grad_cam", broken)
+    with pytest.raises(MilrError, match="nan or inf in episode 7: grad_cam; leave"):
+        Methods(prepared()).maps(labelled(4, seed=13)[0], seed=7)
 
 
 def test_what_is_asked_for_must_be_there() -> None:

@@ -97,3 +97,12 @@ def test_what_speaks_for_one_map_says_nothing_of_another() -> None:
     assert direction("contrast, tail and back", "decision") == "none"
     assert direction("contrast, breast", "total") == "lower"
     assert direction("mass, other") == direction("percentile, tail") == "none"
+
+
+def test_any_file_name_comes_back_out_of_a_table(tmp_path: Path) -> None:
+    names = ["a b.jpg", "a, b;c.jpg", 'the "q".jpg', "Größe Ж 鳥.jpg", "two\nlines.jpg", "=1+1"]
+    rows = [Measurement("total", 0, name, "pointing, box", 1.0, 0.5) for name in names]
+    write_csv(tmp_path / "per_image.csv", rows[:2])
+    write_csv(tmp_path / "per_image.csv", rows[2:], append=True)
+    with (tmp_path / "per_image.csv").open(encoding="utf-8", newline="") as file:
+        assert [(row["file"], row["metric"]) for row in csv.DictReader(file)] == [(n, "pointing, box") for n in names]

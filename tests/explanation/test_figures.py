@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import full_after
 from matplotlib.colors import TwoSlopeNorm
 
 from milr.explanation.export import export, save_maps
@@ -92,3 +93,26 @@ def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["role"] for row in rows] == ["support", "query"] and rows[1]["predicted"] == "002.Blue_bird"
     assert float(rows[1]["total_bits"]) == pytest.approx(values.total[1].sum().item(), rel=1e-5)
+
+
+def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> None:
+    name = 'Größe, $x_{ "q"; Ж'
+    images = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
+    shown = [Column("support", name), Column("query", name, name, (0.1, 2.0))]
+    export(tmp_path / "out", images, maps(), shown, ["a b,c.jpg", "ñ.jpg"], "kind", "")
+    with (tmp_path / "out" / "maps.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["species"], row["predicted"]) for row in rows] == [
+        ("a b,c.jpg", name, ""),
+        ("ñ.jpg", name, name),
+    ]
+    with np.load(tmp_path / "out" / "maps.npz", allow_pickle=False) as stored:
+        assert stored["labels"].tolist() == [name, name]
+
+
+@pytest.mark.parametrize("size", [0, 4_000, 20_000])
+def test_a_disk_that_fills_up_during_an_export_leaves_no_part_of_it(size: int, tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with full_after(size), pytest.raises(OSError, match="File too large"):
+        export(tmp_path / "out", images, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
+    assert list(tmp_path.iterdir()) == []

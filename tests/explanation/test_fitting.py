@@ -165,6 +165,17 @@ def test_a_loss_that_is_not_finite_near_the_end_is_found_too() -> None:
     assert all(torch.equal(value, before[name]) for name, value in explainer.prepared.state_dict().items())
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_validation_that_is_not_finite_stops_the_fit_in_the_last_good_state(bad: float) -> None:
+    explainer = prepared()
+    before = copy.deepcopy(explainer.prepared.state_dict())
+    clean = batch(5000)
+    with pytest.raises(MilrError, match=r"the objective on the validation batches is (nan|inf) at step 3: lower milr"):
+        fit(explainer, batch, FitSettings(steps=6, validate_every=3), [Batch(clean.images * bad, clean.decide)])
+    after = explainer.prepared.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in after)
+
+
 def test_queue_holds_the_latest_locations() -> None:
     queue = LocationQueue(64)
     generator = torch.Generator().manual_seed(0)

@@ -58,6 +58,26 @@ def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap() -> No
     assert row["redundant_share_negative"] == pytest.approx((maps.redundant[1] < 0).float().mean().item())
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_maps_are_never_silently_nan(bad: float) -> None:
+    explainer = prepared()
+    images = pictures(4, seed=7)[0]
+    images[2, 1, 5, 5] = bad
+    with pytest.raises(MilrError, match=r"the network's output holds nan or inf for image 2 \(1 of 4 images\)"):
+        explainer.maps(images)
+    set_mask(explainer, float("nan"))
+    with pytest.raises(MilrError, match=r"the decision map holds nan or inf for image 0 \(4 of 4 images\)"):
+        explainer.maps(pictures(4, seed=7)[0])
+
+
+def test_training_images_without_finite_features_are_refused_by_the_layers_name() -> None:
+    images = pictures(8, seed=0)[0]
+    explainer = MILR(trained_network(), "layer1", "avgpool", images[:2])
+    images[3, 0, 0, 0] = float("nan")
+    with pytest.raises(MilrError, match="layer 'layer1' gives nan or inf for the training images"):
+        explainer.prepare(images.split(4), 8)
+
+
 @pytest.mark.parametrize("settings", [MilrSettings(alpha=0.3), VARIATIONAL])
 def test_a_loaded_module_gives_the_same_maps(settings: MilrSettings) -> None:
     explainer = prepared(settings)

@@ -121,6 +121,27 @@ def test_a_loss_that_is_not_finite_stops_in_the_best_state_so_far() -> None:
     assert same(kept, model.state_dict())
 
 
+def test_a_validation_that_is_not_finite_stops_in_the_best_state_so_far() -> None:
+    spoiled, seen = network(), []
+
+    def spoil(step: Step) -> None:
+        seen.append(step.number)
+        if step.number == 5:  # just before the look at the validation classes
+            spoiled.layer2.bias.data.fill_(float("inf"))
+
+    before = {name: value.clone() for name, value in spoiled.state_dict().items()}
+    with pytest.raises(MilrError, match="gives nan or inf for 80 of 80 pictures"):
+        train(spoiled, on_step=spoil)
+    assert seen == [1, 2, 3, 4, 5] and same(before, spoiled.state_dict())
+
+
+def test_a_network_with_nan_in_its_weights_is_not_trained() -> None:
+    model = network()
+    model.layer2.weight.data[0, 0, 0, 0] = float("nan")
+    with pytest.raises(MilrError, match="gives nan or inf for 80 of 80 pictures: its weights are damaged"):
+        train(model)
+
+
 def test_frozen_parameters_and_eval_statistics_stay() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}

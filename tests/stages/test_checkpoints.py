@@ -1,14 +1,30 @@
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from disks import full_after
 
 from milr.errors import MilrError
+from milr.networks.backbones import read_weights
 from milr.stages.checkpoints import load_checkpoint, save_checkpoint, sha256_of, write_atomically
+from milr.stages.disk import disk_error
+
+
+class Trap:
+    """What a pickle may hold: unpickling it would make the folder `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
 
 CONTENT: dict[str, Any] = {"kind": "protonet", "state": {"w": torch.arange(3.0)}, "names": ["a", "b"], "epoch": 3}
 
@@ -48,6 +64,31 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         load_checkpoint(path, "protonet")
     with pytest.raises(MilrError, match="there is no checkpoint"):
         load_checkpoint(tmp_path / "absent.pt", "protonet")
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_and_nothing_in_it_runs(tmp_path: Path) -> None:
+    path, sprung = tmp_path / "trap.pt", tmp_path / "sprung"
+    pickled = pickle.dumps(Trap(sprung))
+    for write in (lambda: torch.save({**CONTENT, "trap": Trap(sprung)}, path), lambda: path.write_bytes(pickled)):
+        write()
+        with pytest.raises(MilrError, match="no checkpoint of milr"):
+            load_checkpoint(path, "protonet")
+        with pytest.raises(MilrError, match="cannot be read as weights"):
+            read_weights(path)
+    assert not sprung.exists()
+    pickle.loads(pickled)  # the trap is a real one
+    assert sprung.exists()
+
+
+@pytest.mark.parametrize("size", [0, 50_000])
+def test_a_disk_that_fills_up_during_a_checkpoint_leaves_the_old_one(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, CONTENT)
+    with full_after(size), pytest.raises((OSError, RuntimeError)) as told:
+        save_checkpoint(path, {**CONTENT, "more": torch.zeros(100_000)})
+    found = disk_error(told.value)
+    assert found is not None and found.errno == errno.EFBIG
+    assert load_checkpoint(path, "protonet")["epoch"] == 3 and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("value", [Path("x"), {1, 2}, object(), [torch.nn.Linear(1, 1)]])

@@ -82,7 +82,7 @@ def test_the_test_writes_every_episode(pipeline: Path) -> None:
     run = run_of(pipeline, "test_protonet")
     with (run / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 40 and all(len(row["classes"].split()) == 3 for row in rows)
+    assert len(rows) == 40 and all(len(row["classes"].split(";")) == 3 for row in rows)
     mean = sum(float(row["accuracy"]) for row in rows) / 40
     assert manifest(run)["result"]["accuracy"] == pytest.approx(mean, abs=1e-5)  # type: ignore[index,call-overload]
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milr.errors import MilrError
-from milr.stages.runs import MANIFEST, make_folder, open_run, plain, sweep_name
+from milr.stages.runs import MANIFEST, make_folder, open_run, plain, sweep_name, timestamp
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -51,6 +54,43 @@ def test_runs_of_the_same_name_get_folders_of_their_own(tmp_path: Path) -> None:
     assert {folder.name for folder in folders} == {"run", *(f"run-{number}" for number in range(2, 25))}
 
 
+def test_two_processes_that_start_at_the_same_moment_get_two_folders(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from milr.stages.runs import make_folder\n"
+        "print(make_folder(Path(sys.argv[1]), '2026-01-01_00-00-00').name)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert {process.communicate(timeout=60)[0].strip() for process in both} == {
+        "2026-01-01_00-00-00", "2026-01-01_00-00-00-2"
+    }  # fmt: skip
+
+
+def test_a_clock_set_back_changes_neither_the_duration_nor_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        hours = 12
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, cls.hours, 30, 0, tzinfo=timezone.utc)
+
+    monkeypatch.setattr("milr.stages.runs.datetime", Clock)
+    with open_run(tmp_path, "train_protonet", timestamp(), {}) as run:
+        Clock.hours = 2
+    manifest = manifest_of(run.folder)
+    assert 0 <= manifest["seconds"] < 60
+    assert datetime.fromisoformat(manifest["created"]) <= datetime.fromisoformat(manifest["finished"])
+    names = [run.folder.name]
+    for hours in (12, 2, 12):  # the same second comes again
+        Clock.hours = hours
+        with open_run(tmp_path, "train_protonet", timestamp(), {}) as run:
+            names.append(run.folder.name)
+    noon, night = "2026-01-01_12-30-00", "2026-01-01_02-30-00"
+    assert names == [noon, f"{noon}-2", night, f"{noon}-3"]
+
+
 def test_metrics_are_strict_json_lines(tmp_path: Path) -> None:
     with open_run(tmp_path, "train_protonet", "run", {}) as run:
         run.metrics(step=1, loss=0.25)
@@ -79,6 +119,43 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
 def test_a_sweeps_run_is_named_after_its_overrides() -> None:
     assert sweep_name(["milr.beta=0.1", "source=latest", "milr.alpha=1"]) == "milr.alpha=1,milr.beta=0.1"
     assert sweep_name(["source=latest"]) == "defaults"
+
+
+KEYS = st.sampled_from(["milr.alpha", "milr.beta", "train.freeze", "layers", "+x", "~milr", "source"])
+VALUES = st.one_of(
+    st.sampled_from(["1", "0.1", "1e-3", "True", "true", "null", "a", "A", "[a,b]", "'a,milr.beta=1'", "Größe"]),
+    st.text(max_size=8),
+    st.text("ab-0123456789", min_size=9, max_size=200),
+)
+OVERRIDES = st.lists(st.tuples(KEYS, VALUES).map("=".join), max_size=4)
+
+
+@given(OVERRIDES, OVERRIDES)
+def test_two_sets_of_overrides_never_share_a_name(one: list[str], other: list[str]) -> None:
+    names = [sweep_name(overrides, left_out=()).lower() for overrides in (one, other)]  # some disks see no capitals
+    assert (names[0] == names[1]) == (sorted(one) == sorted(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["a=1", "b=2"], ["a=1,b=2"]),
+        (["a=x"], ["a=X"]),
+        (["a=1 "], ["a=1"]),
+        (["a=1."], ["a=1"]),
+        (["a='1'"], ["a=1"]),
+        (["a=" + "1" * 200], ["a=" + "1" * 201]),
+        ([], ["defaults"]),
+        (["a=x/1"], [sweep_name(["a=x/1"])]),
+        (["source=/runs/one/x"], ["source=/runs/two/x"]),
+    ],
+)
+def test_names_that_look_alike_are_kept_apart(one: list[str], other: list[str]) -> None:
+    assert len({sweep_name(overrides, left_out=()).lower() for overrides in (one, other)}) == 2
+
+
+def test_a_sweeps_name_is_the_same_in_every_process() -> None:
+    assert sweep_name(["milr.alpha=1", "layers=[a,b]"]) == "layers=_a,b_,milr.alpha=1-9ca55ac16e"
 
 
 @given(st.lists(st.text(min_size=1), max_size=6))

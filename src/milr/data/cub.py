@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
 
 Value = TypeVar("Value")
+Places = dict[int, dict[str, tuple[float, float]]]  # image id -> part -> (x, y)
 
 
 def read_cub(root: Path) -> Catalogue:
@@ -20,13 +23,14 @@ def read_cub(root: Path) -> Catalogue:
     doubled or malformed, and for an index line whose picture is not there.
     """
     root = find_root(root)
-    names = read_rows(root / "classes.txt", lambda words: words[0])
-    files = read_rows(root / "images.txt", lambda words: " ".join(words))
-    labels = read_rows(root / "image_class_labels.txt", lambda words: int(words[0]))
+    names = read_rows(root / "classes.txt", str)
+    files = read_rows(root / "images.txt", read_file)
+    labels = read_rows(root / "image_class_labels.txt", read_id)
     boxes = read_rows(root / "bounding_boxes.txt", read_box)
-    part_names, parts = read_parts(root / "parts")
+    part_names, parts = read_parts(root / "parts", files)
     require_rows(root / "image_class_labels.txt", labels, files)
     require_rows(root / "bounding_boxes.txt", boxes, files)
+    require_rows(root / "images.txt", files, labels.keys() | boxes.keys())
     require_rows(root / "classes.txt", names, set(labels.values()))
     masks = next(
         (folder for folder in (root / "segmentations", root.parent / "segmentations") if folder.is_dir()), None
@@ -59,53 +63,111 @@ def find_root(root: Path) -> Path:
     )
 
 
-def read_rows(path: Path, value: Callable[[list[str]], Value]) -> dict[int, Value]:
-    """Lines "<id> <value ...>" as id -> value; a BOM, CRLF and blank lines are tolerated."""
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line) of every line that is not blank; a byte order mark and Windows' line ends do not matter.
+
+    Only line feeds end a line: a name may hold any other character. MilrError for bytes that are no UTF-8.
+    """
     if not path.is_file():
         raise MilrError(f"{path} is missing: the data set is incomplete; `milr data dataset=cub` fetches it")
-    rows: dict[int, Value] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip():
-            continue
-        words = line.split()
+    for number, line in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         try:
-            key, content = int(words[0]), value(words[1:])
-        except (ValueError, IndexError) as error:
-            raise MilrError(f"{path}:{number}: cannot read '{line.strip()}' ({error})") from error
-        if key in rows:
-            raise MilrError(f"{path}:{number}: the id {key} appears twice")
-        rows[key] = content
+            text = line.decode().strip(" \t\r")
+        except UnicodeDecodeError as error:
+            raise MilrError(f"{path}:{number}: no UTF-8 ({error.reason}): save the file as UTF-8") from error
+        if text:
+            yield number, text
+
+
+def read_rows(path: Path, value: Callable[[str], Value]) -> dict[int, Value]:
+    """Lines "<id> <value>" as id -> value. MilrError naming file and line for one that is malformed or doubled."""
+    rows: dict[int, Value] = {}
+    for number, line in read_lines(path):
+        key, _, rest = line.replace("\t", " ", 1).partition(" ")
+        try:
+            row, content = read_id(key), value(filled(rest.strip(" \t")))
+        except ValueError as error:
+            raise malformed(path, number, line, error) from error
+        if row in rows:
+            raise MilrError(f"{path}:{number}: the id {row} appears twice")
+        rows[row] = content
     return rows
 
 
-def read_box(words: list[str]) -> Box:
-    """A box from "x y width height"."""
-    left, top, width, height = (float(word) for word in words)
+def malformed(path: Path, number: int, line: str, error: Exception) -> MilrError:
+    """The error for a line that cannot be read."""
+    return MilrError(f"{path}:{number}: cannot read '{line}' ({error})")
+
+
+def filled(text: str) -> str:
+    """The text; ValueError if there is none."""
+    if not text:
+        raise ValueError("a value is missing")
+    return text
+
+
+def read_id(word: str) -> int:
+    """A whole number from 1. ValueError for anything else, such as the 1_0 and ٣ that Python would take."""
+    if not (word.isascii() and word.isdigit() and int(word) > 0):
+        raise ValueError(f"'{word}' is no whole number from 1")
+    return int(word)
+
+
+def read_number(word: str) -> float:
+    """A finite number. ValueError for anything else, such as nan and inf."""
+    if not (word.isascii() and math.isfinite(float(word))) or "_" in word:
+        raise ValueError(f"'{word}' is no number")
+    return float(word)
+
+
+def read_file(text: str) -> str:
+    """A picture's path below images/. ValueError for one that leads elsewhere."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in text:
+        raise ValueError("a path below images/ is needed")
+    return text
+
+
+def read_box(text: str) -> Box:
+    """A box from "x y width height". ValueError for another count of numbers, or a box without area."""
+    left, top, width, height = (read_number(word) for word in text.split())
+    if width <= 0 or height <= 0:
+        raise ValueError("the box has no area")
     return Box(left, top, width, height)
 
 
-def read_parts(folder: Path) -> tuple[tuple[str, ...], dict[int, dict[str, tuple[float, float]]]]:
-    """Part names, and image id -> the visible parts' places; nothing where the data set has no parts."""
-    if not (folder / "part_locs.txt").is_file():
-        return (), {}
-    names = read_rows(folder / "parts.txt", lambda words: " ".join(words))
-    places: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
+def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], Places]:
+    """Part names, and image id -> the visible parts' places; nothing where the data set has no parts.
+
+    MilrError for a line that is malformed or doubled, and for an image of `images` that lacks a part's row.
+    """
     path = folder / "part_locs.txt"
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
+    if not path.is_file():
+        return (), {}
+    names = read_rows(folder / "parts.txt", str)
+    seen: set[tuple[int, int]] = set()
+    places: Places = defaultdict(dict)
+    for number, line in read_lines(path):
         try:
-            image_id, part = int(words[0]), names[int(words[1])]
-            x, y, visible = float(words[2]), float(words[3]), int(words[4])
-        except (ValueError, IndexError, KeyError) as error:
-            raise MilrError(f"{path}:{number}: cannot read '{line.strip()}' ({error})") from error
-        if visible:
-            places[image_id][part] = (x, y)
+            image, part, x, y, visible = line.split()
+            key, place = (read_id(image), read_id(part)), (read_number(x), read_number(y))
+            if key[1] not in names or visible not in ("0", "1"):
+                raise ValueError("a part of parts.txt and 0 or 1 are needed")
+        except ValueError as error:
+            raise malformed(path, number, line, error) from error
+        if key in seen:
+            raise MilrError(f"{path}:{number}: part {key[1]} of image {key[0]} appears twice")
+        seen.add(key)
+        if visible == "1":
+            places[key[0]][names[key[1]]] = place
+    missing = [(image, part) for image in images for part in names if (image, part) not in seen]
+    if missing:
+        first = "part {1} of image {0}".format(*missing[0])
+        raise MilrError(f"{path} has no row for {first} ({len(missing)} missing): the data set is incomplete")
     return tuple(names[key] for key in sorted(names)), dict(places)
 
 
-def require_rows(path: Path, rows: dict[int, Value], wanted: dict[int, str] | set[int]) -> None:
+def require_rows(path: Path, rows: Collection[int], wanted: Iterable[int]) -> None:
     """MilrError naming the first id that has no row."""
     missing = sorted(key for key in wanted if key not in rows)
     if missing:

@@ -20,6 +20,7 @@ from milr.errors import MilrError
 
 BLOCK = 1 << 20
 LARGEST = 8 << 30  # bytes that an archive may unpack to; both of CUB's stay under 2 GB
+MOST_MEMBERS = 100_000  # files and folders of an archive; CUB's have some 12,000
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,7 @@ def extract(archive: Path, root: Path, unpacked: str, largest: int = LARGEST) ->
     making = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
         with tarfile.open(archive) as tar:
-            members = tar.getmembers()
-            check_members(members, archive, largest)
+            members = checked_members(tar, archive, largest)
             tar.extractall(making, members=members, filter="data")
         if not (making / unpacked).is_dir():
             raise MilrError(f"{archive} holds no folder {unpacked}")
@@ -119,14 +119,24 @@ def extract(archive: Path, root: Path, unpacked: str, largest: int = LARGEST) ->
         shutil.rmtree(making, ignore_errors=True)
 
 
-def check_members(members: list[tarfile.TarInfo], archive: Path, largest: int) -> None:
-    """MilrError for the first member that is not a plain file or folder below the archive's own."""
-    for member in members:
+def checked_members(tar: tarfile.TarFile, archive: Path, largest: int) -> list[tarfile.TarInfo]:
+    """All members, if each is a plain file or folder below the archive's own; MilrError for the first that is not.
+
+    Each is looked at before its content is unpacked, so that a bomb ends here and not in hours of unpacking.
+    """
+    members: list[tarfile.TarInfo] = []
+    size = 0
+    for member in tar:
         path = Path(member.name)
         if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
             raise MilrError(
                 f"{archive} holds '{member.name}', which would not land in its folder: nothing was unpacked"
             )
-    size = sum(member.size for member in members)
-    if size > largest:
-        raise MilrError(f"{archive} would unpack to {size:,} bytes, more than {largest:,}: nothing was unpacked")
+        size += member.size
+        members.append(member)
+        if size > largest or len(members) > MOST_MEMBERS:
+            raise MilrError(
+                f"{archive} would unpack to {size:,} bytes in {len(members):,} files, more than {largest:,} bytes "
+                f"or {MOST_MEMBERS:,} files: nothing was unpacked"
+            )
+    return members

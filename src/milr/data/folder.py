@@ -13,7 +13,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 def read_folder(root: Path) -> Catalogue:
     """Classes get ids from 1 in the order of their folders' names, so that the class split is the same everywhere.
 
-    MilrError for a folder that is missing or holds no class with pictures.
+    MilrError for a folder that is missing or holds no class with pictures, and for a name that is no UTF-8.
     """
     if not root.is_dir():
         raise MilrError(
@@ -23,6 +23,8 @@ def read_folder(root: Path) -> Catalogue:
     class_id = 0
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        for entry in (folder, *files):
+            require_text(entry)
         if files:
             class_id += 1
             records += [Record(len(records) + n, file, class_id, folder.name) for n, file in enumerate(files, 1)]
@@ -31,3 +33,11 @@ def read_folder(root: Path) -> Catalogue:
             f"{root} holds no folder with pictures ({', '.join(sorted(SUFFIXES))}): one folder a class is needed"
         )
     return Catalogue("folder", root, tuple(records))
+
+
+def require_text(path: Path) -> None:
+    """MilrError for a name whose bytes are no UTF-8: no table or manifest could hold it."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise MilrError(f"the name of {str(path)!a} is no UTF-8: rename it") from error

@@ -62,6 +62,6 @@ def frame(width: int, height: int, box: Box | None, crop: str, size: int) -> Fra
         raise MilrError("dataset.crop=bbox needs boxes, and this data set has none: take dataset.crop=none")
     left, top = max(box.left, 0.0), max(box.top, 0.0)
     right, bottom = min(box.left + box.width, float(width)), min(box.top + box.height, float(height))
-    if right - left < 1 or bottom - top < 1:
+    if min(right - left, bottom - top) < 1 - 1e-6:  # sums of fractions fall short of a pixel by rounding
         raise MilrError(f"the box {box} lies outside its picture of {width}x{height} pixels: mend bounding_boxes.txt")
     return Framing(left, top, right, bottom, size)

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from milr.data.framing import frame
+from milr.data.modes import as_rgb
 from milr.data.records import Record
 from milr.errors import MilrError
 
 Array = npt.NDArray[np.uint8]
+
+MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
+
+# What Pillow's readers raise for damaged files, beside OSError: each has its own way to stumble.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -30,20 +48,36 @@ class Pictures:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """An RGB picture, turned as its EXIF says, transparent parts on white. MilrError naming a file that is broken."""
+    """An RGB picture, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.
+
+    MilrError naming the file for one that is broken, or larger than MOST_PIXELS, which is seen before it is decoded.
+    """
+    return read_as(path, as_rgb)
+
+
+def read_mask(path: Path) -> Image.Image:
+    """A mask as one channel of 0 to 255, turned as its EXIF says. MilrError as for `read_picture`."""
+    return read_as(path, lambda mask: mask.convert("L"))
+
+
+def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
+            if opened.width * opened.height > MOST_PIXELS:
+                raise too_large(path, f"{opened.width:,} x {opened.height:,} pixels")
+            return convert(ImageOps.exif_transpose(opened))
     except FileNotFoundError as error:
         raise MilrError(f"there is no picture {path}") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow looked before we could
+        raise too_large(path, str(error)) from error
+    except UNREADABLE as error:
         raise MilrError(f"{path} cannot be read as a picture ({error}): replace it or take it out") from error
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert("RGB")
+
+
+def too_large(path: Path, found: str) -> MilrError:
+    """The error for a picture that would take too much memory."""
+    return MilrError(f"{path} is too large ({found}; at most {MOST_PIXELS:,}): make it smaller or take it out")
 
 
 def load_pictures(records: Sequence[Record], size: int, crop: str, progress: bool = False) -> Pictures:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the original picture (CUB's `x y width height`)."""
+    """A rectangle in pixels of the original picture as it is seen (CUB's `x y width height`)."""
 
     left: float
     top: float
@@ -21,6 +21,7 @@ class Box:
 class Record:
     """One picture: where it lies, what it shows, and what its annotators marked.
 
+    Box, parts and masks refer to the picture as it is seen: after the turn that its EXIF asks for, if it does.
     `parts` holds the visible parts only, name -> (x, y) in pixels of the original picture.
     `defining_mask` exists for drawn birds alone: the mask of the parts that define the species.
     """

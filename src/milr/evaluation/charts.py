@@ -14,7 +14,7 @@ from torch import Tensor
 
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.figures import MIX, readable
+from milr.explanation.figures import MIX, literal, readable
 
 COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
 OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
@@ -141,6 +141,6 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
                 )
             if not row:
                 axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
-        axes[row, 0].set_ylabel(readable(case.title).replace(" ", "\n", 1), fontsize=6)
+        axes[row, 0].set_ylabel(literal(readable(case.title)).replace(" ", "\n", 1), fontsize=6)
     drawing.suptitle(title, fontsize=9)
     drawing.savefig(path, dpi=110)

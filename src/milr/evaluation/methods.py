@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
@@ -37,7 +38,7 @@ class Methods:
             raise ValueError("iba needs the statistics of single features: feature_statistics(layers, batches)")
 
     def maps(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Name -> [K, H, W] on the CPU for every image of an episode."""
+        """Name -> [K, H, W] on the CPU for every image of an episode. MilrError for one that is not finite."""
         explainer = self.explainer
         local = explainer.layers.first_pass(batch.images).local
         shape = (len(local), local.shape[2], local.shape[3])
@@ -51,6 +52,9 @@ class Methods:
             "edges": image_gradient(batch.images, shape[1:]),
             **{name: self._baseline(name, batch, local, seed) for name in self.baselines},
         }
+        broken = [name for name, heat in maps.items() if not torch.isfinite(heat).all()]
+        if broken:
+            raise MilrError(f"maps with nan or inf in episode {seed}: {', '.join(broken)}; leave that baseline out")
         return {name: heat.detach().cpu() for name, heat in maps.items()}
 
     def _baseline(self, name: str, batch: Batch, local: Tensor, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from milr.data.framing import Framing, frame
+from milr.data.pictures import read_mask
 from milr.data.records import Record
 
 ORIENTATION, LYING = 0x0112, 5  # the EXIF tag; from 5 on, width and height change places when the picture is turned
@@ -57,8 +58,7 @@ def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[s
 
 
 def _mask(file: Path, framing: Framing) -> Tensor:
-    with Image.open(file) as mask:
-        return torch.from_numpy(np.array(framing.mask(mask))).float() / 255
+    return torch.from_numpy(np.array(framing.mask(read_mask(file)))).float() / 255
 
 
 def _at(pixels: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +17,21 @@ from milr.explanation.maps import Maps
 def export(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], files: Sequence[str], scale: str, note: str
 ) -> dict[str, str]:
-    """Figures, maps.npz and maps.csv of images uint8 [K, 3, S, S]; returns file name -> what it shows."""
-    folder.mkdir(exist_ok=True)
-    shows = save_figures(folder, images, maps, columns, scale, note)
-    save_maps(folder / "maps.npz", images, maps, [column.species for column in columns], files)
-    save_table(folder / "maps.csv", maps, columns, files)
+    """Figures, maps.npz and maps.csv of images uint8 [K, 3, S, S]; returns file name -> what it shows.
+
+    They are written beside `folder` and moved there at the end: it gets all of them or, should the disk be full, none.
+    """
+    making = folder.with_name(f".{folder.name}.part")
+    making.mkdir(exist_ok=True)
+    try:
+        shows = save_figures(making, images, maps, columns, scale, note)
+        save_maps(making / "maps.npz", images, maps, [column.species for column in columns], files)
+        save_table(making / "maps.csv", maps, columns, files)
+        folder.mkdir(exist_ok=True)
+        for file in making.iterdir():
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
     return shows | {"maps.npz": "all maps in bits, images, labels, file names", "maps.csv": "one row an image, in bits"}
 
 

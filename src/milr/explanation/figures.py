@@ -37,7 +37,7 @@ class Column:
         if self.predicted is not None:
             predicted = "the same" if self.predicted == self.species else readable(self.predicted)
             lines += textwrap.wrap(f"predicted: {predicted}", 16)
-        return "\n".join(lines)
+        return literal("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ def readable(name: str) -> str:
     """A class name for people: "012.Yellow_headed_Blackbird" -> "Yellow headed Blackbird"."""
     number, _, rest = name.partition(".")
     return (rest if number.isdigit() and rest else name).replace("_", " ")
+
+
+def literal(text: str) -> str:
+    """The text as matplotlib must be given it: between two dollars it would read mathematics."""
+    return text.replace("$", r"\$")
 
 
 def upsample(maps: Tensor, factor: int) -> Tensor:

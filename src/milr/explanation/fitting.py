@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +150,12 @@ def warm(step: int, settings: FitSettings) -> float:
     return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
 
 
+def stopped(best: Best, step: int, what: str, value: float) -> MilrError:
+    """Puts the best state back; the error that says why the fit stops here."""
+    best.restore()
+    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta")
+
+
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
@@ -173,9 +180,9 @@ def fit(
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss is not finite, which is looked at every few steps; the modules are
-    then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on one kind of it.
-    With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
+    after the last step. Raises MilrError if the loss, which is looked at every few steps, or a validation is not finite;
+    the modules are then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on
+    one kind of it. With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
     """
     modules = explainer.prepared
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
@@ -195,12 +202,8 @@ def fit(
         loss = terms.loss(explainer.settings.beta * warm(step, settings))
         finite.see(step, loss)
         look = bool(validation) and (step % settings.validate_every == 0 or step == settings.steps)
-        if look or step % CHECK_EVERY == 0 or step == settings.steps:
-            try:
-                finite.check()
-            except MilrError:
-                best.restore()
-                raise
+        if (look or step % CHECK_EVERY == 0 or step == settings.steps) and (bad := finite.first()):
+            raise stopped(best, bad.step, "the loss", bad.loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -210,6 +213,8 @@ def fit(
             on_step(step, terms)
         if look:
             metrics = validate(explainer, validation)
+            if not math.isfinite(metrics["objective"]):
+                raise stopped(best, step, "the objective on the validation batches", metrics["objective"])
             best.see(step, metrics["objective"])
             if on_validation:
                 on_validation(step, metrics)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from milr.errors import MilrError
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -25,6 +27,17 @@ class Maps:
     mask: Tensor
     output: Tensor
     cap: float
+
+    def require_finite(self) -> None:
+        """MilrError naming the first image whose output or map holds NaN or an infinity."""
+        for what in ("output", "total", "decision", "redundant", "mask"):
+            broken = (~torch.isfinite(getattr(self, what))).flatten(1).any(1).nonzero().flatten().tolist()
+            if broken:
+                name = "the network's output" if what == "output" else f"the {what} map"
+                raise MilrError(
+                    f"{name} holds nan or inf for image {broken[0]} ({len(broken)} of {len(self.output)} images): "
+                    "look at the picture's values, and at the weights of the network and of the fitted module"
+                )
 
     def rows(self) -> list[dict[str, float]]:
         """One row an image: the maps' sums and means in bits, cap, saturation, share of negative redundancy."""

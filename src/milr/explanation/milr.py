@@ -99,6 +99,11 @@ class MILR:
                 statistics.add(features)
             representations.append(first.representation)
             bank.append(sample_locations(first.local, each, generator))
+        for name, statistics in zip(
+            (self.layers.local, self.layers.global_, *self.layers.stages), (local, representation, *stages), strict=True
+        ):
+            if not torch.isfinite(statistics.standardise().mean).all():
+                raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
         variational = self.settings.bottleneck.kind == "variational"
         whitening = (
             fit_whitening(torch.cat(representations), self.settings.bottleneck.whitening_share) if variational else None
@@ -128,7 +133,10 @@ class MILR:
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Maps:
-        """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding)."""
+        """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
+
+        MilrError that names the image where the network's output or a map is not finite.
+        """
         modules = self.prepared.eval()
         if self._bank is None:
             self._bank = torch.cat([modules.critic.project_locations(part) for part in modules.bank.split(BANK_PART)])
@@ -146,7 +154,7 @@ class MILR:
         # Step 3: what is lost with it (eq. 9), on average over the noise.
         kept = torch.stack([self._kept(first, local, occluded, images, self._bank) for occluded in draws]).mean(0)
         size = (len(images), height, width)
-        return Maps(
+        maps = Maps(
             total=bits(total).view(size),
             decision=bits(self.decision_nats(mask, first.local, draws[0])),
             redundant=bits(total - kept).view(size),
@@ -154,6 +162,8 @@ class MILR:
             output=first.output,
             cap=bits(mean_cap(height * width, len(modules.bank))),
         )
+        maps.require_finite()
+        return maps
 
     def _kept(self, first: FirstPass, local: Tensor, occluded: Tensor, images: Tensor, bank: Tensor) -> Tensor:
         """i(x'_i; z), or i(x_i; z') with the second pass, in nats [K, N]; `local` [K, N, p] is the critic's x."""

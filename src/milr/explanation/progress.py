@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from milr.errors import MilrError
 from milr.explanation.milr import Modules
 from milr.networks.continuation import State
 
@@ -46,6 +45,13 @@ class Best:
         self.state = state["state"]
 
 
+class NotFinite(NamedTuple):
+    """A loss that is NaN or infinite."""
+
+    step: int
+    loss: float
+
+
 class FiniteCheck:
     """The first loss that was not finite and its step (0: none), kept on the device until somebody asks."""
 
@@ -58,11 +64,10 @@ class FiniteCheck:
         self.loss = torch.where(first, loss.detach(), self.loss)
         self.step = torch.where(first, step, self.step)
 
-    def check(self) -> None:
-        """MilrError if a loss was not finite."""
+    def first(self) -> NotFinite | None:
+        """The first that was not finite, if there was one; asking waits for the device."""
         step = int(self.step)
-        if step:
-            raise MilrError(f"the loss is {self.loss.item()} at step {step}: lower fit.learning_rate or milr.beta")
+        return NotFinite(step, self.loss.item()) if step else None
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,20 @@ class PrototypicalNetwork:
 
 @torch.no_grad()
 def represent(network: nn.Module, batches: Any) -> Tensor:
-    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; the network's mode is put back."""
+    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; the network's mode is put back.
+
+    MilrError if one of them is not finite: every comparison with NaN would count as a decision.
+    """
     training = network.training
     network.eval()
     try:
-        return torch.cat([network(batch) for batch in batches])
+        representation = torch.cat([network(batch) for batch in batches])
     finally:
         network.train(training)
+    broken = int((~torch.isfinite(representation)).any(1).sum())
+    if broken:
+        raise MilrError(
+            f"the network gives nan or inf for {broken} of {len(representation)} pictures: its weights are damaged, or "
+            "its training diverged (lower train.learning_rate)"
+        )
+    return representation

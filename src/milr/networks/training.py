@@ -78,8 +78,8 @@ def train_prototypical(
     """Trains the network in place on `pictures`; `validate` gives its accuracy on the validation classes.
 
     `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
-    `eval()`. MilrError if the loss is not finite; the network is then in its best state so far. With a state in
-    `continuation` the training goes on after its step, as if it had not been stopped.
+    `eval()`. MilrError if the loss or a validation is not finite; the network is then in its best state so far. With a
+    state in `continuation` the training goes on after its step, as if it had not been stopped.
 
     In a process group every process calls this and ends with the same network: a step of W processes is one over
     W · episodes_per_step episodes, and the first process alone validates.
@@ -132,7 +132,7 @@ def train_prototypical(
         if look:
             if training.batch_norm == "train":  # each process has seen other episodes
                 average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-            found = from_first(lambda: validate(network), device)
+            found = from_first(partial(validated, network, validate, best), device)
             if found > best.accuracy:
                 best = Trained(copy.deepcopy(network.state_dict()), step, found)
             if on_validation:
@@ -152,6 +152,15 @@ def first_not_finite(losses: list[Tensor]) -> int | None:
     """The index of the first loss that is not finite, if there is one."""
     broken = torch.stack(losses).isfinite().logical_not().nonzero()
     return int(broken[0]) if len(broken) else None
+
+
+def validated(network: nn.Module, validate: Callable[[nn.Module], float], best: Trained) -> float:
+    """The accuracy on the validation classes; an error of it leaves the network in its best state so far."""
+    try:
+        return validate(network)
+    except MilrError:
+        network.load_state_dict(best.weights)
+        raise
 
 
 def snapshot(step: int, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR, best: Trained) -> State:

@@ -18,15 +18,16 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of, write_atomically
+from milr.stages.disk import LogFile, disk_errors
 from milr.stages.locks import lock
 
 log = logging.getLogger("milr")
@@ -36,6 +37,8 @@ METRICS = "metrics.jsonl"
 LOG = "log.txt"
 DONE = "DONE"
 STATES = "state-*.pt"
+READABLE = re.compile(r"[a-z0-9._+]+=[a-z0-9._+-]*")  # an override that may stand in a folder's name as it is
+HASHED = re.compile(r"-[0-9a-f]{10}$")
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
@@ -46,6 +49,7 @@ class Run:
     folder: Path
     manifest: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
+    opened: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
     def path(self, name: str) -> Path:
         """Where a file of this run goes; folders on the way are made."""
@@ -87,7 +91,8 @@ class Run:
 def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -> Iterator[Run]:
     """Make `parent/name` (or `name-2`, ...) and keep its manifest's state until the body ends.
 
-    `manifest` holds the entries known from the start. Errors: MilrError where the folder cannot be made or written.
+    `manifest` holds the entries known from the start. Errors: MilrError where the folder cannot be made or written,
+    at the start or later: a disk that is full even for the manifest leaves the state at "running".
     """
     try:
         folder = make_folder(parent, name)
@@ -107,7 +112,7 @@ def open_log(folder: Path) -> logging.FileHandler:
 
     Errors: MilrError if another process holds it.
     """
-    handler = logging.FileHandler(folder / LOG, encoding="utf-8")
+    handler = LogFile(folder / LOG)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     if handler.stream is None or not lock(handler.stream):
         handler.close()
@@ -120,10 +125,11 @@ def kept(run: Run, handler: logging.FileHandler) -> Iterator[None]:
     """Keep the log and the manifest's state until the body ends; then the marker, if all that was promised is there."""
     log.addHandler(handler)
     try:
-        yield
-        require_promised(run)
-        close(run, FINISHED)
-        mark_done(run)
+        with disk_errors(run.folder):
+            yield
+            require_promised(run)
+            close(run, FINISHED)
+            mark_done(run)
     except KeyboardInterrupt:
         close(run, INTERRUPTED)
         raise
@@ -168,10 +174,15 @@ def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def close(run: Run, state: str, error: str | None = None) -> None:
-    """Write how the run ended."""
+    """Write how the run ended. Of a run that failed it is kept quiet if even that cannot be written."""
     log.debug("%s after %.1f s%s", state, time.monotonic() - run.started, f": {error}" if error else "")
-    entries = {"error": error} if error else {}
-    run.record(state=state, finished=now(), seconds=round(time.monotonic() - run.started, 3), **entries)
+    entries: dict[str, Any] = {"error": error} if error else {}
+    seconds = time.monotonic() - run.started
+    # The later of two clocks: one may be set back, the other stands still while the machine sleeps.
+    finished = max(datetime.now().astimezone(), run.opened + timedelta(seconds=seconds))
+    entries |= {"finished": finished.isoformat(timespec="milliseconds"), "seconds": round(seconds, 3)}
+    with suppress(*() if state == FINISHED else (OSError,)):
+        run.record(state=state, **entries)
 
 
 def make_folder(parent: Path, name: str) -> Path:
@@ -199,19 +210,20 @@ def timestamp() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def sweep_name(overrides: Iterable[str], left_out: Iterable[str] = ("source", "outputs"), longest: int = 120) -> str:
+def sweep_name(overrides: Iterable[str], left_out: Iterable[str] = ("source", "outputs"), longest: int = 116) -> str:
     """The name of a sweep's run, or of the sweep: its overrides without the keys `left_out`, in alphabetical order.
 
-    A source run stands there under its folder's name. Any file system takes the name: where characters had to go, or
-    capital letters could be mistaken for small ones, a short hash keeps different overrides apart.
+    A source run stands there under its folder's name. Any file system takes the name, and no two sets of overrides
+    share one: a hash keeps them apart wherever characters had to go, capitals could be mistaken for small letters, or
+    a comma stands within an override.
     """
     given = sorted(override for override in overrides if override.partition("=")[0] not in set(left_out))
-    wanted = ",".join(given)
     shown = ",".join(re.sub(r"(?<=^source=).*[/\\]", "", override).rstrip("'\"") for override in given)
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", shown)[:longest].strip(" .") or "defaults"
-    if not wanted or name == wanted.lower():
+    readable = all(READABLE.fullmatch(override) for override in given) and name == ",".join(given)
+    if not given or (readable and not HASHED.search(name)):
         return name
-    return f"{name}-{sha256(wanted.encode(errors='surrogatepass')).hexdigest()[:6]}"
+    return f"{name}-{sha256(json.dumps(given).encode()).hexdigest()[:10]}"
 
 
 def plain(value: Any) -> Any:

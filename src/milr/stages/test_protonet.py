@@ -73,12 +73,12 @@ def refuse_seen(tested: Iterable[str], trained: Sequence[str]) -> None:
 
 
 def write_episodes(run: Run, episodes: Sequence[Episode], accuracies: Tensor, names: dict[int, str]) -> None:
-    """episodes.csv: one row an episode."""
+    """episodes.csv: one row an episode, its classes with semicolons between them: a name may hold spaces."""
     with run.path("episodes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["episode", "accuracy", "classes"])
         for number, (episode, accuracy) in enumerate(zip(episodes, accuracies.tolist(), strict=True)):
-            writer.writerow([number, f"{accuracy:.6f}", " ".join(names[label] for label in episode.classes)])
+            writer.writerow([number, f"{accuracy:.6f}", ";".join(names[label] for label in episode.classes)])
 
 
 @hydra.main(config_path="pkg://milr.conf", config_name="test_protonet", version_base="1.3")
