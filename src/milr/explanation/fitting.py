@@ -180,7 +180,7 @@ def fit(
     """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
 
     With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss, which is looked at every few steps, or a validation is not finite;
+    after the last step. Raises MilrError if the loss (looked at every few steps) or a validation is not finite;
     the modules are then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on
     one kind of it. With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
     """
