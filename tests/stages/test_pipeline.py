@@ -190,7 +190,7 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
     source = "fit_milr" if words[0] in ("visualize", "evaluate") else "train_protonet"
     assert call(copy, words[0], f"source={run_of(copy, source)}", *words[1:]) == 2
     assert re.search(message, error(capsys))
-    states = [manifest(run)["state"] for stage in copy.iterdir() for run in stage.iterdir()]
+    states = [manifest(path.parent)["state"] for path in copy.glob("*/*/manifest.json")]
     assert states.count("finished") == 4
 
 
