@@ -82,7 +82,7 @@ def test_the_manifests_entries(pictures: Path) -> None:
 
 
 def test_splits_are_loaded_whole(pictures: Path) -> None:
-    catalogue, parts = load_splits(settings(pictures))
+    catalogue, parts = load_splits(settings(pictures), None)
     assert {split: part.images.shape[0] for split, part in parts.items()} == {"train": 4, "validation": 2, "novel": 2}
     assert sorted(key for part in parts.values() for key in part.labels.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
     assert len(open_split(settings(pictures, split="all")).records) == len(catalogue.records) == 8

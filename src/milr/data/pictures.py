@@ -17,7 +17,6 @@ from milr.data.framing import frame
 from milr.data.records import Record
 from milr.errors import MilrError
 
-
 Array = npt.NDArray[np.uint8]
 
 

@@ -45,19 +45,24 @@ def open_split(dataset: DatasetSettings) -> Catalogue:
 
 
 def load_splits(
-    dataset: DatasetSettings, splits: Sequence[str] = ("train", "validation", "novel")
+    dataset: DatasetSettings, cache: str | None, splits: Sequence[str] = ("train", "validation", "novel")
 ) -> tuple[Catalogue, dict[str, Pictures]]:
     """The whole catalogue, and the pictures of each of `splits`. Errors: MilrError for a split without classes."""
-    from milr.data.pictures import load_pictures
     from milr.data.split import of_split
 
     catalogue = open_catalogue(dataset)
     parts = {split: of_split(catalogue, split) for split in splits}
     for split, part in parts.items():
         log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
-    return catalogue, {
-        split: load_pictures(part.records, dataset.size, dataset.crop, progress=True) for split, part in parts.items()
-    }
+    return catalogue, {split: pictures_of(part, dataset, cache) for split, part in parts.items()}
+
+
+def pictures_of(catalogue: Catalogue, dataset: DatasetSettings, cache: str | None) -> Pictures:
+    """All pictures of a catalogue, kept in the folder `cache` if there is one."""
+    from milr.data.cache import cached_pictures
+
+    folder = Path(cache).expanduser() if cache else None
+    return cached_pictures(catalogue.records, dataset.size, dataset.crop, folder)
 
 
 def view(dataset: DatasetSettings) -> str:

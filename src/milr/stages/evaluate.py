@@ -75,7 +75,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, settings.precision
     )
-    statistics = training_statistics(explainer, source, device) if "iba" in baselines else None
+    statistics = training_statistics(explainer, source, settings.cache, device) if "iba" in baselines else None
     methods = Methods(explainer, baselines, statistics)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
     decide = episode_decision(*shape, network.metric, network.mean.to(device))
@@ -132,14 +132,16 @@ def available(baselines: Sequence[str]) -> list[str]:
     return [name for name in baselines if name not in missing]
 
 
-def training_statistics(explainer: MILR, source: SourceRun, device: torch.device) -> FeatureStatistics:
+def training_statistics(
+    explainer: MILR, source: SourceRun, cache: str | None, device: torch.device
+) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
     from milr.evaluation.iba import feature_statistics
     from milr.stages.catalogues import load_splits
     from milr.stages.devices import inputs
     from milr.stages.inherit import dataset_of
 
-    _, pictures = load_splits(dataset_of(source), ["train"])
+    _, pictures = load_splits(dataset_of(source), cache, ["train"])
     return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
 
 

@@ -49,7 +49,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = fingerprint(network.network)
-    catalogue, pictures = load_splits(settings.dataset)
+    catalogue, pictures = load_splits(settings.dataset, settings.cache)
     run.record(data=data_entry(settings.dataset, catalogue), split=split_entry(catalogue))
     explainer = prepared(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)

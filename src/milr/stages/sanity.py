@@ -53,7 +53,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
-    _, pictures = load_splits(settings.dataset)
+    _, pictures = load_splits(settings.dataset, settings.cache)
     if settings.dataset.split not in pictures:
         raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     explainer, network = load_explainer(

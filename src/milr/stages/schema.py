@@ -179,6 +179,7 @@ class NetworkStageSettings(StageSettings):
 class TrainProtonet(NetworkStageSettings):
     augmentation: AugmentationSettings
     train: TrainSettings
+    cache: str | None = None
 
 
 @dataclass
@@ -191,6 +192,7 @@ class ChainedStageSettings(NetworkStageSettings):
 @dataclass
 class TestProtonet(ChainedStageSettings):
     test: AccuracySettings
+    cache: str | None = None
 
     __test__ = False  # for pytest: no test class
 
@@ -204,6 +206,7 @@ class FitMilr(ChainedStageSettings):
     infomax: InfomaxSettings
     mask: MaskSettings
     bottleneck: BottleneckSettings
+    cache: str | None = None  # older runs have none
 
 
 @dataclass
@@ -217,11 +220,13 @@ class Visualize(ChainedStageSettings):
 class Evaluate(ChainedStageSettings):
     precision: str
     evaluate: EvaluationSettings
+    cache: str | None = None
 
 
 @dataclass
 class Sanity(ChainedStageSettings):
     sanity: SanitySettings
+    cache: str | None = None
 
 
 @dataclass

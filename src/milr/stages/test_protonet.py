@@ -30,10 +30,9 @@ log = logging.getLogger("milr")
 def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     """Returns the mean accuracy."""
     from milr.data.episodes import draw_episodes
-    from milr.data.pictures import load_pictures
     from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
     from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.stages.catalogues import data_entry, open_split, view
+    from milr.stages.catalogues import data_entry, open_split, pictures_of, view
     from milr.stages.checkpoints import load_checkpoint
     from milr.stages.devices import choose_device, inputs
 
@@ -45,7 +44,7 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     if not settings.test.allow_seen:
         refuse_seen(catalogue.class_names.values(), protonet.classes)
     run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
-    pictures = load_pictures(catalogue.records, dataset.size, dataset.crop, progress=True)
+    pictures = pictures_of(catalogue, dataset, settings.cache)
     numbers = range(settings.test.episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
     representation = represent(protonet.network, inputs(pictures.images, settings.test.batch_size, device))

@@ -44,7 +44,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     from milr.stages.devices import choose_device, inputs
 
     device = choose_device(settings.device)
-    catalogue, pictures = load_splits(settings.dataset, ("train", "validation"))
+    catalogue, pictures = load_splits(settings.dataset, settings.cache, ("train", "validation"))
     split = split_entry(catalogue)
     run.record(data=data_entry(settings.dataset, catalogue), split=split)
     metric = Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)

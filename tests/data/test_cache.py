@@ -1,0 +1,170 @@
+"""Kept pictures: the same as read ones, never half of them, and made again when anything has changed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from milr.data import cache
+from milr.data.cache import cached_pictures, fingerprint
+from milr.data.pictures import load_pictures
+from milr.data.records import Box, Catalogue, Record
+from milr.errors import MilrError
+
+SIZE = 24
+
+
+@pytest.fixture
+def records(birds: Catalogue) -> tuple[Record, ...]:
+    return birds.records[:10]
+
+
+def kept(folder: Path) -> Path:
+    (path,) = folder.glob("*.npy")
+    return path
+
+
+def forbid_building(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the file is made again")
+
+    monkeypatch.setattr(cache, "build", refuse)
+
+
+def test_the_same_pictures_with_and_without(
+    records: tuple[Record, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = load_pictures(records, SIZE, "bbox")
+    made = cached_pictures(records, SIZE, "bbox", tmp_path / "cache")
+    forbid_building(monkeypatch)
+    mapped = cached_pictures(records, SIZE, "bbox", tmp_path / "cache")
+    for pictures in (made, mapped, cached_pictures(records, SIZE, "bbox", None)):
+        assert torch.equal(pictures.images, read.images) and pictures.images.dtype == torch.uint8
+        assert torch.equal(pictures.labels, read.labels) and pictures.records == read.records
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
+
+
+def test_writing_into_the_pictures_leaves_the_file_alone(records: tuple[Record, ...], tmp_path: Path) -> None:
+    images = cached_pictures(records, SIZE, "none", tmp_path).images
+    before = images.clone()
+    images.zero_()
+    assert torch.equal(cached_pictures(records, SIZE, "none", tmp_path).images, before)
+
+
+def test_the_size_is_announced_before_anything_is_made(
+    records: tuple[Record, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "framed_pictures", lambda *_, **__: 1 / 0)
+    with caplog.at_level("INFO"), pytest.raises(ZeroDivisionError):
+        cached_pictures(records, 100, "none", tmp_path)
+    assert "10 pictures of 100 px" in caplog.text and "0.3 MB" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "flip in header", "empty", "longer"])
+def test_a_damaged_file_is_made_again(records: tuple[Record, ...], tmp_path: Path, damage: str) -> None:
+    whole = cached_pictures(records, SIZE, "none", tmp_path).images.clone()
+    content = bytearray(kept(tmp_path).read_bytes())
+    if damage == "cut":
+        del content[-100:]
+    elif damage == "empty":
+        content.clear()
+    elif damage == "longer":
+        content.append(0)
+    else:
+        content[5000 if damage == "flip" else 20] ^= 1
+    sound = kept(tmp_path).read_bytes()
+    kept(tmp_path).write_bytes(content)
+    assert torch.equal(cached_pictures(records, SIZE, "none", tmp_path).images, whole)
+    assert kept(tmp_path).read_bytes() == sound
+
+
+def test_a_changed_picture_box_crop_or_size_has_another_name(records: tuple[Record, ...], tmp_path: Path) -> None:
+    copy = tmp_path / "picture.png"
+    copy.write_bytes(records[0].path.read_bytes())
+    one = [replace(records[0], path=copy)]
+    names = {fingerprint(one, SIZE, "none"), fingerprint(one, SIZE, "bbox"), fingerprint(one, SIZE + 1, "none")}
+    assert fingerprint(one, SIZE, "none") in names  # the same again
+    names.add(fingerprint([replace(one[0], box=Box(1, 2, 3, 4))], SIZE, "none"))
+    names.add(fingerprint([*one, records[1]], SIZE, "none"))
+    status = copy.stat()
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    names.add(fingerprint(one, SIZE, "none"))
+    copy.write_bytes(copy.read_bytes() + b" ")
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    names.add(fingerprint(one, SIZE, "none"))
+    assert len(names) == 7
+
+
+# A process of its own that takes its time for each picture.
+SLOW = """
+import pickle, sys, time
+from pathlib import Path
+from milr.data import cache
+
+def slowly(*arguments, pictures=cache.framed_pictures, **options):
+    for image in pictures(*arguments, **options):
+        time.sleep(float(sys.argv[3]))
+        yield image
+
+cache.framed_pictures = slowly
+cache.cached_pictures(pickle.loads(Path(sys.argv[1]).read_bytes()), 24, "none", Path(sys.argv[2]))
+"""
+
+
+def start(records: tuple[Record, ...], folder: Path, seconds: float) -> subprocess.Popen[bytes]:
+    described = folder.parent / "records"
+    described.write_bytes(pickle.dumps(records))
+    command = [sys.executable, "-c", SLOW, str(described), str(folder), str(seconds)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def wait_for_part(folder: Path, count: int) -> None:
+    until = time.monotonic() + 60
+    while len(list(folder.glob("*.part"))) < count:
+        assert time.monotonic() < until, "no file was begun"
+        time.sleep(0.01)
+
+
+def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    processes = [start(records, folder, 0.5) for _ in range(2)]
+    wait_for_part(folder, 2)
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [path.suffix for path in folder.iterdir()] == [".npy"]
+    read = load_pictures(records, SIZE, "none").images
+    assert torch.equal(cached_pictures(records, SIZE, "none", folder).images, read)
+
+
+def test_what_a_killed_process_leaves_is_not_used_and_goes(records: tuple[Record, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    process = start(records, folder, 30)
+    wait_for_part(folder, 1)
+    process.kill()
+    process.wait(60)
+    (part,) = folder.iterdir()
+    read = load_pictures(records, SIZE, "none").images
+    assert torch.equal(cached_pictures(records, SIZE, "none", folder).images, read)
+    assert part.exists()  # it could still be somebody's
+    kept(folder).unlink()
+    os.utime(part, (0, 0))
+    cached_pictures(records, SIZE, "none", folder)
+    assert list(folder.iterdir()) == [kept(folder)]
+
+
+def test_a_folder_that_cannot_be_written_and_a_picture_that_is_gone_are_told(
+    records: tuple[Record, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(MilrError, match=r"cannot keep pictures in .*file.*cache="):
+        cached_pictures(records, SIZE, "none", tmp_path / "file" / "cache")
+    with pytest.raises(MilrError, match=r"absent\.png cannot be read"):
+        cached_pictures([replace(records[0], path=tmp_path / "absent.png")], SIZE, "none", tmp_path)
