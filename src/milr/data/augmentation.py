@@ -15,6 +15,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # From RGB to brightness (Y) and two axes of colour (I, Q) of the NTSC standard.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+GROUP = 16  # pictures changed at once: what is between fits the processor's cache, and memory is used again
 WIDEST = 4 / 3  # a crop's width over its height is at most this, and at least the inverse
 
 
@@ -34,34 +35,41 @@ def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
     """uint8 [n, 3, S, S] -> the network's input, float32 of that shape, as `to_input` of pictures changed by chance.
 
     Each picture has a draw of its own, which those after it do not change. A function of (images, settings, seed):
-    torch's own random state is left as it was. All pictures go through each step at once, on the device they lie on.
+    torch's own random state is left as it was. The work is done on the device on which the images lie.
     """
     chance = torch.rand(len(images), 9, generator=torch.Generator().manual_seed(seed_number(seed)))
-    grid = crop_grid(chance[:, :5], settings, images.shape[-1]).to(images.device)
-    # A crop is never larger than the picture that it becomes: bilinear values need no antialiasing.
-    pixels = grid_sample(images.float().div_(255), grid, padding_mode="border", align_corners=False).flatten(2)
-    colours, offsets = (part.to(images.device) for part in colour_change(chance[:, 5:], settings))
-    luminance = (pixels.mean(2, keepdim=True) * pixels.new_tensor(YIQ[0])[:, None]).sum(1, keepdim=True)
-    changed = torch.baddbmm(offsets[:, None, None] * luminance, colours, pixels)
-    return normalise(changed.clamp_(0, 1).view(images.shape))
+    columns, rows = (part.to(images.device) for part in crop_places(chance[:, :5], settings, images.shape[-1]))
+    colours, greys = (part.to(images.device) for part in colour_change(chance[:, 5:], settings))
+    mean, std = imagenet_statistics(images.device)
+    low, high = -mean / std, (1 - mean) / std
+    colours, greys = colours / (255 * std), greys / 255  # with the normalisation in it, one product does both
+    changed = images.to(torch.float32, memory_format=torch.contiguous_format)
+    for start in range(0, len(images), GROUP):
+        group = slice(start, start + GROUP)
+        grid = torch.stack(torch.broadcast_tensors(columns[group, None, :], rows[group, :, None]), dim=-1)
+        # A crop is never larger than the picture that it becomes: bilinear values need no antialiasing.
+        cut = grid_sample(changed[group], grid, padding_mode="border", align_corners=False).flatten(2)
+        luminance = cut.mean(2) @ cut.new_tensor(YIQ[0])
+        shift = ((greys[group] * luminance)[:, None, None] - mean) / std
+        torch.baddbmm(shift, colours[group], cut, out=changed[group].view(cut.shape)).clamp_(low, high)
+    return changed
 
 
-def crop_grid(chance: Tensor, settings: Augmentation, size: int) -> Tensor:
-    """Where each pixel of the cut pictures comes from, as `grid_sample` takes it: chance [n, 5] -> [n, S, S, 2].
+def crop_places(chance: Tensor, settings: Augmentation, size: int) -> tuple[Tensor, Tensor]:
+    """From where the columns and the rows of the cut pictures come: chance [n, 5] -> [n, S] each, from -1 to 1.
 
     The share of the area is uniform between `scale_min` and 1, the logarithm of width over height between those that
     fit into the picture at that area (at most 4:3), the place uniform.
     """
-    area, shape, left, top, flip = chance.unbind(1)
+    area, shape, left, top, flip = chance[:, :, None].unbind(1)
     area = settings.scale_min + (1 - settings.scale_min) * area
-    widest = torch.minimum(-area.log(), torch.full_like(area, math.log(WIDEST)))
+    widest = (-area.log()).clamp(max=math.log(WIDEST))
     ratio = torch.exp(widest * (2 * shape - 1))
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
-    centres = (2 * torch.arange(size) + 1) / size - 1  # of the pixels, the picture reaching from -1 to 1
-    mirrored = torch.where(flip < 0.5, -1.0, 1.0) if settings.flip else torch.ones_like(flip)
-    across = (1 - width) * (2 * left - 1) + (width * mirrored) * centres[:, None]  # [S, n]
-    down = (1 - height) * (2 * top - 1) + height * centres[:, None]
-    return torch.stack(torch.broadcast_tensors(across.T[:, None, :], down.T[:, :, None]), dim=-1)
+    centres = (2 * torch.arange(size) + 1) / size - 1  # of the pixels
+    mirrored = torch.where(flip < 0.5, -1.0, 1.0) if settings.flip else 1.0
+    columns = (1 - width) * (2 * left - 1) + width * mirrored * centres
+    return columns, (1 - height) * (2 * top - 1) + height * centres
 
 
 def colour_change(chance: Tensor, settings: Augmentation) -> tuple[Tensor, Tensor]:
@@ -95,7 +103,9 @@ def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
 
     On `device`, if one is given.
     """
-    return normalise((images if device is None else to_device(images, device)).float().div_(255))
+    values = (images if device is None else to_device(images, device)).float()
+    mean, std = imagenet_statistics(values.device)
+    return values.div_(255).sub_(mean[..., None]).div_(std[..., None])
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
@@ -104,14 +114,8 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
     return (images.pin_memory() if to_gpu else images).to(device, non_blocking=to_gpu)
 
 
-def normalise(values: Tensor) -> Tensor:
-    """Values from 0 to 1 [n, 3, S, S], changed in place: ImageNet's mean and standard deviation taken out."""
-    mean, std = channel_constants(values.device)
-    return values.sub_(mean).div_(std)
-
-
 @cache
-def channel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and standard deviation [3, 1, 1]; made once, since making them on a GPU waits for it."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+def imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel [3, 1], of values from 0 to 1; made once: on a GPU that waits."""
+    mean, std = (torch.tensor(values, device=device)[:, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return mean, std

@@ -23,7 +23,7 @@ import PIL
 import torch
 from torch import Tensor
 
-from milr.data.pictures import Array, Pictures, framed_pictures, labels_of, load_pictures
+from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
 
@@ -78,20 +78,17 @@ def header(shape: tuple[int, ...]) -> bytes:
 
 def open_images(path: Path, shape: tuple[int, int, int, int]) -> Tensor | None:
     """uint8 [n, 3, S, S] on the file's memory; None if there is no such file, or if it is damaged."""
-    start = header(shape)
-    expected = len(start) + int(np.prod(shape)) + DIGEST
     if not path.is_file():
         return None
-    if path.stat().st_size != expected:
-        log.warning("%s has %d bytes, not %d: it is made again", path, path.stat().st_size, expected)
-        return None
-    # Copy on write: torch wants memory that may be written to, and the file stays as it is.
-    content: Array = np.memmap(path, dtype=np.uint8, mode="c")
-    whole, stored = content[:-DIGEST], content[-DIGEST:]
-    if whole[: len(start)].tobytes() != start or sha256(whole.data).digest() != stored.tobytes():
-        log.warning("%s is damaged: it is made again", path)
-        return None
-    return torch.from_numpy(whole[len(start) :].reshape(shape))
+    start = header(shape)
+    if path.stat().st_size == len(start) + int(np.prod(shape)) + DIGEST:
+        # Copy on write: torch wants memory that may be written to, and the file stays as it is.
+        content = np.memmap(path, dtype=np.uint8, mode="c")
+        whole, stored = content[:-DIGEST], content[-DIGEST:]
+        if whole[: len(start)].tobytes() == start and sha256(whole.data).digest() == stored.tobytes():
+            return torch.from_numpy(whole[len(start) :].reshape(shape))
+    log.warning("%s is damaged: it is made again", path)
+    return None
 
 
 def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int], crop: str) -> None:

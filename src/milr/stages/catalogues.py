@@ -77,7 +77,7 @@ def load_splits(
 
 
 def pictures_of(catalogue: Catalogue, dataset: DatasetSettings, cache: str | None) -> Pictures:
-    """All pictures of a catalogue, kept in the folder `cache` if there is one; a rehearsal's few leave nothing there."""
+    """All pictures of a catalogue, kept in the folder `cache` if there is one; a rehearsal leaves nothing there."""
     from milr.data.cache import cached_pictures
 
     folder = Path(cache).expanduser() if cache and THINNED.get() is None else None
