@@ -44,7 +44,7 @@ $(VENV)/.uv:
 
 # uv takes torch and torchvision from the same place; a torch from another one makes torchvision fail at import.
 $(VENV)/.locked: requirements.lock | $(VENV)/.uv
-	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.locked
