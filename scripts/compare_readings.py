@@ -68,7 +68,9 @@ def measure(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Prints the table as Markdown."""
-    for number, folder in enumerate(Path(name) for name in sys.argv[1:]):
+    # A sweep's folder also holds its report and what it keeps of each job.
+    runs = [Path(name) for name in sys.argv[1:] if (Path(name) / "manifest.json").is_file()]
+    for number, folder in enumerate(runs):
         row = measure(folder.absolute())
         if not number:
             print("| fit | " + " | ".join(row) + " |\n" + "| --- " * (len(row) + 1) + "|")

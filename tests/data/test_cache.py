@@ -128,7 +128,7 @@ def start(records: tuple[Record, ...], folder: Path, seconds: float, together: B
 
 def wait_for_part(folder: Path) -> None:
     until = time.monotonic() + 120
-    while not list(folder.glob("*.part")):
+    while not list(folder.glob(".*.tmp")):
         assert time.monotonic() < until, "no file was begun"
         time.sleep(0.01)
 

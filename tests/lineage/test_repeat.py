@@ -87,8 +87,8 @@ def test_what_may_come_out_otherwise_is_named(copy: Path, capsys: Capture, monke
         git={"commit": "0" * 40, "dirty": False, "changes_sha256": None},
         data={**manifest["data"], "fingerprint": "0" * 64},
     )
-    from milr.lineage.differences import read_config
     from milr.lineage.repeat import warnings_of
+    from milr.stages.sources import read_config
 
     warnings = "\n".join(warnings_of(read_run(folder), read_config(folder)))
     for words in ("torch was 1.0", "threads was 77", "instructions was none", "it has changed since: fingerprint"):

@@ -21,7 +21,7 @@ from milr.evaluation.accuracy import episode_accuracies
 from milr.networks.continuation import Continuation, State
 from milr.networks.protonet import represent
 from milr.networks.prototypes import Metric, logits, prototypes
-from milr.networks.training import Step, Training, episode_loss, first_not_finite, freeze, rate, train_prototypical
+from milr.networks.training import Step, Training, episode_loss, freeze, rate, train_prototypical
 
 TRAINING = Training(episodes=20, way=4, shot=1, query=3, learning_rate=1e-2, validate_every=5)
 
@@ -217,11 +217,6 @@ def test_every_optimiser_moves_the_weights(optimizer: str) -> None:
         on_step=lambda step: seen.append(model.layer2.bias.clone()),
     )
     assert not torch.equal(seen[0], seen[2])
-
-
-def test_the_first_loss_that_is_not_finite_is_found() -> None:
-    losses = [torch.tensor(value) for value in (1.0, float("inf"), float("nan"), 2.0)]
-    assert first_not_finite(losses) == 1 and first_not_finite(losses[2:]) == 0 and first_not_finite(losses[:1]) is None
 
 
 def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ import torch
 from disks import full_after
 
 from milr.errors import MilrError
+from milr.files import write_atomically
 from milr.networks.backbones import read_weights
-from milr.stages.checkpoints import load_checkpoint, save_checkpoint, sha256_of, write_atomically
+from milr.stages.checkpoints import load_checkpoint, save_checkpoint, sha256_of
 from milr.stages.disk import disk_error
 
 

@@ -5,28 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
 from milr.stages.checkpoints import save_checkpoint, sha256_of
-from milr.stages.job import run_chained_stage, run_stage
 from milr.stages.runs import Run
 from milr.stages.schema import FitMilr, TrainProtonet
 from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
 
 Capture = pytest.CaptureFixture[str]
-Stage = Callable[[], None]
-
-store_schemas()
 
 
 def train(settings: TrainProtonet, run: Run) -> float:
@@ -49,23 +43,11 @@ def fit(settings: FitMilr, run: Run, source: SourceRun) -> float:
     return 0.0
 
 
-@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-def train_main(cfg: DictConfig) -> float:
-    return run_stage(cfg, TrainProtonet, train)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
-def fit_main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, FitMilr, fit, source_stage="train_protonet")
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The caller's folder, and stages that pretend."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    stages: dict[str, Stage] = {"train_protonet": train_main, "fit_milr": fit_main}
-    monkeypatch.setattr(cli, "import_stage", stages.__getitem__)
+    pretend(monkeypatch, train, fit)
     return tmp_path
 
 

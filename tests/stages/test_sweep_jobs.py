@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import torch
-from omegaconf import DictConfig
+from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
 from milr.stages.checkpoints import save_checkpoint
-from milr.stages.job import run_chained_stage, run_stage
 from milr.stages.runs import Run, sweep_name
 from milr.stages.schema import FitMilr, TrainProtonet
 from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
 from milr.stages.sweep_folders import claim, release
 from milr.stages.sweep_jobs import Job, read_jobs, table
 
 Capture = pytest.CaptureFixture[str]
-
-store_schemas()
 
 worked: list[tuple[float, int]] = []  # learning rate and seed of each job that was really carried out
 broken: set[float] = set()  # learning rates with which the next job fails
@@ -51,23 +45,11 @@ def fit(settings: FitMilr, run: Run, source: SourceRun) -> float:
     return 0.0
 
 
-@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-def train_main(cfg: DictConfig) -> float:
-    return run_stage(cfg, TrainProtonet, train)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
-def fit_main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, FitMilr, fit, source_stage="train_protonet")
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The caller's folder, and stages that pretend."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    stages: dict[str, Callable[[], None]] = {"train_protonet": train_main, "fit_milr": fit_main}
-    monkeypatch.setattr(cli, "import_stage", stages.__getitem__)
+    pretend(monkeypatch, train, fit)
     worked.clear()
     broken.clear()
     return tmp_path

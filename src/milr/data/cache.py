@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL
@@ -26,6 +25,7 @@ from torch import Tensor
 from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
+from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -96,27 +96,21 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
     path.parent.mkdir(parents=True, exist_ok=True)
     forget_abandoned(path)
     log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            digest = sha256()
-            images = framed_pictures(records, shape[-1], crop, progress=True)
-            for piece in chain([header(shape)], (image.tobytes() for image in images)):
-                file.write(piece)
-                digest.update(piece)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    def write(file: IO[bytes]) -> None:
+        digest = sha256()
+        images = framed_pictures(records, shape[-1], crop, progress=True)
+        for piece in chain([header(shape)], (image.tobytes() for image in images)):
+            file.write(piece)
+            digest.update(piece)
+        file.write(digest.digest())
+
+    write_atomically(path, write)
 
 
 def forget_abandoned(path: Path) -> None:
     """Delete what processes that were killed have left of this file."""
-    for part in path.parent.glob(f"{path.stem}.*.part"):
+    for part in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):  # another process may have been quicker
             if time.time() - part.stat().st_mtime > ABANDONED:
                 part.unlink()

@@ -13,12 +13,13 @@ from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
 from milr.explanation.milr import MILR, sample_locations
-from milr.explanation.progress import Best, FiniteCheck, Progress
+from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
 from milr.networks.continuation import Continuation
+from milr.networks.finite import FiniteCheck
 from milr.networks.layers import FirstPass
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device

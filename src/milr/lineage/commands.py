@@ -71,12 +71,14 @@ def run_command(command: str, words: Sequence[str], run_stage: RunStage) -> int:
 
 
 def listed(filters: dict[str, str], outputs: Path, as_json: bool) -> str:
+    """What `milr runs` prints."""
     from milr.lineage.listing import list_runs
 
     return list_runs(outputs, filters, as_json)
 
 
 def shown(run: str, outputs: Path, as_json: bool) -> str:
+    """What `milr show` prints."""
     from milr.lineage.show import show_run
 
     return show_run(outputs, run, as_json)

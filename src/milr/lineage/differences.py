@@ -19,18 +19,6 @@ PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 WORDS = {"true", "false", "yes", "no", "on", "off", "null", "none", "nan", "inf"}  # that are no plain text to YAML
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The saved settings of a run. Errors: MilrError where they are missing or cannot be read."""
-    path = folder / "config.yaml"
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # missing, unreadable or no YAML
-        raise MilrError(f"{path} cannot be read ({type(error).__name__})") from error
-    if not isinstance(config, dict):
-        raise MilrError(f"{path} holds no settings")
-    return {str(key): value for key, value in config.items()}
-
-
 def defaults(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """dotted key -> default, of the stage with the data set and the backbone of `config`."""
     from hydra import compose, initialize_config_module

@@ -94,23 +94,27 @@ def first_line(text: object, longest: int = 80) -> str:
 
 
 def of_accuracy(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The accuracy of a test, with its interval."""
     split = "/".join(manifest["split"])
     return f"{split} accuracy {result['accuracy']:.3f} ± {result['interval']:.3f}"
 
 
 def of_fit(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """What a fit reached on the validation episodes."""
     found = result["validation"]
     kept = f"decision accuracy {found['accuracy']:.3f} of {found['untouched_accuracy']:.3f}"
     return f"objective {found['objective']:.3f}, {kept}"
 
 
 def of_figures(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """What a sheet, or a sweep's figure, shows."""
     if "fits" in result:
         return f"{result['fits']} fits, best accuracy {result['best_accuracy']:.3f}"
     return f"total {result['total_mean_bits']:.3f} bits a place"
 
 
 def of_sanity(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """How far the decision map repeats, if that was looked at."""
     repeatability = result["decision_repeatability"]
     return f"{result['rows']} rows" if repeatability is None else f"decision repeatability {repeatability:.3f}"
 

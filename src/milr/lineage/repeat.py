@@ -11,12 +11,12 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.lineage.ancestry import ancestors, data_problem
-from milr.lineage.differences import new_keys, read_config, words_of
+from milr.lineage.differences import new_keys, words_of
 from milr.lineage.found import FoundRun, find_runs, named_run
 from milr.stages.facts import git_state, host, versions
 from milr.stages.job import REPEATED
 from milr.stages.runs import FINISHED
-from milr.stages.sources import spoken
+from milr.stages.sources import read_config, spoken
 
 TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two runs share
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.lineage.ancestry import Ancestor, ancestors, data_problem
-from milr.lineage.differences import differences, read_config
+from milr.lineage.differences import differences
 from milr.lineage.found import FoundRun, named_run
 from milr.lineage.listing import aligned, key_figure
 from milr.stages.limits import leaves
-from milr.stages.sources import parent_folder, spoken
+from milr.stages.sources import parent_folder, read_config, spoken
 
 FACTS = ("milr", "versions", "git", "host", "seed", "repeats")
 

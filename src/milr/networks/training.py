@@ -20,6 +20,7 @@ from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.networks.continuation import Continuation, State
 from milr.networks.distributed import average, copy_from_first, from_first, rank, world
+from milr.networks.finite import FiniteCheck
 from milr.networks.prototypes import Metric, logits, prototypes
 
 
@@ -94,7 +95,7 @@ def train_prototypical(
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
 
     forward = torch.compile(network) if training.compile else network
-    unread: list[Tensor] = []  # losses that nobody has looked at yet
+    finite = FiniteCheck(device)
 
     continuation = continuation or Continuation()
     if continuation.state:
@@ -119,14 +120,11 @@ def train_prototypical(
         optimiser.step()
         schedule.step()
         look = step % training.validate_every == 0 or step == steps
-        unread.append(loss)
-        if look or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
-            broken = first_not_finite(unread)
-            if broken is not None:
-                network.load_state_dict(best.weights)
-                at = step - len(unread) + 1 + broken
-                raise MilrError(f"the loss is {unread[broken].item()} at step {at}: lower train.learning_rate")
-            unread.clear()
+        finite.see(step, loss)
+        # Reading a loss waits for a GPU: not at every step.
+        if (look or device.type == "cpu") and (bad := finite.first()):
+            network.load_state_dict(best.weights)
+            raise MilrError(f"the loss is {bad.loss} at step {bad.step}: lower train.learning_rate")
         if on_step:
             on_step(Step(step, loss, accuracy))
         if look:
@@ -146,12 +144,6 @@ def train_prototypical(
 def steps_of(training: Training) -> int:
     """The optimiser steps that see all episodes, of all processes together."""
     return math.ceil(training.episodes / (training.episodes_per_step * world()))
-
-
-def first_not_finite(losses: list[Tensor]) -> int | None:
-    """The index of the first loss that is not finite, if there is one."""
-    broken = torch.stack(losses).isfinite().logical_not().nonzero()
-    return int(broken[0]) if len(broken) else None
 
 
 def validated(network: nn.Module, validate: Callable[[nn.Module], float], best: Trained) -> float:

@@ -52,23 +52,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from milr.errors import MilrError
-from milr.stages.checkpoints import sha256_of, write_atomically
+from milr.files import write_atomically
+from milr.stages.checkpoints import sha256_of
 from milr.stages.facts import git_state, host, process, versions
 from milr.stages.inherit import inherit
 from milr.stages.interrupts import terminable
 from milr.stages.limits import check_limits, leaves
 from milr.stages.mistakes import unknown_key
 from milr.stages.resume import (
-    CONFIG,
     reopen_run,
     require_same_parent,
     run_to_resume,
     settings_to_resume,
-    stored_settings,
 )
-from milr.stages.runs import Run, open_run, timestamp
+from milr.stages.runs import CONFIG, Run, open_run, timestamp
 from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
-from milr.stages.sources import SourceRun, find_run, is_done, spoken
+from milr.stages.sources import SourceRun, find_run, is_done, read_config, spoken
 from milr.stages.sweep_folders import in_sweep, job_folder
 from milr.stages.sweep_jobs import folder_to_go_on, objective_of
 
@@ -111,7 +110,7 @@ def run_chained_stage(
     with console(), terminable():
         folder = folder_to_resume(cfg, kind)
         if folder and OmegaConf.is_missing(cfg, "source"):
-            cfg.source = stored_settings(folder)["source"]
+            cfg.source = read_config(folder)["source"]
         settings = typed_settings(cfg, kind)
         source = find_run(Path(settings.outputs), source_stage, settings.source)
         settings = replace(inherit(settings, source, command_overrides(), free), source=str(source.folder))

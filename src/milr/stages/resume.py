@@ -17,15 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from milr.errors import MilrError
 from milr.stages.limits import leaves
 from milr.stages.locks import is_locked
-from milr.stages.runs import LOG, MANIFEST, RUNNING, Run, kept, now, open_log
+from milr.stages.runs import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
 from milr.stages.schema import DATASETS, StageSettings
-from milr.stages.sources import SourceRun, is_done, read_manifest, spoken
+from milr.stages.sources import SourceRun, is_done, read_config, read_manifest, spoken
 
 Settings = TypeVar("Settings", bound=StageSettings)
 
 log = logging.getLogger("milr")
 
-CONFIG = "config.yaml"
 # Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
 # compared by its sha256.
 FREE = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "workers", "threads", "logger")
@@ -105,23 +104,13 @@ def created(folder: Path) -> str:
         return ""
 
 
-def stored_settings(folder: Path) -> dict[str, Any]:
-    """The run's `config.yaml`. Errors: MilrError if it is missing or cannot be read."""
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-        assert isinstance(config, dict)
-    except Exception as error:  # missing, unreadable or no YAML
-        raise MilrError(f"{folder / CONFIG} cannot be read ({type(error).__name__}): start a new run") from error
-    return {str(key): value for key, value in config.items()}
-
-
 def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str]) -> Settings:
     """The run's own settings, with what `overrides` (as typed) say of keys that change nothing in the result.
 
     Errors: MilrError that lists where another override differs from the run, or if the run is of another version.
     """
     typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-    stored = stored_settings(folder)
+    stored = read_config(folder)
     require_same(settings, folder, typed)
     schema = OmegaConf.structured(type(settings))
     try:
@@ -144,7 +133,7 @@ def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None
     typed: the words before the `=` of the command line; the keys that they reach are compared. None: all are.
     """
     words = None if typed is None or "experiment" in typed else tuple(typed)
-    before, differing = dict(leaves(stored_settings(folder))), []
+    before, differing = dict(leaves(read_config(folder))), []
     for key, value in leaves(settings):
         reached = words is None or any(key == word or key.startswith(f"{word}.") for word in words)
         if reached and not is_free(key) and plain_value(value) != before.get(key):

@@ -26,13 +26,15 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.stages.checkpoints import sha256_of, write_atomically
+from milr.files import write_atomically
+from milr.stages.checkpoints import sha256_of
 from milr.stages.disk import LogFile, disk_errors
 from milr.stages.locks import lock
 
 log = logging.getLogger("milr")
 
 MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 LOG = "log.txt"
 DONE = "DONE"

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of
-from milr.stages.runs import MANIFEST, counts_as_finished
+from milr.stages.runs import CONFIG, MANIFEST, counts_as_finished
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +127,18 @@ def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise MilrError(f"the checkpoint {checkpoint} is missing")
     if sha256_of(checkpoint) != entry["sha256"]:
         raise MilrError(f"{checkpoint} is not the file that was saved: its sha256 differs from the manifest's")
+    return read_config(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The saved settings of a run. Errors: MilrError where they are missing or cannot be read."""
+    path = folder / CONFIG
     try:
-        config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+        config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # missing, unreadable or no YAML
-        raise MilrError(f"{folder / 'config.yaml'} cannot be read ({type(error).__name__})") from error
+        raise MilrError(f"{path} cannot be read ({type(error).__name__})") from error
     if not isinstance(config, dict):
-        raise MilrError(f"{folder / 'config.yaml'} holds no settings")
+        raise MilrError(f"{path} holds no settings")
     return {str(key): value for key, value in config.items()}
 
 

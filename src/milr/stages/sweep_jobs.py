@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.stages.checkpoints import write_atomically
-from milr.stages.resume import CONFIG, require_same, require_same_parent, state_of
-from milr.stages.runs import MANIFEST, plain
+from milr.files import write_atomically
+from milr.stages.resume import require_same, require_same_parent, state_of
+from milr.stages.runs import CONFIG, MANIFEST, plain
 from milr.stages.schema import NetworkStageSettings
 from milr.stages.sources import SourceRun, read_manifest
 from milr.stages.sweep_folders import JOBS

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from milr.errors import MilrError
 from milr.stages.limits import leaves
 from milr.stages.resume import is_free
-from milr.stages.runs import MANIFEST, Run
+from milr.stages.runs import CONFIG, MANIFEST, Run
 from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun, find_run, is_done, read_manifest
+from milr.stages.sources import SourceRun, find_run, is_done, read_config, read_manifest
 from milr.stages.sweep_jobs import FAILED, read_jobs
 
 if TYPE_CHECKING:
@@ -83,8 +81,7 @@ def read_fit(folder: Path) -> Fit:
             run = find_run(folder.parent, "fit_milr", str(folder))
         except MilrError as problem:
             state, error = "broken", str(problem)
-    config = folder / "config.yaml"
-    settings = dict(leaves(OmegaConf.to_container(OmegaConf.load(config)))) if config.is_file() else {}
+    settings = dict(leaves(read_config(folder))) if (folder / CONFIG).is_file() else {}
     return Fit(folder.name, state, settings, run, error)
 
 
