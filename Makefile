@@ -20,7 +20,7 @@ lint: setup  ## check style and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-demo: setup  ## train, fit and draw on the embedded data set, in a few minutes
+demo: setup  ## train, fit and draw on the embedded data set: no download, a coffee break
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
 results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
