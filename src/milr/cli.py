@@ -81,6 +81,8 @@ def dispatch(words: list[str]) -> int:
 
 def run_stage(stage: str, words: list[str]) -> int:
     """Let the stage's own Hydra read `words`, and tell what it refuses in one line."""
+    from concurrent.futures import BrokenExecutor
+
     from milr.stages.mistakes import explain, is_mendable
     from milr.stages.report import traceback_wanted
 
@@ -99,6 +101,10 @@ def run_stage(stage: str, words: list[str]) -> int:
             if is_mendable(error):
                 return fail(explain(error, name, words))
             return fail(f"{error.filename or 'file'}: {error.strerror or error}")  # a sweep's folder: Hydra makes it
+        except BrokenExecutor:  # joblib then stops the sweep's other processes too
+            if traceback_wanted():
+                raise
+            return fail("a process of the sweep was killed, for want of memory or by hand: the same command goes on")
         except Exception as error:
             if traceback_wanted() or not is_mendable(error):
                 raise

@@ -50,6 +50,14 @@ def test_a_run_is_repeated_to_the_bit(copy: Path, stage: str, capsys: Capture) -
     assert "warning" not in told and told.count(": the same") == 3
 
 
+def test_a_run_that_comes_out_otherwise_has_an_exit_code(copy: Path, capsys: Capture) -> None:
+    old = only(copy, "fit_milr")
+    change(old, result={"step": 0})
+    assert cli.main(["rerun", str(old)]) == 1
+    told = capsys.readouterr().out
+    assert "result: DIFFERS" in told and "checkpoint: the same" in told
+
+
 def test_a_comparison_tells_what_differs(copy: Path) -> None:
     old = read_run(only(copy, "fit_milr"))
     new = Path(shutil.copytree(old.folder, copy / "fit_milr" / "other"))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milr import cli
 from milr.data.records import Catalogue
@@ -95,6 +101,18 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]
     assert set(information) == {"train", "validation", "novel"}
     assert all(entry["bits"] <= entry["cap_bits"] for entry in information.values())
+
+
+def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None:
+    plain, trained = run_of(pipeline, "fit_milr"), run_of(pipeline, "train_protonet")
+    assert cli.main(["fit-milr", f"outputs={tmp_path}", f"source={trained}", *FIT, "logger=tensorboard"]) == 0
+    run = run_of(tmp_path, "fit_milr")
+    assert (run / "metrics.jsonl").read_text() == (plain / "metrics.jsonl").read_text()
+    assert manifest(run)["result"] == manifest(plain)["result"]
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [sheet.step for sheet in events.Images("maps")] == [2, 4]
+    assert {"accuracy/train", "accuracy/validation"} <= set(events.Tags()["scalars"])
 
 
 def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
@@ -382,3 +400,30 @@ def test_two_jobs_at_once_write_two_folders_and_the_exit_code_is_of_both(copy: P
     assert call(copy, "fit-milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 2
     assert "3 jobs: 2 done, 1 failed" in capsys.readouterr().out
     assert [manifest(path.parent)["state"] for path in sweep.glob("*/manifest.json")] == ["finished"] * 2
+
+
+def worker_of(sweep: subprocess.Popen[str]) -> int:
+    """The number of one of joblib's processes that carry out the jobs."""
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    return next(int(child) for child in children if "LokyProcess" in Path(f"/proc/{child}/cmdline").read_text())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
+def test_a_killed_worker_stops_the_sweep_in_one_line_and_the_same_command_goes_on(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = copy / "killed"
+    words = ["fit-milr", f"outputs={copy}", "source=latest", *TINY, "milr.steps=10"]
+    words += ["milr.save_every=1", "milr.log_every=1", "milr.beta=0.1,0.2", f"hydra.sweep.dir={sweep}", "--multirun"]
+    command = [sys.executable, "-m", "milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None and not list(sweep.glob("*/state-*.pt")):
+            time.sleep(0.01)
+        os.kill(worker_of(running), signal.SIGKILL)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 2 and "Traceback" not in told
+    assert "error: a process of the sweep was killed" in told and "the same command goes on" in told
+
+    assert cli.main(words) == 0
+    assert "resumed" in capsys.readouterr().out
+    steps = [path.read_text().count('"train"') for path in sweep.glob("*/metrics.jsonl")]
+    assert steps == [10, 10]  # each once

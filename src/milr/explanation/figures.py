@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -120,6 +121,13 @@ def figure(
     if note:
         drawing.suptitle(note, fontsize=9)
     return drawing
+
+
+def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
+    """A figure as a picture: uint8 [height, width, 3]."""
+    canvas = FigureCanvasAgg(drawing)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps: Maps, scale: str) -> None:

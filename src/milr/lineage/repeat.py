@@ -18,13 +18,16 @@ from milr.stages.job import REPEATED
 from milr.stages.runs import FINISHED
 from milr.stages.sources import read_config, spoken
 
+DIFFERS = "DIFFERS"
 TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two runs share
 
 log = logging.getLogger("milr")
 
 
 def rerun(outputs: Path | None, word: str, run_stage: Callable[[str, list[str]], int]) -> int:
-    """Repeats the run that `word` means and returns the exit code of its stage; `run_stage(stage, words)` runs one.
+    """Repeats the run that `word` means; `run_stage(stage, words)` runs a stage and returns its exit code.
+
+    Returns that code, or 1 where the new run came out otherwise than the old.
 
     outputs: where runs are looked for and where the new one goes; None: ./outputs, and the place of the run.
     Errors: MilrError if the run cannot be repeated: no settings, or a parent that is gone or no longer the same.
@@ -43,7 +46,9 @@ def rerun(outputs: Path | None, word: str, run_stage: Callable[[str, list[str]],
         code = run_stage(spoken(run.stage), words)
     if code == 0:
         new = newest_repetition(place, run)
-        print("\n".join(comparison(run, new)))
+        lines = comparison(run, new)
+        print("\n".join(lines))
+        return int(any(line.endswith(DIFFERS) for line in lines))
     return code
 
 
@@ -112,7 +117,7 @@ def comparison(old: FoundRun, new: FoundRun) -> list[str]:
     if any(checkpoints):
         pairs["checkpoint"] = (checkpoints[0], checkpoints[1])
     pairs["metrics.jsonl"] = (metrics_of(old.folder), metrics_of(new.folder))
-    return [*lines, *(f"  {what}: {'the same' if one == other else 'DIFFERS'}" for what, (one, other) in pairs.items())]
+    return [*lines, *(f"  {what}: {'the same' if one == other else DIFFERS}" for what, (one, other) in pairs.items())]
 
 
 def metrics_of(folder: Path) -> list[Any]:

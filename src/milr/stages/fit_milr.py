@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
+from milr.stages.boards import Board, board
 from milr.stages.job import run_chained_stage
 from milr.stages.runs import METRICS, Run
 from milr.stages.schema import FitMilr
@@ -59,14 +60,13 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
     validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
 
-    def on_validation(step: int, metrics: dict[str, float]) -> None:
-        run.metrics(split="validation", step=step, **metrics)
-
     try:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
+            board(run, settings.logger, continuation.done) as shown,
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
+            on_validation = looking(run, shown, explainer, pictures["validation"], settings, device)
             kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
@@ -148,6 +148,29 @@ def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.devi
             "images": estimate.images,
         }
     return found
+
+
+def looking(
+    run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
+) -> Callable[[int, dict[str, float]], None]:
+    """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
+    from milr.data.augmentation import to_input
+    from milr.data.episodes import draw_episode
+    from milr.explanation.batches import episode_images
+    from milr.explanation.figures import Column
+
+    episode = draw_episode(pictures.labels, settings.episode.way, settings.episode.shot, 1, settings.seed, number=0)
+    images, columns = episode_images(pictures, episode), []
+    for role, part in (("support", episode.support), ("query", episode.query)):
+        columns += [Column(role, pictures.records[index].class_name) for index in part.flatten().tolist()]
+
+    def on_validation(step: int, metrics: dict[str, float]) -> None:
+        run.metrics(split="validation", step=step, **metrics)
+        if shown:
+            explainer.forget_bank()  # the critic changed since the last look
+            shown.maps(step, images, explainer.maps(to_input(images, device)), columns)
+
+    return on_validation
 
 
 @contextmanager

@@ -14,6 +14,7 @@ SPLITS = ("train", "validation", "novel", "all")
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda"),
+    "logger": ("none", "tensorboard"),
     "dataset.crop": ("none", "bbox"),
     "dataset.split": SPLITS,
     "metric.distance": ("euclidean", "cosine"),

@@ -17,7 +17,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,6 +52,7 @@ class Run:
     manifest: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     opened: datetime = field(default_factory=lambda: datetime.now().astimezone())
+    watchers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)  # told every line of metrics
 
     def path(self, name: str) -> Path:
         """Where a file of this run goes; folders on the way are made."""
@@ -63,6 +64,8 @@ class Run:
         """Add one line to `metrics.jsonl`; a number that is not finite becomes null."""
         with self.path(METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(values)) + "\n")
+        for watch in self.watchers:
+            watch(values)
 
     def record(self, **entries: Any) -> None:
         """Put entries (plain values) into the manifest and write it."""

@@ -184,6 +184,7 @@ class TrainProtonet(NetworkStageSettings):
     train: TrainSettings
     resume: str = ""
     cache: str | None = None
+    logger: str = "none"
 
 
 @dataclass
@@ -211,7 +212,8 @@ class FitMilr(ChainedStageSettings):
     mask: MaskSettings
     bottleneck: BottleneckSettings
     resume: str = ""
-    cache: str | None = None  # older runs have none
+    cache: str | None = None  # older runs have none, and no logger
+    logger: str = "none"
 
 
 @dataclass

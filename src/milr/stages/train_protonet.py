@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from milr.stages.boards import board
 from milr.stages.job import checked_settings, run_stage
 from milr.stages.processes import processes, rank
 from milr.stages.runs import METRICS, Run
@@ -68,6 +69,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         run.record(processes=processes())
         with (
             saved_states(run, settings.train.save_every) as continuation,
+            board(run, settings.logger, continuation.done),
             progress(run, training_settings(settings), settings.train.log_every, continuation) as on_step,
         ):
             trained = train(settings, network, pictures, on_step, on_validation, continuation)
