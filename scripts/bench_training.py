@@ -14,7 +14,7 @@ from bench_clock import Bench, Row, say
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from milr.data.augmentation import Augmentation, augment, to_input
+from milr.data.augmentation import Augmentation, augment, to_device, to_input
 from milr.data.cub import read_cub
 from milr.data.episodes import draw_episode, draw_episodes
 from milr.data.split import of_split
@@ -142,7 +142,7 @@ def data(bench: Bench) -> list[Row]:
         for number in range(episodes):
             episode = draw_episode(pictures.labels, WAY, SHOT, QUERY, 0, number)
             chosen = torch.cat([episode.support, episode.query], 1).flatten()
-            to_input(augment(pictures.images[chosen], CHANGES, number)).to(bench.device)
+            augment(to_device(pictures.chosen(chosen), bench.device), CHANGES, number)
 
     found: tuple[list[float], list[float]] = ([], [])
     for turn in range(bench.repeats + 1):

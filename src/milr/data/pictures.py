@@ -46,6 +46,10 @@ class Pictures:
     labels: Tensor
     records: tuple[Record, ...]
 
+    def chosen(self, indices: Tensor) -> Tensor:
+        """Copies of some pictures, uint8 [len(indices), 3, S, S]. `images[indices]` takes 15 times as long."""
+        return self.images.index_select(0, indices)
+
 
 def read_picture(path: Path) -> Image.Image:
     """An RGB picture, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.

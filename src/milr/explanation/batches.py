@@ -30,7 +30,7 @@ def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Te
 
 def episode_images(pictures: Pictures, episode: Episode) -> Tensor:
     """An episode's pictures in the order of `episode_decision`: uint8 [way·shot + way·query, 3, S, S]."""
-    return pictures.images[torch.cat([episode.support.flatten(), episode.query.flatten()])]
+    return pictures.chosen(torch.cat([episode.support.flatten(), episode.query.flatten()]))
 
 
 class EpisodeBatches:

@@ -183,7 +183,7 @@ def episode_inputs(
     """Episode `number`'s pictures, class by class, supports first: float32 [way · (shot + query), 3, S, S]."""
     shape = (training.way, training.shot, training.query)
     episode = draw_episode(pictures.labels, *shape, seed=training.seed, number=number)
-    images = to_device(pictures.images[torch.cat([episode.support, episode.query], dim=1).flatten()], device)
+    images = to_device(pictures.chosen(torch.cat([episode.support, episode.query], dim=1).flatten()), device)
     return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else to_input(images)
 
 
