@@ -52,30 +52,55 @@ PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, or
 
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     """Returns the area between the keep and the remove curve of the decision map."""
-    from tqdm import tqdm
-
-    from milr.data.augmentation import to_input
-    from milr.evaluation.methods import KINDS, Methods
-    from milr.evaluation.study import Shares, measure_episode
-    from milr.evaluation.tables import compare, read_measurements, summarise, write_csv
-    from milr.explanation.batches import episode_decision
-    from milr.explanation.fitting import Batch
-    from milr.stages.cases import cases_from, cases_of, shown_cases, state_of
+    from milr.evaluation.methods import KINDS
+    from milr.evaluation.study import Shares
+    from milr.evaluation.tables import compare, summarise, write_csv
     from milr.stages.catalogues import view
-    from milr.stages.devices import choose_device
-    from milr.stages.explainers import load_explainer
-    from milr.stages.scenes import drawn_episodes
 
     run.promise("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", METRICS)
-    device = choose_device(settings.device)
     shares = Shares(
         shares_of("evaluate.percent", settings.evaluate.percent),
         shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
     )
     baselines = available(settings.evaluate.baselines)
-    explainer, network = load_explainer(
-        source, settings.backbone.name, settings.dataset.size, device, settings.precision
-    )
+    measurements, cases = measured(settings, run, source, baselines, shares)
+    name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
+    data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
+    results = summarise(measurements, data_set)
+    write_csv(run.path("results.csv"), results)
+    write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
+    shape = f"{settings.episode.way}-way {settings.episode.shot}-shot"
+    title = f"{shape}, {data_set}, {settings.evaluate.episodes} episodes"
+    draw(run, results, shares, title)
+    draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
+    report(results, title)
+    for result in results:
+        run.metrics(**asdict(result))
+    area = next(r.value for r in results if (r.map, r.metric) == ("decision", "area, accuracy"))
+    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": baselines})
+    log.info("open %s", run.path("curves_accuracy.png"))
+    return area
+
+
+def measured(
+    settings: Evaluate, run: Run, source: SourceRun, baselines: Sequence[str], shares: Shares
+) -> tuple[list[Measurement], Cases]:
+    """Every measurement of every map, episode by episode, and the queries for the sheets. Goes on where it was."""
+    from tqdm import tqdm
+
+    from milr.data.augmentation import to_input
+    from milr.evaluation.methods import Methods
+    from milr.evaluation.study import measure_episode
+    from milr.evaluation.tables import read_measurements, write_csv
+    from milr.explanation.batches import episode_decision
+    from milr.explanation.fitting import Batch
+    from milr.stages.cases import cases_from, cases_of, shown_cases, state_of
+    from milr.stages.devices import choose_device
+    from milr.stages.explainers import load_explainer
+    from milr.stages.scenes import drawn_episodes
+
+    device, dataset = choose_device(settings.device), settings.dataset
+    explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     statistics = training_statistics(explainer, source, settings.cache, device) if "iba" in baselines else None
     methods = Methods(explainer, baselines, statistics)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
@@ -89,27 +114,13 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         for number, pictures in tqdm(scenes, total=count, initial=done, desc="episodes"):
             batch = Batch(to_input(pictures.images, device), decide)
             maps = methods.maps(batch, seed=number)
-            rows = measure_episode(explainer, batch, maps, pictures, settings.dataset.crop, shares, number)
+            rows = measure_episode(explainer, batch, maps, pictures, dataset.crop, shares, number)
             write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
             measurements += rows
             cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
             cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
             continuation.on_state(number + 1, partial(state_of, number + 1, cases))
-    name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
-    data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
-    results = summarise(measurements, data_set)
-    write_csv(run.path("results.csv"), results)
-    write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
-    title = f"{shape[0]}-way {shape[1]}-shot, {data_set}, {count} episodes"
-    draw(run, results, shares, title)
-    draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
-    report(results, title)
-    for result in results:
-        run.metrics(**asdict(result))
-    area = next(r.value for r in results if (r.map, r.metric) == ("decision", "area, accuracy"))
-    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": list(baselines)})
-    log.info("open %s", run.path("curves_accuracy.png"))
-    return area
+    return measurements, cases
 
 
 def available(baselines: Sequence[str]) -> list[str]:

@@ -46,14 +46,8 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     from milr.stages.devices import choose_device, inputs
     from milr.stages.explainers import load_explainer
 
-    unknown = [check for check in settings.sanity.checks if check not in CHECKS]
-    if unknown:
-        raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
     run.promise("sanity.csv", *(f"sheet_{kind}.png" for kind in KINDS))
-    device = choose_device(settings.device)
-    fitting = fit_settings_of(source)
-    if settings.sanity.steps:
-        fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
+    device, fitting = choose_device(settings.device), refit_settings(settings, source)
     _, pictures = load_splits(settings.dataset, settings.cache)
     if settings.dataset.split not in pictures:
         raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
@@ -84,6 +78,17 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
     log.info("open %s", run.path("sheet_decision.png"))
     return min(between, default=1.0)
+
+
+def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
+    """The source run's settings, with the wanted number of steps. MilrError for a check that does not exist."""
+    unknown = [check for check in settings.sanity.checks if check not in CHECKS]
+    if unknown:
+        raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
+    fitting = fit_settings_of(source)
+    if settings.sanity.steps:
+        fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
+    return fitting
 
 
 def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str) -> None:
