@@ -88,7 +88,8 @@ class MILR:
         generator = torch.Generator().manual_seed(seed)
         local, representation = ChannelStatistics(), ChannelStatistics()
         stages = [ChannelStatistics() for _ in self.layers.stages]
-        representations, bank = [], []
+        representations, bank = [], []  # the former for the whitening alone
+        variational = self.settings.bottleneck.kind == "variational"
         _, height, width = self.layers.local_shape
         each = max(1, min(height * width, self.settings.infomax.bank_size // images))
         for batch in batches:
@@ -97,17 +98,16 @@ class MILR:
             representation.add(first.representation)
             for statistics, features in zip(stages, first.stages, strict=True):
                 statistics.add(features)
-            representations.append(first.representation)
+            if variational:
+                representations.append(first.representation)
             bank.append(sample_locations(first.local, each, generator))
         for name, statistics in zip(
             (self.layers.local, self.layers.global_, *self.layers.stages), (local, representation, *stages), strict=True
         ):
             if not torch.isfinite(statistics.standardise().mean).all():
                 raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
-        variational = self.settings.bottleneck.kind == "variational"
-        whitening = (
-            fit_whitening(torch.cat(representations), self.settings.bottleneck.whitening_share) if variational else None
-        )
+        share = self.settings.bottleneck.whitening_share
+        whitening = fit_whitening(torch.cat(representations), share) if variational else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # the small modules' first weights
             self.modules = Modules(
@@ -117,7 +117,7 @@ class MILR:
                 [statistics.standardise() for statistics in stages],
                 whitening,
                 torch.cat(bank),
-            ).to(representations[0].device)
+            ).to(bank[0].device)
         self.forget_bank()
 
     @property
