@@ -87,12 +87,19 @@ def colour_change(chance: Tensor, settings: Augmentation) -> tuple[Tensor, Tenso
     far = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
     brightness, contrast, saturation = (1 + far * (2 * chance[:, :3] - 1)).unbind(1)
     angle = 2 * math.pi * settings.hue * (2 * chance[:, 3] - 1)
-    to_yiq = torch.tensor(YIQ)
-    grey = to_yiq[0].expand(3, 3)  # a colour -> its luminance, three times
-    quarter = torch.linalg.inv(to_yiq) @ torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ to_yiq
-    turned = angle.cos()[:, None, None] * (torch.eye(3) - grey) + angle.sin()[:, None, None] * quarter
+    grey, coloured, quarter = colour_axes()
+    turned = angle.cos()[:, None, None] * coloured + angle.sin()[:, None, None] * quarter
     colours = (brightness * contrast)[:, None, None] * (grey + saturation[:, None, None] * turned)
     return colours, brightness * (1 - contrast)
+
+
+@cache
+def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
+    """Matrices [3, 3]: a colour -> its luminance, three times; what is left of it; that, turned by 90° around grey."""
+    to_yiq = torch.tensor(YIQ)
+    grey = to_yiq[0].expand(3, 3)
+    quarter = torch.linalg.inv(to_yiq) @ torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ to_yiq
+    return grey, torch.eye(3) - grey, quarter
 
 
 def seed_number(seed: int | str) -> int:
