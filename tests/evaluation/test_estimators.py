@@ -18,6 +18,16 @@ def test_null_and_estimate_on_the_toy_world() -> None:
     assert abs(null) < 0.05 and real > null + 0.02
 
 
+def test_the_order_in_which_the_pictures_lie_does_not_matter() -> None:
+    explainer = prepared()
+    train = sample_features(explainer.layers, pictures(512, seed=20)[0].split(64), seed=0)
+    held_out = sample_features(explainer.layers, pictures(256, seed=21)[0].split(64), seed=1)
+    order = held_out.representation[:, 0].argsort()  # alike ones beside each other, as a class's pictures are
+    alike = Features(held_out.local[order], held_out.representation[order])
+    found = [infomax_bits(explainer, train, part, 40, shuffled=False, seed=0) for part in (held_out, alike)]
+    assert abs(found[0] - found[1]) < 0.02, found
+
+
 def test_the_gaussian_estimate_of_a_gaussian_pair_is_the_closed_form() -> None:
     """z shares one of its two dimensions' content with every place: I = -log2(1 - rho²) / 2."""
     explainer = prepared()

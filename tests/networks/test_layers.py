@@ -145,3 +145,27 @@ def test_half_precision_is_exact_in_itself_and_near_the_full_one() -> None:
     assert torch.equal(half.second_pass(first.local, images()).representation, first.representation)
     exact = full.first_pass(images()).representation
     assert 0 < (first.representation - exact).norm() / exact.norm() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [("fc", "'fc', gives no map"), ("layer1.0.relu", "runs 2 times"), ("unused", "runs 0 times")],
+)
+def test_a_layer_that_the_mask_cannot_read_is_refused(stage: str, message: str) -> None:
+    model = network()
+    model.unused = nn.Conv2d(3, 3, 1)
+    with pytest.raises(MilrError, match=message):
+        LayerPair(model, "layer1", "avgpool", images(), stages=["layer2", stage])
+
+
+def test_a_network_that_gives_no_tensor_is_refused() -> None:
+    class Answers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network()
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.body(images)}
+
+    with pytest.raises(MilrError, match="gives a dict: wrap it"):
+        LayerPair(Answers(), "body.layer1", "body.avgpool", images())

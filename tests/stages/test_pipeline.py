@@ -327,8 +327,21 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
     assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
     assert manifest(run)["result"]["decision_repeatability"] <= 1  # type: ignore[index,call-overload]
     capsys.readouterr()
-    assert call(copy, "sanity", "source=latest", "sanity.checks=[seed]") == 2
-    assert "choose among estimator, seeds" in error(capsys)
+    assert manifest(run)["data"] and manifest(run)["split"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
+        ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
+        ("sanity.cascade=[0,6]", "at least one layer must forget"),
+    ],
+)
+def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
+    assert call(copy, "sanity", "source=latest", override) == 2
+    assert message in error(capsys)
 
 
 def test_a_sweep_gets_its_figure(copy: Path, capsys: Capture) -> None:

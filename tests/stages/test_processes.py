@@ -15,6 +15,8 @@ from milr import cli
 from milr.data.records import Catalogue
 from milr.errors import MilrError
 from milr.stages.processes import check_processes, local_rank, processes, rank
+from milr.stages.runs import open_run
+from milr.stages.train_protonet import require_as_many_processes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -55,6 +57,14 @@ def test_help_and_training_are_allowed(second_of_two: None) -> None:
     assert (processes(), rank(), local_rank()) == (2, 1, 1)
     assert cli.main(["fit-milr", "--help"]) == 0
     check_processes("train-protonet", ["seed=1"])
+
+
+def test_what_several_processes_began_is_not_resumed_by_one(tmp_path: Path) -> None:
+    with open_run(tmp_path, "train_protonet", "run", {"processes": 8}) as run:
+        with pytest.raises(MilrError, match="begun by 8 processes of torchrun, whose steps are not those of 1"):
+            require_as_many_processes(run)
+        run.manifest["processes"] = 1
+        require_as_many_processes(run)
 
 
 def test_two_processes_train_one_network_and_the_first_writes(birds: Catalogue, tmp_path: Path) -> None:

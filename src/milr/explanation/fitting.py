@@ -159,7 +159,11 @@ def stopped(best: Best, step: int, what: str, value: float) -> MilrError:
 
 @torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
-    """The terms' means over held-out batches, the noise always the same; "objective" is what `fit` minimises."""
+    """The terms' means over held-out batches, the noise always the same.
+
+    "objective" is the loss that `fit` takes the gradient of: i(x; z') has weight 1 in it, as for the critic, whatever
+    alpha is, and the bottleneck has beta. It chooses among steps of one fit; it does not compare fits of two betas.
+    """
     modules = explainer.prepared.eval()
     generator = torch.Generator().manual_seed(0)
     rows = []

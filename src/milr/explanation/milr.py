@@ -240,22 +240,24 @@ def settings_from(values: dict[str, Any]) -> MilrSettings:
 def check_settings(settings: MilrSettings) -> None:
     """MilrError for a value that no code knows, or out of range."""
     choices = {
-        "redundancy": (settings.redundancy, ("representation", "occluded")),
+        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
         "mask.fill": (settings.mask.fill, ("noise", "zero")),
         "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
         "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:
-            raise MilrError(f"milr.{name} must be one of {', '.join(allowed)}, not '{value}'")
+            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
     if settings.alpha < 0 or settings.beta < 0:
         raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
     if not 0 < settings.mask.initial < 1:
-        raise MilrError(f"milr.mask.initial must lie between 0 and 1, not {settings.mask.initial}")
+        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
     if settings.mask.blur < 0:
-        raise MilrError(f"milr.mask.blur must not be negative: {settings.mask.blur}")
+        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
-        raise MilrError("the capacity bound holds for noise fill only: set milr.mask.fill=noise, or kind=variational")
+        raise MilrError(
+            "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"
+        )
 
 
 def _blank(channels: int) -> Standardise:

@@ -88,6 +88,8 @@ class LayerPair:
         calls = self._calls(example)
         self._check_order(calls)
         self.stages = tuple(stages) if stages else self._blocks(calls)
+        for name in self.stages:
+            self._check_map(calls, name, "a layer that the mask reads")
         first = self.first_pass(example)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.stage_channels = tuple(stage.shape[1] for stage in first.stages)
@@ -141,6 +143,8 @@ class LayerPair:
     def _run(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
             output: Tensor = self.network(images)
+        if not isinstance(output, Tensor):
+            raise MilrError(f"the network gives a {type(output).__name__}: wrap it in a module that gives one tensor")
         return output
 
     def _resumes_exactly(self, first: FirstPass, example: Tensor) -> bool:
@@ -173,17 +177,26 @@ class LayerPair:
     def _check_order(self, calls: list[tuple[str, Any]]) -> None:
         order = [name for name, _ in calls]
         for name in (self.local, self.global_):
-            if order.count(name) != 1:
-                raise MilrError(f"layer '{name}' runs {order.count(name)} times in one pass: name one that runs once")
+            self._check_once(order, name)
         if order.index(self.global_) <= order.index(self.local):
             raise MilrError(f"the global layer '{self.global_}' must come after the local layer '{self.local}'")
-        output = dict(calls)[self.local]
+        self._check_map(calls, self.local, "the local layer")
+
+    def _check_once(self, order: list[str], name: str) -> None:
+        if order.count(name) != 1:
+            raise MilrError(f"layer '{name}' runs {order.count(name)} times in one pass: name one that runs once")
+
+    def _check_map(self, calls: list[tuple[str, Any]], name: str, what: str) -> None:
+        self._check_once([called for called, _ in calls], name)
+        output = dict(calls)[name]
         if not isinstance(output, Tensor) or output.ndim != 4:
-            raise MilrError(f"the local layer '{self.local}' gives no map [K, C, H, W]: name a convolutional layer")
+            raise MilrError(f"{what}, '{name}', gives no map [K, C, H, W]: name a convolutional layer")
 
     def _blocks(self, calls: list[tuple[str, Any]]) -> tuple[str, ...]:
         """The top-level blocks that give maps: layer1 … layer4 in a ResNet; without blocks, every top-level layer."""
+        order = [name for name, _ in calls]
         maps = {name for name, out in calls if isinstance(out, Tensor) and out.ndim == 4 and out.shape[-1] > 1}
+        maps = {name for name in maps if order.count(name) == 1}
         children = [(name, child) for name, child in self.network.named_children() if name in maps]
         blocks = [name for name, child in children if next(child.children(), None) is not None]
         return tuple(blocks or [name for name, _ in children] or [self.local])

@@ -34,11 +34,11 @@ def randomised(network: nn.Module, layers: Iterable[str], batches: Iterable[Tens
                 if callable(reset):
                     reset()
                 if isinstance(module, nn.BatchNorm2d):
+                    norms.append((module.train(), module.momentum))
                     module.momentum = None  # the mean over all batches
-                    norms.append(module.train())
     with torch.no_grad():
         for images in batches:
             forgotten(images)
-    for norm in norms:
-        norm.momentum = 0.1  # torch's own
+    for norm, momentum in norms:
+        norm.momentum = momentum
     return forgotten.eval()

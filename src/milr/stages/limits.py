@@ -79,7 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mask.width": (1, math.inf),
     "mask.blur": (0, 100),
     "mask.initial": (0.001, 0.999),
-    "bottleneck.width": (0, math.inf),
+    "bottleneck.width": (1, math.inf),
     "bottleneck.whitening_share": (0.01, 1),
     "visualize.episodes": (1, math.inf),
     "visualize.queries": (1, math.inf),
@@ -99,6 +99,8 @@ def check_limits(settings: Any) -> None:
             raise MilrError(
                 f"{key}={value}: choose one of {', '.join(CHOICES[key])}{nearest(str(value), CHOICES[key])}"
             )
+        if key in ("train.way", "milr.way") and value == 1:
+            raise MilrError(f"{key}=1: an episode needs at least 2 classes, and 0 means as many as in episode.way")
         if key in RANGES:
             smallest, largest = RANGES[key]
             if not smallest <= value <= largest:  # NaN too

@@ -27,7 +27,7 @@ log = logging.getLogger("milr")
 
 # Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
 # compared by its sha256.
-FREE = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "workers", "threads", "logger")
+FREE = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
 
 
 def state_of(folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -15,7 +15,7 @@ from milr.stages.estimator_checks import estimator_rows, information_rows
 from milr.stages.fit_milr import BATCH, episode_batches, fit_settings, prepared
 from milr.stages.inherit import fit_settings_of
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import Run
+from milr.stages.runs import METRICS, Run
 from milr.stages.schema import FitMilr, Sanity
 from milr.stages.sources import SourceRun
 from milr.stages.store import store_schemas
@@ -42,13 +42,14 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     from milr.evaluation.sanity import KINDS, compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
-    from milr.stages.catalogues import load_splits, view
+    from milr.stages.catalogues import data_entry, load_splits, split_entry, view
     from milr.stages.devices import choose_device, inputs
     from milr.stages.explainers import load_explainer
 
-    run.promise("sanity.csv", *(f"sheet_{kind}.png" for kind in KINDS))
+    run.promise("sanity.csv", METRICS, *(f"sheet_{kind}.png" for kind in KINDS))
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
-    _, pictures = load_splits(settings.dataset, settings.cache)
+    catalogue, pictures = load_splits(settings.dataset, settings.cache)
+    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     if settings.dataset.split not in pictures:
         raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     explainer, network = load_explainer(
@@ -74,6 +75,8 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     write_csv(run.path("sanity.csv"), rows)
     draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} split")
     report(rows)
+    for row in rows:
+        run.metrics(**asdict(row))
     between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
     run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
     log.info("open %s", run.path("sheet_decision.png"))
@@ -81,10 +84,12 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
 
 
 def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
-    """The source run's settings, with the wanted number of steps. MilrError for a check that does not exist."""
+    """The source run's settings, with the wanted number of steps. MilrError for checks that cannot be made."""
     unknown = [check for check in settings.sanity.checks if check not in CHECKS]
-    if unknown:
+    if unknown or not settings.sanity.checks:
         raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
+    if any(count < 1 for count in settings.sanity.cascade):
+        raise MilrError(f"sanity.cascade={settings.sanity.cascade}: at least one layer must forget in each")
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from milr.errors import MilrError
 from milr.stages.boards import board
 from milr.stages.job import checked_settings, run_stage
 from milr.stages.processes import processes, rank
@@ -66,7 +67,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
             network = first_network(settings, device)
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
-        run.record(processes=processes())
+        require_as_many_processes(run)
         with (
             saved_states(run, settings.train.save_every) as continuation,
             board(run, settings.logger, continuation.done),
@@ -80,6 +81,17 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
     log.info("kept step %d: accuracy %.3f (%s)", trained.step, trained.accuracy, shape)
     return trained.accuracy
+
+
+def require_as_many_processes(run: Run) -> None:
+    """Record how many processes train. MilrError for a resumed run that was begun by others: its steps were others."""
+    begun = run.manifest.get("processes", processes())
+    if begun != processes():
+        raise MilrError(
+            f"the run {run.folder} was begun by {begun} processes of torchrun, whose steps are not those of "
+            f"{processes()}: a training of several processes cannot be resumed yet, start a new run"
+        )
+    run.record(processes=begun)
 
 
 def assist(settings: TrainProtonet) -> float:
