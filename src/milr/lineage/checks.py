@@ -66,7 +66,7 @@ def checks_of(settings: Any, source: SourceRun | None, work: Work) -> Iterator[t
         yield "source", lambda: check_source(source)
     if not getattr(settings, "images", None):
         yield "data", lambda: check_data(open_catalogue(settings.dataset))
-        yield "split", lambda: check_split(settings, stage)
+        yield "split", lambda: check_split(settings, stage, source)
     yield "device", lambda: check_device(settings.device)
     yield "disk", lambda: check_disk(Path(settings.outputs))
     yield "one step", lambda: one_step(settings, stage, source, work)
@@ -96,13 +96,13 @@ def check_data(catalogue: Catalogue) -> str:
     return f"{count} in {catalogue.root}; {len(sample)} of them opened"
 
 
-def check_split(settings: NetworkStageSettings, stage: str) -> str:
+def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
     from milr.data.split import of_split
 
     found = []
     for split in SPLITS.get(stage, (settings.dataset.split,)):
-        needed, each = episode_size(settings) if split == "train" else tested_size(settings)
+        needed, each = episode_size(settings, source) if split == "train" else tested_size(settings)
         counts = Counter(record.class_id for record in of_split(open_catalogue(settings.dataset), split).records)
         enough = sum(count >= each for count in counts.values())
         if enough < needed:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milr.stages.catalogues import thinned
+from milr.stages.inherit import fit_settings_of
 from milr.stages.job import Work, first_entries
 from milr.stages.runs import open_run
 from milr.stages.sources import SourceRun, spoken
@@ -28,7 +29,8 @@ SHORT = {  # settings with which a stage does one step of everything
     "visualize.episodes": 1,
     "evaluate.episodes": 1,
     "evaluate.baselines": [],
-    "sanity.checks": ["estimator"],
+    "sanity.checks": ["estimator", "labels"],  # the latter is a refit without looks at the validation episodes
+    "sanity.steps": 1,
     "sanity.estimator_steps": 1,
 }
 
@@ -36,7 +38,7 @@ SHORT = {  # settings with which a stage does one step of everything
 def one_step(settings: Any, stage: str, source: SourceRun | None, work: Work) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
     short = shortened(settings)
-    classes, pictures = (max(pair) for pair in zip(episode_size(settings), tested_size(settings), strict=True))
+    classes, pictures = (max(pair) for pair in zip(episode_size(settings, source), tested_size(settings), strict=True))
     started = time.perf_counter()
     entries = first_entries(short, stage, source)
     with (
@@ -56,10 +58,12 @@ def tested_size(settings: Any) -> tuple[int, int]:
     return settings.episode.way, settings.episode.shot + (asked.queries if asked else settings.episode.query)
 
 
-def episode_size(settings: Any) -> tuple[int, int]:
+def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
     """Classes of the largest episode of the stage, and pictures of each."""
     way, pictures = tested_size(settings)
     training = getattr(settings, "train", None) or getattr(settings, "milr", None)
+    if hasattr(settings, "sanity") and source:
+        training = fit_settings_of(source).milr  # it fits again as the source was fitted
     if training is None:
         return way, pictures
     return training.way or way, settings.episode.shot + (training.query or settings.episode.query)
