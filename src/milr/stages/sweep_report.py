@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milr.errors import MilrError
-from milr.stages.runs import sweep_name
+from milr.stages.runs import REPORT, sweep_name
 from milr.stages.sweep_jobs import number
 from milr.stages.sweeps import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
 
@@ -76,7 +76,7 @@ def report(sweep: Path, device: str, episode: int, query: int) -> None:
     from milr.evaluation.tables import write_csv
 
     fits = sweep_fits(sweep)
-    folder = sweep / "report"
+    folder = sweep / REPORT
     folder.mkdir(exist_ok=True)
     lines = [line_of(fit) for fit in fits]
     write_csv(folder / "sweep.csv", lines)
