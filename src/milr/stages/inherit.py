@@ -32,7 +32,7 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
     free: the sections (of INHERITED) in which an override wins over the source.
     Errors: MilrError that names both values where an override contradicts the source.
     """
-    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    given = given_keys(overrides)
     sections: dict[str, Any] = {}
     for section in INHERITED:
         theirs = source.config.get(section)
@@ -65,6 +65,17 @@ def fit_settings_of(source: SourceRun) -> FitMilr:
         raise MilrError(f"{source.folder / 'config.yaml'} is of another version: {error}") from error
     assert isinstance(settings, FitMilr)
     return settings
+
+
+def given_keys(overrides: Iterable[str]) -> set[str]:
+    """The keys that overrides name; of a section given as a whole, such as `episode={way: 5}`, the keys within."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given: set[str] = set()
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        given |= {f"{key}.{within}" for within in value} if isinstance(value, dict) else {key}
+    return given
 
 
 def merge(
