@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 
 from milr import __version__
-from milr.errors import MilrError
+from milr.errors import MENDABLE, MilrError
 
 STAGES = {
     "train-protonet": "train a prototypical network, episode by episode",
@@ -30,7 +30,7 @@ COMMANDS = {
     "rerun": "repeat a run into a new folder and compare",
     "sweep-report": "a sweep of fits as a table, a grid of alpha and beta, and a contact sheet of maps",
 }
-MENDABLE, INTERRUPTED = 2, 130  # exit codes
+INTERRUPTED = 130  # an exit code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
