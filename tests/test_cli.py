@@ -8,7 +8,8 @@ import time
 import pytest
 
 from milr import __version__
-from milr.cli import STAGES, main
+from milr.cli import main
+from milr.names import STAGES
 
 Capture = pytest.CaptureFixture[str]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from milr.data.framing import frame
 from milr.data.pictures import load_pictures
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
@@ -67,6 +68,14 @@ def test_box_parts_and_mask_lie_where_a_turned_picture_shows_them(orientation: i
     assert torch.equal(regions["bird"], bright)
     assert (regions["box"] == bright).float().mean() > 0.95 and bright.any()
     assert bright[parts_of(record, framing, (32, 32))["eye"]]
+
+
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    Image.new("L", (48, 32)).save(tmp_path / "bird.png", exif=exif)
+    record = Record(1, tmp_path / "bird.png", 1, "bird", Box(24, 4, 12, 12))
+    assert framing_of(record, "none", 32) == frame(48, 32, record.box, "none", 32)
 
 
 def test_a_broken_mask_is_named(birds: Catalogue, tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def test_what_speaks_for_one_map_says_nothing_of_another() -> None:
     assert direction("contrast, tail and back", "decision") == "none"
     assert direction("contrast, breast", "total") == "lower"
     assert direction("mass, other") == direction("percentile, tail") == "none"
+    assert direction("rank accuracy, other") == direction("rank accuracy, other up to a third") == "none"
+    assert direction("rank accuracy, box up to a third") == "higher"
 
 
 def test_any_file_name_comes_back_out_of_a_table(tmp_path: Path) -> None:

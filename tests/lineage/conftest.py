@@ -45,7 +45,7 @@ def make_run(outputs: Path) -> MakeRun:
         with open_run(outputs / stage, stage, name, {"parent": entry, **entries}) as run:
             save_checkpoint(run.path("best.pt"), {"kind": "protonet", "weight": torch.rand(2)})
             run.record_checkpoint("best.pt")
-            OmegaConf.save(OmegaConf.merge(config, kept), run.path("config.yaml"))
+            OmegaConf.save(OmegaConf.merge(config, kept), run.path("config.yaml"), resolve=True)
         return run.folder
 
     return make

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from milr.cli import COMMANDS, main
+from milr.cli import main
+from milr.names import COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -31,6 +32,22 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("no run in .")
+
+
+def test_the_commands_do_not_need_the_command_line_that_calls_them() -> None:
+    code = """
+import sys
+from milr.errors import MilrError
+from milr.lineage.commands import run_command
+try:
+    run_command("check", ["fit-mlir"], lambda stage, words: 0)
+except MilrError as error:
+    assert "did you mean 'fit-milr'" in str(error) and "milr.cli" not in sys.modules
+else:
+    sys.exit("no error")
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
 
 
 def test_json_may_stand_anywhere(make_run: Callable[..., Path], outputs: Path, capsys: Capture) -> None:

@@ -26,6 +26,8 @@ def test_runs_are_found_in_sweeps_too_the_oldest_first(make_run: MakeRun, output
     change(make_run("train_protonet", "early"), created="2026-01-01T12:00:00+02:00")
     with open_run(outputs / "fit_milr_sweeps" / "sweep", "fit_milr", "milr.beta=1", {}) as run:
         (run.path("inside/manifest.json")).write_text("{}")  # of no run of its own
+    for beside in ("report", "set_aside/milr.beta=1-1", ".submitit"):
+        (run.folder.parent / beside).mkdir(parents=True)
     assert [run.folder.name for run in find_runs(outputs)] == ["early", "late", "milr.beta=1"]
 
 

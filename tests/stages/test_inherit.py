@@ -63,6 +63,8 @@ def test_a_recipes_values_give_way_to_the_sources(source: SourceRun) -> None:
         ("dataset=synthetic", {}, r"dataset=synthetic .*dataset=cub"),
         ("dataset.crop=none", {}, r"dataset.crop=none .*dataset.crop=bbox"),
         ("metric.temperature=1.0", {}, r"metric.temperature=1.0 .*metric.temperature=0.1"),
+        ("episode={way: 9}", {"episode": EpisodeSettings(9, 1, 10)}, r"episode.way=9 .*episode.way=4"),
+        ("dataset={size: 84}", {}, r"dataset.size=84 .*dataset.size=96"),
     ],
 )
 def test_an_override_against_the_source_is_an_error_with_both_values(
@@ -77,6 +79,13 @@ def test_an_override_that_agrees_with_the_source_is_accepted(source: SourceRun) 
     settings = inherit(stated, source, ["episode.way=4", "backbone=resnet18"])
     assert asdict(settings.episode) == source.config["episode"]
     assert settings.backbone.weights == "none"  # a group names the backbone, not where its weights came from
+
+
+def test_a_section_given_as_a_whole_is_as_its_keys_one_by_one(source: SourceRun) -> None:
+    stated = composed(episode=EpisodeSettings(4, 1, 10))
+    assert asdict(inherit(stated, source, ["episode={way: 4}"]).episode) == source.config["episode"]
+    settings = inherit(composed(episode=EpisodeSettings(5, 1, 10)), source, ["episode={way: 5}"], FREE)
+    assert settings.episode == EpisodeSettings(5, 2, 3)
 
 
 def test_another_data_set_may_be_looked_at_in_the_networks_size(source: SourceRun) -> None:

@@ -95,6 +95,20 @@ def test_a_parent_is_found_also_after_both_were_moved(make_run: MakeRun, tmp_pat
     assert find_parent(child).folder == tmp_path / "moved" / "train_protonet" / "network"
 
 
+def test_a_parent_is_found_after_a_move_also_from_and_in_a_sweep(make_run: MakeRun, tmp_path: Path) -> None:
+    parent = find_run(tmp_path, "train_protonet", str(make_run(name="network")))
+    make_run("fit_milr", "milr.beta=1", parent=parent.as_parent())
+    sweep = tmp_path / "outputs" / "fit_milr_sweeps" / "milr.beta=1,2"
+    sweep.mkdir(parents=True)
+    shutil.move(tmp_path / "outputs" / "fit_milr" / "milr.beta=1", sweep)
+    fit = find_run(tmp_path, "fit_milr", str(sweep / "milr.beta=1"))
+    drawn = make_run("visualize", "sheet", parent=fit.as_parent())
+    moved = Path(shutil.move(tmp_path / "outputs", tmp_path / "moved"))
+    fit = find_parent(find_run(tmp_path, "visualize", str(moved / "visualize" / drawn.name)))
+    assert fit.folder == moved / "fit_milr_sweeps" / "milr.beta=1,2" / "milr.beta=1"
+    assert find_parent(fit).folder == moved / "train_protonet" / "network"
+
+
 def test_a_parent_that_was_trained_anew_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     parent = find_run(tmp_path, "train_protonet", str(make_run())).as_parent()
     folder = make_run("fit_milr", "fit", parent={**parent, "sha256": "0" * 64})

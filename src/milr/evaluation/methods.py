@@ -16,7 +16,7 @@ from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 
-KINDS = ("total", "decision", "redundant")
+KINDS = ("total", "decision", "redundant")  # in the order in which tables and charts have them
 CONTROLS = ("random", "uniform", "centre", "activation", "edges")
 BASELINES = ("grad_cam", "iba", "integrated_gradients", "occlusion")
 CAPTUM = ("integrated_gradients", "occlusion")  # they need the package captum: pip install milr[baselines]

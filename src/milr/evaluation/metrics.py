@@ -7,6 +7,7 @@ from torch import Tensor
 from milr.evaluation.location import TOP_SHARE, coverage, mass_lift, mass_share, percentile, pointing_hit, rank_accuracy
 
 SMALL_REGION = 1 / 3  # of the frame: in a picture that is nearly all bird, any map is on the bird
+SMALL = " up to a third"  # how the name of a metric ends that is of small regions alone
 
 LOCATION = ("rank accuracy", "pointing", "mass", "lift")
 
@@ -27,8 +28,8 @@ def direction(metric: str, name: str = "decision") -> str:
 
     Keep and remove curves are read as of a map that marks what matters; of the redundant map the opposite is asked.
     """
-    what, _, measure = metric.rpartition(", ")
-    if what.startswith(("untouched", "percentile", "coverage")) or metric.endswith("other"):
+    what, _, measure = metric.removesuffix(SMALL).rpartition(", ")
+    if what.startswith(("untouched", "percentile", "coverage")) or measure == "other":
         return "none"
     if what.startswith("contrast"):
         return CLAIMS.get((name, metric), "none")
@@ -51,7 +52,7 @@ def location_measurements(
         rank = rank_accuracy(heat, region, seed)
         found[f"rank accuracy, {name}"] = (rank, chance)
         if chance <= SMALL_REGION:
-            found[f"rank accuracy, {name} up to a third"] = (rank, chance)
+            found[f"rank accuracy, {name}{SMALL}"] = (rank, chance)
         found[f"pointing, {name}"] = (pointing_hit(heat, region, seed), chance)
         found[f"mass, {name}"] = (mass_share(heat, region), chance)
         found[f"lift, {name}"] = (mass_lift(heat, region), 1.0)

@@ -14,14 +14,14 @@ from milr.data.framing import Framing, frame
 from milr.data.pictures import read_mask
 from milr.data.records import Record
 
-ORIENTATION, LYING = 0x0112, 5  # the EXIF tag; from 5 on, width and height change places when the picture is turned
+ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag; these swap width and height when the picture is turned
 
 
 def framing_of(record: Record, crop: str, size: int) -> Framing:
     """How this picture was cut; reads its header only."""
     with Image.open(record.path) as picture:
         width, height = picture.size
-        if picture.getexif().get(ORIENTATION, 1) >= LYING:
+        if picture.getexif().get(ORIENTATION) in LYING:
             width, height = height, width
         return frame(width, height, record.box, crop, size)
 

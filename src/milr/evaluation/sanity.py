@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from milr.evaluation.methods import KINDS
 from milr.evaluation.similarity import rank_correlation, structural_similarity
 from milr.evaluation.tables import bootstrap
 from milr.explanation.maps import Maps
-
-KINDS = ("decision", "total", "redundant")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milr.errors import MilrError
+from milr.errors import MENDABLE, MilrError
 from milr.lineage.ancestry import ancestors
 from milr.lineage.rehearsal import episode_size, one_step, tested_size
 from milr.stages.catalogues import open_catalogue, view
@@ -46,7 +46,7 @@ def check(stage: str, words: list[str], run_stage: Callable[[str, list[str]], in
         code = run_stage(stage, words)
     finally:
         REHEARSAL.reset(token)
-    return code or (2 if problems else 0)
+    return code or (MENDABLE if problems else 0)
 
 
 def outcome(look: Callable[[], str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from milr.errors import MilrError
+from milr.names import STAGES, unknown_stage
 
 RunStage = Callable[[str, list[str]], int]
 
@@ -86,7 +87,6 @@ def shown(run: str, outputs: Path, as_json: bool) -> str:
 
 def check(words: list[str], run_stage: RunStage) -> int:
     """`milr check`, for a stage that makes a run, without a sweep."""
-    from milr.cli import STAGES, unknown_stage
     from milr.lineage.checks import check as rehearse
 
     if not words:

@@ -20,7 +20,7 @@ WORDS = {"true", "false", "yes", "no", "on", "off", "null", "none", "nan", "inf"
 
 
 def defaults(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """dotted key -> default, of the stage with the data set and the backbone of `config`."""
+    """dotted key -> default, of the stage with the data set and the backbone of `config`, references unresolved."""
     from hydra import compose, initialize_config_module
 
     from milr.stages.store import store_schemas
@@ -49,13 +49,21 @@ def differences(stage: str, config: Mapping[str, Any], parent: Mapping[str, Any]
 
     parent: the source run's settings, which are the defaults of the sections that a stage takes from there.
     """
-    base = defaults(stage, config)
+    base = resolved(defaults(stage, config), config)
     if parent:
         base |= dict(leaves({section: parent.get(section) or {} for section in INHERITED}))
     else:
         base |= {f"{group}.name": option for group, option in groups_of(stage).items() if group in GROUPS}
     saved = dict(leaves(config))
     return {key: value for key, value in saved.items() if key != "source" and differs(value, base.get(key))}
+
+
+def resolved(base: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults as settings are saved, where `${outputs}` has become the run's own folder; `???` stays."""
+    own = OmegaConf.create({**base, "outputs": config.get("outputs", base["outputs"])})
+    values = OmegaConf.to_container(own, resolve=True)
+    assert isinstance(values, dict)
+    return {**{str(key): value for key, value in values.items()}, "outputs": base["outputs"]}
 
 
 def differs(one: object, other: object) -> bool:

@@ -11,12 +11,13 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.stages.facts import is_alive
-from milr.stages.runs import FAILED, FINISHED, INTERRUPTED, MANIFEST, RUNNING
+from milr.stages.runs import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
 from milr.stages.schema import STAGES
 from milr.stages.sources import read_manifest, spoken
 
 STOPPED, UNSURE, BROKEN = "stopped", "running?", "broken"
 STATES = (FINISHED, RUNNING, UNSURE, STOPPED, FAILED, INTERRUPTED, BROKEN)
+NO_RUNS = (REPORT, SET_ASIDE, SUBMITIT)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def find_runs(outputs: Path) -> list[FoundRun]:
     folders = {path.parent for depth in ("*/*", "*/*/*") for path in outputs.glob(f"{depth}/{MANIFEST}")}
     for stage in STAGES:  # run folders whose manifest is gone, or was never written
         folders |= {path for path in outputs.glob(f"{stage}/*") if path.is_dir()}
-        folders |= {path for path in outputs.glob(f"{stage}_sweeps/*/*") if path.is_dir()}
+        jobs = outputs.glob(f"{stage}_sweeps/*/*")
+        folders |= {path for path in jobs if path.is_dir() and path.name not in NO_RUNS}
     folders = {folder for folder in folders if folder.parent not in folders}  # not what a run keeps inside
     runs = [read_run(folder) for folder in sorted(folders)]
     return sorted(runs, key=lambda run: run.created.timestamp() if run.created else 0.0)

@@ -8,7 +8,7 @@ A recipe (`experiment=`) is no such word: its values for these sections give way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
@@ -16,13 +16,22 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MilrError
-from milr.stages.schema import DATASETS, ChainedStageSettings, DatasetSettings, FitMilr
+from milr.stages.schema import (
+    DATASETS,
+    BackboneSettings,
+    ChainedStageSettings,
+    DatasetSettings,
+    EpisodeSettings,
+    FitMilr,
+    MetricSettings,
+)
 from milr.stages.sources import SourceRun
 
 INHERITED = ("dataset", "backbone", "episode", "metric")
 BOUND = ("dataset.size",)  # never free: the network has seen no other size
 
 Settings = TypeVar("Settings", bound=ChainedStageSettings)
+Section = TypeVar("Section", DatasetSettings, BackboneSettings, EpisodeSettings, MetricSettings)
 
 
 def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], free: Sequence[str] = ()) -> Settings:
@@ -32,7 +41,7 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
     free: the sections (of INHERITED) in which an override wins over the source.
     Errors: MilrError that names both values where an override contradicts the source.
     """
-    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    given = given_keys(overrides)
     sections: dict[str, Any] = {}
     for section in INHERITED:
         theirs = source.config.get(section)
@@ -40,18 +49,20 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
             raise MilrError(f"{source.folder / 'config.yaml'} has no section {section!r}: it is of another version")
         values = merge(section, asdict(getattr(settings, section)), theirs, given, section in free, source)
         kind = DATASETS.get(str(values.get("name"))) if section == "dataset" else type(getattr(settings, section))
-        if kind is None or {field.name for field in fields(kind)} != values.keys():
-            raise MilrError(f"the section {section!r} of {source.folder / 'config.yaml'} is of another version")
-        sections[section] = kind(**values)
+        sections[section] = filled(kind, section, values, source)
     return replace(settings, **sections)
 
 
 def dataset_of(source: SourceRun) -> DatasetSettings:
     """The data set of the source run itself. MilrError if its section is of another version."""
     values: dict[str, Any] = source.config.get("dataset") or {}
-    kind = DATASETS.get(str(values.get("name")))
+    return filled(DATASETS.get(str(values.get("name"))), "dataset", values, source)
+
+
+def filled(kind: type[Section] | None, section: str, values: Mapping[str, Any], source: SourceRun) -> Section:
+    """A section of the source's settings as its class. MilrError if it has not the same keys: of another version."""
     if kind is None or {field.name for field in fields(kind)} != values.keys():
-        raise MilrError(f"the section 'dataset' of {source.folder / 'config.yaml'} is of another version")
+        raise MilrError(f"the section {section!r} of {source.folder / 'config.yaml'} is of another version")
     return kind(**values)
 
 
@@ -65,6 +76,17 @@ def fit_settings_of(source: SourceRun) -> FitMilr:
         raise MilrError(f"{source.folder / 'config.yaml'} is of another version: {error}") from error
     assert isinstance(settings, FitMilr)
     return settings
+
+
+def given_keys(overrides: Iterable[str]) -> set[str]:
+    """The keys that overrides name; of a section given as a whole, such as `episode={way: 5}`, the keys within."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    given: set[str] = set()
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        given |= {f"{key}.{within}" for within in value} if isinstance(value, dict) else {key}
+    return given
 
 
 def merge(

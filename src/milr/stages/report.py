@@ -15,11 +15,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from milr.errors import MilrError
+from milr.errors import MENDABLE, MilrError
 from milr.stages.mistakes import explain
 from milr.stages.sweep_folders import in_sweep, job_folder
 
-MENDABLE, UNEXPECTED = 2, 1  # exit codes
+UNEXPECTED = 1  # an exit code
 
 
 class JobReport(Callback):

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MilrError
+from milr.stages.facts import process
 from milr.stages.limits import leaves
 from milr.stages.locks import is_locked
 from milr.stages.runs import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
@@ -63,7 +64,7 @@ def reopen_run(folder: Path, **session: Any) -> Iterator[Run]:
     manifest.pop("error", None)
     run = Run(folder, {"promised": [], **manifest})
     sessions = [*manifest.get("resumed", ()), {"when": now(), **session}]
-    run.record(state=RUNNING, finished=None, resumed=sessions)
+    run.record(state=RUNNING, finished=None, process=process(), resumed=sessions)  # the one before is gone
     with kept(run, handler):
         yield run
 

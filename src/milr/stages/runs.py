@@ -41,6 +41,8 @@ DONE = "DONE"
 STATES = "state-*.pt"
 READABLE = re.compile(r"[a-z0-9._+]+=[a-z0-9._+-]*")  # an override that may stand in a folder's name as it is
 HASHED = re.compile(r"-[0-9a-f]{10}$")
+REPORT, SUBMITIT = "report", ".submitit"  # in a sweep's folder, beside its runs: its report, and its launcher's files
+SET_ASIDE = "set_aside"  # there too: what is left of jobs that had to begin anew
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 

@@ -39,7 +39,8 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
-    from milr.evaluation.sanity import KINDS, compared
+    from milr.evaluation.methods import KINDS
+    from milr.evaluation.sanity import compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
     from milr.stages.catalogues import data_entry, load_splits, split_entry, view
@@ -99,7 +100,7 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
 def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str) -> None:
     """A sheet for each kind of map: the first ten pictures, a column for each fit."""
     from milr.evaluation.charts import Case, draw_cases
-    from milr.evaluation.sanity import KINDS
+    from milr.evaluation.methods import KINDS
 
     for kind in KINDS:
         cases = [

@@ -68,10 +68,14 @@ def find_parent(run: SourceRun) -> SourceRun:
 
 
 def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
-    """Where the parent that the manifest of `child` names lies: at its old place, else beside `child`."""
-    folder = Path(parent["folder"])
-    beside = child.parent.parent / str(parent["stage"]) / folder.name
-    return folder if folder.is_dir() or not beside.is_dir() else beside
+    """Where the parent that the manifest of `child` names lies: at its old place, else in the outputs of `child`.
+
+    Either may lie in outputs/<stage>/<run> or in outputs/<stage>_sweeps/<sweep>/<run>.
+    """
+    folder, stage = Path(parent["folder"]), str(parent["stage"])
+    names = (Path(stage, folder.name), Path(f"{stage}_sweeps", *folder.parts[-2:]))
+    moved = (outputs / name for outputs in child.parents[1:3] for name in names)
+    return next((place for place in (folder, *moved) if place.is_dir()), folder)
 
 
 def latest_run(folder: Path, stage: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 from milr.errors import MilrError
 from milr.files import write_atomically
 from milr.stages.resume import require_same, require_same_parent, state_of
-from milr.stages.runs import CONFIG, MANIFEST, plain
+from milr.stages.runs import CONFIG, MANIFEST, SET_ASIDE, plain
 from milr.stages.schema import NetworkStageSettings
 from milr.stages.sources import SourceRun, read_manifest
 from milr.stages.sweep_folders import JOBS
@@ -25,7 +25,6 @@ from milr.stages.sweep_folders import JOBS
 log = logging.getLogger("milr")
 
 DONE, SKIPPED, RESUMED, FAILED = "done", "skipped", "resumed", "failed"
-SET_ASIDE = "set_aside"  # in a sweep's folder: what is left of jobs that had to begin anew
 
 KEY_FIGURES = {  # of each stage's result
     "train_protonet": ("validation_accuracy",),

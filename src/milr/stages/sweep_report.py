@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milr.errors import MilrError
-from milr.stages.runs import sweep_name
+from milr.stages.runs import REPORT, sweep_name
 from milr.stages.sweep_jobs import number
 from milr.stages.sweeps import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("milr")
 
-KINDS = {"decision": "decision-related", "total": "total", "redundant": "redundant"}
 Pair = tuple[float, float]
 
 
@@ -76,7 +75,7 @@ def report(sweep: Path, device: str, episode: int, query: int) -> None:
     from milr.evaluation.tables import write_csv
 
     fits = sweep_fits(sweep)
-    folder = sweep / "report"
+    folder = sweep / REPORT
     folder.mkdir(exist_ok=True)
     lines = [line_of(fit) for fit in fits]
     write_csv(folder / "sweep.csv", lines)
@@ -123,6 +122,7 @@ def draw(
     folder: Path, ends: str, fits: Sequence[Fit], missing: Mapping[Pair, str], device: str, episode: int, query: int
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
+    from milr.evaluation.methods import KINDS
     from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
     from milr.explanation.figures import readable
 
@@ -134,7 +134,8 @@ def draw(
         raise MilrError(f"--query {query}: the episode has {fits[0].settings['episode.way']} queries, from 0")
     maps = {fit.pair: maps_of(fit, pictures, device) for fit in fits}
     record = pictures.records[shown]
-    for kind, name in KINDS.items():
+    for kind in KINDS:
+        name = "decision-related" if kind == "decision" else kind
         own = {pair: getattr(found, kind)[shown].cpu() for pair, found in maps.items()}
         rest = f"\n{fits[0].others}" if fits[0].others else ""
         title = f"{name} information\n{readable(record.class_name)}\nquery {query} of episode {episode}{rest}"
