@@ -134,3 +134,13 @@ def test_a_config_of_another_version_is_named(make_run: MakeRun, tmp_path: Path)
     source = find_run(tmp_path, "train_protonet", str(make_run(episode={"way": 5})))
     with pytest.raises(MilrError, match="'episode'.*another version"):
         inherit(composed(), source, [])
+
+
+def test_a_single_key_may_be_free(source: SourceRun) -> None:
+    changed = asdict(composed().dataset) | {"split": "validation"}
+    settings = inherit(
+        composed(dataset=SyntheticSettings(**changed)), source, ["dataset.split=validation"], ("dataset.split",)
+    )
+    assert asdict(settings.dataset) == {**source.config["dataset"], "split": "validation"}
+    with pytest.raises(MilrError, match="dataset.size=84 contradicts"):
+        inherit(composed(), source, ["dataset.size=84"], ("dataset.split",))

@@ -38,7 +38,7 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
     """`settings` with the sections of `source` put in.
 
     overrides: the command line's, e.g. ["backbone=conv4", "episode.way=5"].
-    free: the sections (of INHERITED) in which an override wins over the source.
+    free: the sections (of INHERITED), or single keys of them, in which an override wins over the source.
     Errors: MilrError that names both values where an override contradicts the source.
     """
     given = given_keys(overrides)
@@ -47,7 +47,7 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
         theirs = source.config.get(section)
         if not isinstance(theirs, dict):
             raise MilrError(f"{source.folder / 'config.yaml'} has no section {section!r}: it is of another version")
-        values = merge(section, asdict(getattr(settings, section)), theirs, given, section in free, source)
+        values = merge(section, asdict(getattr(settings, section)), theirs, given, free, source)
         kind = DATASETS.get(str(values.get("name"))) if section == "dataset" else type(getattr(settings, section))
         sections[section] = filled(kind, section, values, source)
     return replace(settings, **sections)
@@ -90,18 +90,18 @@ def given_keys(overrides: Iterable[str]) -> set[str]:
 
 
 def merge(
-    section: str, ours: dict[str, Any], theirs: dict[str, Any], given: set[str], free: bool, source: SourceRun
+    section: str, ours: dict[str, Any], theirs: dict[str, Any], given: set[str], free: Sequence[str], source: SourceRun
 ) -> dict[str, Any]:
     """The values of one section: the source's, with the overrides that are allowed."""
     merged = dict(theirs)
     if section in given and ours["name"] != theirs.get("name"):  # a group: dataset=cub, backbone=resnet18
-        if not free:
+        if section not in free:
             raise contradiction(section, ours["name"], theirs.get("name"), source)
         merged = {key: theirs[key] if f"{section}.{key}" in BOUND else value for key, value in ours.items()}
     for key, value in ours.items():
         name = f"{section}.{key}"
         if name in given and value != merged.get(key):
-            if not free or name in BOUND:
+            if name in BOUND or not (section in free or name in free):
                 raise contradiction(name, value, theirs.get(key), source)
             merged[key] = value
     return merged

@@ -193,4 +193,4 @@ def report(rows: Sequence[Row]) -> None:
 
 @hydra.main(config_path="pkg://milr.conf", config_name="sanity", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, Sanity, sanity, source_stage="fit_milr")
+    return run_chained_stage(cfg, Sanity, sanity, source_stage="fit_milr", free=("dataset.split",))
