@@ -11,10 +11,10 @@ milr train-protonet experiment=demo train.episodes=700 outputs=$birds
 milr test-protonet source=latest outputs=$birds
 milr fit-milr --multirun source=latest experiment=demo milr.steps=150 outputs=$birds hydra.sweep.dir=$birds/sweep \
     milr.alpha=1,10 milr.beta=0.003,0.03,0.3,3,30
-milr visualize source=$birds/sweep outputs=$birds
+milr sweep-report $birds/sweep
 milr fit-milr source=latest experiment=demo outputs=$birds
 milr evaluate source=latest outputs=$birds
-milr sanity source=latest outputs=$birds
+milr sanity source=latest 'sanity.cascade=[1,6]' outputs=$birds
 python scripts/tables.py $birds/evaluate/* $birds/sanity/*
 
 if [ -z "${CROPS:-}" ]; then
@@ -28,11 +28,12 @@ milr test-protonet source=latest outputs=$photographs
 milr fit-milr source=latest experiment=cub_crops_imagenet outputs=$photographs
 if [ -n "${FRAMES:-}" ]; then
     milr evaluate source=latest dataset.root="$FRAMES" dataset.split=all 'evaluate.baselines=[grad_cam]' \
-        'evaluate.percent=[20,50]' 'evaluate.pixel_percent=[]' outputs=$photographs
+        'evaluate.percent=[20,50]' 'evaluate.pixel_percent=[]' evaluate.episodes=14 episode.query=3 outputs=$photographs
 fi
-# Integrated gradients and occlusion cost 340 passes an image: on two of the episodes only.
+# Integrated gradients and occlusion cost 340 passes an image: on one of the episodes only.
 milr evaluate source=latest evaluate.episodes=8 episode.query=4 'evaluate.baselines=[grad_cam,iba]' \
-    'evaluate.pixel_percent=[10,30]' outputs=$photographs
-milr evaluate source=latest evaluate.episodes=2 episode.query=4 'evaluate.pixel_percent=[]' outputs=$photographs
+    'evaluate.percent=[5,10,20,30,50,95]' 'evaluate.pixel_percent=[]' outputs=$photographs
+milr evaluate source=latest evaluate.episodes=1 episode.query=4 'evaluate.percent=[5,10,20,30,50,95]' \
+    'evaluate.pixel_percent=[]' outputs=$photographs
 milr sanity source=latest 'sanity.cascade=[1,6]' outputs=$photographs
 python scripts/tables.py $photographs/evaluate/* $photographs/sanity/*
