@@ -142,7 +142,7 @@ def start(bench: Bench) -> list[Row]:
 
 def memory(bench: Bench) -> list[Row]:
     """Peak memory of a fit at 224 px, 40 images a step, in processes of their own; then with more pictures."""
-    context, counts, peaks = multiprocessing.get_context("spawn"), (200, 800), []
+    context, counts, peaks = multiprocessing.get_context("spawn"), (400, 800), []
     for count in counts:
         with context.Pool(1) as pool, tempfile.TemporaryDirectory() as cache:
             peaks.append(pool.apply(fit_peak, (vars_of(bench), count, Path(cache))))
@@ -170,7 +170,8 @@ def fit_peak(arguments: argparse.Namespace, count: int, cache: Path) -> tuple[in
     takes back when it needs them. On a GPU: twice what it had there.
     """
     bench = Bench(arguments)
-    records = of_split(read_cub(bench.data), "train").records[:count]
+    records = of_split(read_cub(bench.data), "train").records
+    records = records[:: len(records) // count][:count]  # of all classes
     pictures = cached_pictures(records, 224, "none", cache)
     with own_memory() as own:
         explainer = explainer_on(bench, pictures)
