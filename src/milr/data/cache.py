@@ -98,6 +98,7 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
     log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
 
     def write(file: IO[bytes]) -> None:
+        """Header, pictures, and the sha256 of both."""
         digest = sha256()
         images = framed_pictures(records, shape[-1], crop, progress=True)
         for piece in chain([header(shape)], (image.tobytes() for image in images)):

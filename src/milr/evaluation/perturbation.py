@@ -46,6 +46,7 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
 
     @torch.no_grad()
     def trial(kept: Tensor) -> Outcome:
+        """What the network makes of the images with only what `kept` [K, H, W] says, the rest filled."""
         occluded = occlude(first.local, kept[:, None].to(first.local), fill, noise)
         second = explainer.layers.second_pass(occluded, batch.images)
         return outcome(batch, first, second.output, second.representation)
@@ -61,6 +62,7 @@ def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tri
 
     @torch.no_grad()
     def trial(kept: Tensor) -> Outcome:
+        """What the network makes of the images with only what `kept` [K, H, W] says, the rest filled."""
         changed = explainer.layers.first_pass(occlude(batch.images, kept[:, None].to(batch.images), fill, noise))
         return outcome(batch, first, changed.output, changed.representation)
 

@@ -34,6 +34,7 @@ def check(stage: str, words: list[str], run_stage: Callable[[str, list[str]], in
     problems: list[str] = []
 
     def rehearse(settings: Any, source: SourceRun | None, work: Work) -> float:
+        """Make every check in place of the run, and keep the names of those that found a problem."""
         print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
         for name, look in checks_of(settings, source, work):
             line = outcome(look)

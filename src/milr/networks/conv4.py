@@ -20,6 +20,7 @@ class Conv4(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(5)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Representations of images [K, 3, S, S], one row each."""
         features = self.layer4(self.layer3(self.layer2(self.layer1(images))))
         pooled: Tensor = self.avgpool(features)
         return pooled.flatten(1)

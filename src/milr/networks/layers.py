@@ -106,6 +106,8 @@ class LayerPair:
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Hook:
+            """A hook that keeps what the layer of this name gives."""
+
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 seen[name] = output.clone()  # the next layer may work in place
 

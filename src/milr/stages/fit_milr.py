@@ -165,6 +165,7 @@ def looking(
         columns += [Column(role, pictures.records[index].class_name) for index in part.flatten().tolist()]
 
     def on_validation(step: int, metrics: dict[str, float]) -> None:
+        """Tell of one look."""
         run.metrics(split="validation", step=step, **metrics)
         if shown:
             explainer.forget_bank()  # the critic changed since the last look
@@ -181,6 +182,7 @@ def progress(run: Run, steps: int, every: int, continuation: Continuation) -> It
     with tqdm(total=steps, initial=continuation.done, desc="fit", unit="step") as bar:
 
         def on_step(step: int, terms: Terms) -> None:
+            """Move the bar, and every few steps read the terms."""
             bar.update()
             if step % every == 0 or step == steps:
                 metrics = terms.metrics()

@@ -45,6 +45,7 @@ def patient() -> Iterator[Callable[[], bool]]:
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        """Remember the first signal; a second one stops at once."""
         if asked:
             raise KeyboardInterrupt
         asked.append(number)  # and no more: a message from here might fall into the middle of another

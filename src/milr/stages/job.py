@@ -258,6 +258,7 @@ class ConsoleHandler(logging.Handler):
     """Shows a message on standard output, above a progress bar where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
         from tqdm import tqdm
 
         tqdm.write(self.format(record))

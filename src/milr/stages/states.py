@@ -41,6 +41,7 @@ def saved_states(run: Run, every: int, appended: Sequence[str] = (METRICS,)) -> 
     with patient() as stop:
 
         def on_state(step: int, take: Callable[[], State]) -> None:
+            """Save the state if it is time, or if a signal came, which then ends the loop."""
             if step % every == 0 or stop():
                 save_state(run, step, take(), appended)
             if stop():

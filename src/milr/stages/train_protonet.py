@@ -48,6 +48,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     device, metric = choose_device(settings.device), metric_of(settings)
 
     def keep(name: str) -> None:
+        """Save the network as it is now, with what it needs to compare pictures."""
         # Only a centring metric needs the mean, and it costs a pass over all training pictures.
         images = pictures["train"].images if metric.centre else pictures["train"].images[:1]
         mean = represent(network, inputs(images, BATCH, device)).mean(0).cpu() * metric.centre
@@ -56,6 +57,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         save_checkpoint(run.path(name), {"kind": "protonet", **best.state()})
 
     def on_validation(step: int, accuracy: float, best: bool) -> None:
+        """Tell of a look at the validation classes, and keep the best network."""
         run.metrics(split="validation", step=step, accuracy=accuracy)
         log.info("step %d: %.3f on validation classes%s", step, accuracy, " (the best so far)" if best else "")
         if best:
@@ -208,6 +210,7 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
     with tqdm(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:
+            """Move the bar, and every few steps read the loss."""
             bar.update()
             if step.number % every == 0:
                 loss, accuracy = step.loss.item(), step.accuracy.item()
