@@ -22,7 +22,7 @@ from milr.evaluation.accuracy import episode_accuracies
 from milr.networks.backbones import build_backbone
 from milr.networks.protonet import represent
 from milr.networks.prototypes import Metric
-from milr.networks.training import Training, episode_loss, train_prototypical
+from milr.networks.training import Training, episode_loss, forward_pass, train_prototypical
 
 WAY, SHOT, QUERY = 5, 5, 10  # easyfsl's own training episode: 75 pictures
 WORKERS, PREFETCHED = 2, 4  # of the peer's DataLoader: two batches each, made before the clock starts
@@ -91,11 +91,13 @@ def training(bench: Bench) -> list[Row]:
     def ours() -> None:
         train_prototypical(network, pictures, Metric(), settings, CHANGES, lambda network: 0.0)
 
+    forward = forward_pass(network, settings, bench.device)
+
     def alone() -> None:
         network.train()
         for _ in range(episodes):
             network.zero_grad(set_to_none=True)
-            torch.autograd.backward(episode_loss(network(fixed), settings, Metric())[0])
+            torch.autograd.backward(episode_loss(forward(fixed), settings, Metric())[0])
 
     def theirs(loader: Iterator[Any]) -> None:
         model.train()

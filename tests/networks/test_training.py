@@ -18,6 +18,7 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
+from milr.networks.backbones import build_backbone
 from milr.networks.continuation import Continuation, State
 from milr.networks.protonet import represent
 from milr.networks.prototypes import Metric, logits, prototypes
@@ -231,6 +232,19 @@ def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatc
     train(plain)
     train(other, replace(TRAINING, compile=True))
     assert calls == [other] and same(plain.state_dict(), other.state_dict())
+
+
+def test_a_step_with_fewer_products_is_the_same_to_rounding() -> None:
+    torch.manual_seed(0)
+    first = build_backbone("resnet10")
+    direct, fewer = copy.deepcopy(first), copy.deepcopy(first)
+    for model, winograd in ((direct, False), (fewer, True)):
+        train(model, replace(TRAINING, optimizer="sgd", episodes=1, winograd=winograd))
+    assert not torch.equal(direct.layer2[0].conv2.weight, fewer.layer2[0].conv2.weight)  # it did go another way
+    for (name, start), one, other in zip(
+        first.named_parameters(), direct.parameters(), fewer.parameters(), strict=True
+    ):
+        assert (one - other).norm() < 1e-3 * (one - start).norm(), name
 
 
 def test_schedules() -> None:

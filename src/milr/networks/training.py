@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +23,7 @@ from milr.networks.continuation import Continuation, State
 from milr.networks.distributed import average, copy_from_first, from_first, rank, world
 from milr.networks.finite import FiniteCheck
 from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.winograd import FewerProducts
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Training:
     freeze: tuple[str, ...] = ()  # beginnings of the names of modules that keep their weights
     batch_norm: str = "train"  # train: statistics of the process's own batch | eval: those that the weights came with
     compile: bool = False  # let torch.compile make the training's forward and backward pass
+    winograd: bool = True  # on a CPU, in float32: compute 3x3 convolutions with fewer products, rounded otherwise
     validate_every: int = 100  # steps
     seed: int = 0
 
@@ -94,7 +97,7 @@ def train_prototypical(
     optimiser = build_optimiser(parameters, training)
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
 
-    forward = torch.compile(network) if training.compile else network
+    forward = forward_pass(network, training, device)
     finite = FiniteCheck(device)
 
     continuation = continuation or Continuation()
@@ -110,9 +113,7 @@ def train_prototypical(
         first = ((step - 1) * world() + rank()) * training.episodes_per_step
         numbers = range(first, first + training.episodes_per_step)
         inputs = torch.cat([episode_inputs(pictures, training, augmentation, number, device) for number in numbers])
-        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            representation = forward(inputs)
-        loss, accuracy = episode_loss(representation.float(), training, metric)
+        loss, accuracy = episode_loss(forward(inputs), training, metric)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         loss = loss.detach()
@@ -187,6 +188,24 @@ def episode_inputs(
     return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else to_input(images)
 
 
+def forward_pass(network: nn.Module, training: Training, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The network as it is trained: inputs [K, 3, S, S] -> float32 [K, D], in the fastest way known on this device."""
+    called = torch.compile(network) if training.compile else network
+    on_cpu = device.type == "cpu"
+
+    def forward(inputs: Tensor) -> Tensor:
+        with ExitStack() as ways:
+            if training.precision == "bfloat16":
+                ways.enter_context(torch.autocast(device.type, torch.bfloat16))
+            elif on_cpu and training.winograd and not training.compile:
+                ways.enter_context(FewerProducts())
+            if on_cpu:  # channels last: a CPU's convolutions and sums over channels take less time
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            return called(inputs).float()
+
+    return forward
+
+
 def episode_loss(representation: Tensor, training: Training, metric: Metric) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy and accuracy of the queries, from [episodes · way · (shot + query), D] in that order.
 
@@ -223,13 +242,13 @@ def freeze(network: nn.Module, beginnings: tuple[str, ...]) -> list[nn.Parameter
 
 
 def build_optimiser(parameters: list[nn.Parameter], training: Training) -> Optimizer:
-    """The optimiser by its name."""
+    """The optimiser by its name; fused: one pass over each parameter instead of several."""
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 def rate(step: int, steps: int, training: Training) -> float:

@@ -99,6 +99,7 @@ class TrainSettings:
     freeze: list[str]
     batch_norm: str
     compile: bool = False  # run folders of before this have none of these keys
+    winograd: bool = False
     save_every: int = 100
 
 

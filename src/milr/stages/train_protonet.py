@@ -172,6 +172,7 @@ def training_settings(settings: TrainProtonet) -> Training:
         freeze=tuple(train.freeze),
         batch_norm=train.batch_norm,
         compile=train.compile,
+        winograd=train.winograd,
         validate_every=train.validate_every,
         seed=settings.seed,
     )
