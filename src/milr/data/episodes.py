@@ -28,9 +28,10 @@ def draw_episode(labels: Tensor, way: int, shot: int, query: int, seed: int | st
 
 def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | str, numbers: range) -> list[Episode]:
     """The episodes of these numbers; every picture appears at most once in an episode."""
-    members: dict[int, list[int]] = {}
-    for index, label in enumerate(labels.tolist()):
-        members.setdefault(label, []).append(index)
+    of_picture = labels.numpy()
+    order = np.argsort(of_picture, kind="stable")
+    ids, starts = np.unique(of_picture[order], return_index=True)
+    members = {int(label): part.tolist() for label, part in zip(ids, np.split(order, starts[1:]), strict=True)}
     large_enough = sorted(label for label, indices in members.items() if len(indices) >= shot + query)
     if len(large_enough) < way:
         raise MilrError(
