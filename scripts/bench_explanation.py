@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 
 import torch
 from bench_clock import Bench, Row, say
@@ -39,6 +39,7 @@ from milr.networks.prototypes import Metric
 QUEUE_STEPS = 16  # after as many the fit's queue is full and a step has its final cost
 SETTINGS = MilrSettings(beta=0.03, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
 GIB = 1 << 30
+PICTURES = (400, 800, 1300, 1900)  # that the memory of a fit is measured with
 
 
 def explainer_on(bench: Bench, pictures: Pictures) -> MILR:
@@ -142,18 +143,19 @@ def start(bench: Bench) -> list[Row]:
 
 def memory(bench: Bench) -> list[Row]:
     """Peak memory of a fit at 224 px, 40 images a step, in processes of their own; then with more pictures."""
-    context, counts, peaks = multiprocessing.get_context("spawn"), (400, 800), []
-    for count in counts:
+    context, peaks = multiprocessing.get_context("spawn"), []
+    for count in PICTURES:
         with context.Pool(1) as pool, tempfile.TemporaryDirectory() as cache:
             peaks.append(pool.apply(fit_peak, (vars_of(bench), count, Path(cache))))
         say(f"  {count} pictures: {peaks[-1][0] / GIB:.2f} GiB, {peaks[-1][1] / GIB:.2f} GiB of them its own")
     whole, own = zip(*peaks, strict=True)
-    growth = (own[1] - own[0]) / (counts[1] - counts[0]) / 1024
+    growth = linear_regression(PICTURES, own).slope / 1024
     pixels = 3 * 224 * 224 / 1024
-    told = f"{own[0] / GIB:.2f} and {own[1] / GIB:.2f} GiB; a decoded picture has {pixels:.0f} KiB"
+    each = ", ".join(f"{value / GIB:.2f}" for value in own)
+    told = f"{each} GiB of {', '.join(map(str, PICTURES))} pictures; a decoded one has {pixels:.0f} KiB"
     work = "peak memory of a fit, 224 px, 40 images a step"
     return [
-        Row(work, f"{whole[1] / GIB:.2f} GiB", "6 GiB", max(whole) < 6 * GIB, f"{counts[1]} pictures"),
+        Row(work, f"{max(whole) / GIB:.2f} GiB", "6 GiB", max(whole) < 6 * GIB, f"up to {PICTURES[-1]} pictures"),
         Row("its growth, without pages of files", f"{growth:.0f} KiB a picture", "flat", growth < 0.1 * pixels, told),
     ]
 
