@@ -28,10 +28,10 @@ def draw_episode(labels: Tensor, way: int, shot: int, query: int, seed: int | st
 
 def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | str, numbers: range) -> list[Episode]:
     """The episodes of these numbers; every picture appears at most once in an episode."""
-    of_picture = labels.numpy()
-    order = np.argsort(of_picture, kind="stable")
-    ids, starts = np.unique(of_picture[order], return_index=True)
-    members = {int(label): part.tolist() for label, part in zip(ids, np.split(order, starts[1:]), strict=True)}
+    order = np.argsort(labels.numpy(), kind="stable")
+    ids, counts = np.unique(labels.numpy(), return_counts=True)
+    parts = np.split(order, counts.cumsum()[:-1])
+    members = {label: part.tolist() for label, part in zip(ids.tolist(), parts, strict=True)}
     large_enough = sorted(label for label, indices in members.items() if len(indices) >= shot + query)
     if len(large_enough) < way:
         raise MilrError(
