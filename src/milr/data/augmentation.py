@@ -44,7 +44,8 @@ def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
     columns, rows = (part.to(images.device) for part in crop_places(chance[:, :5], settings, images.shape[-1]))
     colours, greys = (part.to(images.device) for part in colour_change(chance[:, 5:], settings))
     mean, std = imagenet_statistics(images.device)
-    colours, greys = colours / (255 * std), greys / 255  # with the normalisation in it, one product does both
+    colours = colours / (255 * std)  # with the normalisation in it, one product does both
+    greys = greys[:, None, None] * colours.new_tensor(YIQ[0]) / (255 * std)  # [n, 3, 3], of a picture's mean colour
     changed = torch.empty(images.shape, device=images.device)
     for start in range(0, len(images), GROUP):
         group = slice(start, start + GROUP)
@@ -52,8 +53,7 @@ def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
         grid = torch.view_as_real(torch.complex(columns[group, None, :], rows[group, :, None]))
         # A crop is never larger than the picture that it becomes: bilinear values need no antialiasing.
         cut = grid_sample(images[group].float(), grid, padding_mode="border", align_corners=False).flatten(2)
-        luminance = cut.mean(2) @ cut.new_tensor(YIQ[0])
-        shift = ((greys[group] * luminance)[:, None, None] - mean) / std
+        shift = greys[group] @ cut.mean(2, keepdim=True) - mean / std
         torch.baddbmm(shift, colours[group], cut, out=changed[group].view(cut.shape))
         for channel, (low, high) in enumerate(zip(BLACK, WHITE, strict=True)):
             changed[group, channel].clamp_(low, high)  # to plain numbers: to a tensor of bounds takes 7 times as long
