@@ -18,7 +18,7 @@ WHITE = [(1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, stri
 
 # From RGB to brightness (Y) and two axes of colour (I, Q) of the NTSC standard.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-GROUP = 16  # pictures changed at once: what is between fits the processor's cache, and memory is used again
+GROUP = 25  # pictures changed at once: what is between fits the processor's cache, and memory is used again
 WIDEST = 4 / 3  # a crop's width over its height is at most this, and at least the inverse
 
 
