@@ -18,11 +18,13 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
+from milr.networks import winograd
 from milr.networks.backbones import build_backbone
 from milr.networks.continuation import Continuation, State
 from milr.networks.protonet import represent
 from milr.networks.prototypes import Metric, logits, prototypes
-from milr.networks.training import Step, Training, episode_loss, freeze, rate, train_prototypical
+from milr.networks.training import Step, Training, episode_loss, forward_pass, freeze, rate, train_prototypical
+from milr.networks.winograd import convolve
 
 TRAINING = Training(episodes=20, way=4, shot=1, query=3, learning_rate=1e-2, validate_every=5)
 
@@ -238,13 +240,32 @@ def test_a_step_with_fewer_products_is_the_same_to_rounding() -> None:
     torch.manual_seed(0)
     first = build_backbone("resnet10")
     direct, fewer = copy.deepcopy(first), copy.deepcopy(first)
-    for model, winograd in ((direct, False), (fewer, True)):
-        train(model, replace(TRAINING, optimizer="sgd", episodes=1, winograd=winograd))
+    for model, way in ((direct, False), (fewer, True)):
+        train(model, replace(TRAINING, optimizer="sgd", episodes=1, winograd=way))
     assert not torch.equal(direct.layer2[0].conv2.weight, fewer.layer2[0].conv2.weight)  # it did go another way
     for (name, start), one, other in zip(
         first.named_parameters(), direct.parameters(), fewer.parameters(), strict=True
     ):
         assert (one - other).norm() < 1e-3 * (one - start).norm(), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "fewer"),
+    [({}, True), ({"winograd": False}, False), ({"precision": "bfloat16"}, False), ({"compile": True}, False)],
+)
+def test_the_forward_pass_goes_the_way_that_is_set(
+    changes: dict[str, object], fewer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[bool] = []
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    monkeypatch.setattr(winograd, "convolve", lambda *given: ways.append(True) or convolve(*given))
+    layer, seen = nn.Conv2d(128, 128, 3, padding=1), list[Tensor]()
+    layer.register_forward_hook(lambda module, inputs, output: seen.extend([inputs[0], output]))
+    forward = forward_pass(layer, replace(TRAINING, **changes), torch.device("cpu"))  # type: ignore[arg-type]
+    assert forward(torch.ones(2, 128, 4, 4)).dtype == torch.float32
+    assert bool(ways) == fewer
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[1].dtype == (torch.bfloat16 if "precision" in changes else torch.float32)
 
 
 def test_schedules() -> None:

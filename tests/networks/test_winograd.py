@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d
 
 from milr.networks import winograd
 from milr.networks.backbones import build_backbone
+from milr.networks.winograd import CHANNELS as WIDE
 from milr.networks.winograd import Convolution, FewerProducts, convolve, fits, tiling
 
 
@@ -51,31 +52,45 @@ def test_it_takes_images_in_any_order_of_memory() -> None:
 
 
 def test_a_bias_is_added() -> None:
-    layer, images = nn.Conv2d(64, 64, 3, padding=1), drawn(1, 64, 5, 5, dtype=torch.float32)
+    layer, images = nn.Conv2d(WIDE, WIDE, 3, padding=1), drawn(1, WIDE, 5, 5, dtype=torch.float32)
     with FewerProducts():
         found = layer(images)
     assert torch.allclose(found, layer(images), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "shape"),
     [
-        nn.Conv2d(64, 64, 3, padding=1, stride=2),
-        nn.Conv2d(64, 64, 3),
-        nn.Conv2d(64, 64, 3, padding=2, dilation=2),
-        nn.Conv2d(64, 128, 3, padding=1, groups=2),
-        nn.Conv2d(64, 64, 1),
-        nn.Conv2d(64, 64, 5, padding=1),
-        nn.Conv2d(64, 8, 3, padding=1),
-        nn.Conv2d(64, 64, 3, padding="same"),
+        (nn.Conv2d(WIDE, WIDE, 3, padding=1, stride=2), (1, WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 3), (1, WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 3, padding=1, dilation=2), (1, WIDE, 9, 9)),
+        (nn.Conv2d(2 * WIDE, WIDE, 3, padding=1, groups=2), (1, 2 * WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 1), (1, WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 5, padding=1), (1, WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, 8, 3, padding=1), (1, WIDE, 9, 9)),
+        (nn.Conv2d(8, WIDE, 3, padding=1), (1, 8, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 3, padding="same"), (1, WIDE, 9, 9)),
+        (nn.Conv2d(WIDE, WIDE, 3, padding=1), (WIDE, 9, 9)),
     ],
 )
-def test_what_does_not_fit_is_left_to_torch(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = drawn(1, 64, 9, 9, dtype=torch.float32)
-    monkeypatch.setattr(winograd, "convolve", None)
+def test_what_does_not_fit_is_left_to_torch(
+    layer: nn.Conv2d, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = drawn(*shape, dtype=torch.float32)
+    monkeypatch.setattr(winograd, "convolve", None)  # whoever calls it fails
     with FewerProducts():
         found = layer(images)
     assert torch.equal(found, layer(images))
+
+
+@pytest.mark.parametrize("frozen", ["images", "weight"])
+def test_what_is_frozen_gets_no_gradient_and_the_other_its_own(frozen: str) -> None:
+    images, weight = drawn(2, 3, 6, 6), drawn(4, 3, 3, 3)
+    free = weight if frozen == "images" else images
+    free.requires_grad_()
+    (found,) = torch.autograd.grad(Convolution.apply(images, weight).square().sum(), free)
+    (expected,) = torch.autograd.grad(conv2d(images, weight, padding=1).square().sum(), free)
+    assert torch.allclose(found, expected, atol=1e-10)
 
 
 def test_a_networks_own_convolutions_fit_but_not_its_first(monkeypatch: pytest.MonkeyPatch) -> None:

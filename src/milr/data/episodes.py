@@ -28,11 +28,11 @@ def draw_episode(labels: Tensor, way: int, shot: int, query: int, seed: int | st
 
 def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | str, numbers: range) -> list[Episode]:
     """The episodes of these numbers; every picture appears at most once in an episode."""
-    order = np.argsort(labels.numpy(), kind="stable")
-    ids, counts = np.unique(labels.numpy(), return_counts=True)
-    parts = np.split(order, counts.cumsum()[:-1])
+    ordered, order = labels.sort(stable=True)
+    ids, counts = ordered.unique_consecutive(return_counts=True)
+    parts = order.split(counts.tolist())
     members = {label: part.tolist() for label, part in zip(ids.tolist(), parts, strict=True)}
-    large_enough = sorted(label for label, indices in members.items() if len(indices) >= shot + query)
+    large_enough = [label for label, indices in members.items() if len(indices) >= shot + query]
     if len(large_enough) < way:
         raise MilrError(
             f"an episode needs {way} classes with {shot + query} pictures each (shot {shot} + query {query}); "

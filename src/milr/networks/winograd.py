@@ -20,7 +20,10 @@ CHANNELS = 64  # with fewer, changing the tiles takes as long as the products th
 
 
 class FewerProducts(TorchFunctionMode):
-    """While it is on (`with FewerProducts():`), every `torch.conv2d` that `fits` is computed by `convolve`."""
+    """While it is on (`with FewerProducts():`), every `torch.conv2d` that `fits` is computed by `convolve`.
+
+    A checkpointed layer (`torch.utils.checkpoint`) is computed again in the backward pass, where it must be on, too.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -47,7 +50,7 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
         result, values = convolve(images, weight)
-        ctx.save_for_backward(values, weight)
+        ctx.save_for_backward(values if ctx.needs_input_grad[1] else None, weight)
         return result
 
     @staticmethod
