@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -0.5)  # where a tile's polynomials are evaluated; of those in use these round least
 EDGES = (2, 3, 4)  # of a tile of results: larger ones save little more, and round more
-CHANNELS = 64  # with fewer, changing the tiles takes as long as the products that are saved
+CHANNELS = 128  # with fewer, changing the tiles takes as long as the products that are saved
 
 
 class FewerProducts(TorchFunctionMode):
