@@ -104,5 +104,5 @@ def test_a_networks_own_convolutions_fit_but_not_its_first(monkeypatch: pytest.M
     network, images = build_backbone("resnet18").eval(), drawn(2, 3, 64, 64, dtype=torch.float32)
     with FewerProducts():
         found = network(images)
-    assert (sum(seen), len(seen)) == (9, 20)  # of layer2 to layer4, but for those that halve the size, and the shortcuts
+    assert (sum(seen), len(seen)) == (9, 20)  # layer2 to layer4, without what halves the size and the shortcuts
     assert torch.allclose(found, network(images), atol=1e-4)
