@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,14 @@ class Row:
         return f"| {self.work} | {self.result} | {self.bar} | {'yes' if self.met else 'no'} | {self.context} |"
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A work on what `prepare` makes, anew each time and while the clock stands."""
+
+    prepare: Callable[[], Any]
+    work: Callable[[Any], Any]
+
+
 class Bench:
     """What all rows share: the pictures, the device, and the clock."""
 
@@ -46,11 +55,12 @@ class Bench:
         """The first `count` pictures of a split; all without it."""
         return load_pictures(of_split(read_cub(self.data), split).records[:count], size, "none")
 
-    def seconds(self, work: Callable[[], Any]) -> float:
+    def seconds(self, work: Callable[[], Any] | Prepared) -> float:
         """How long it takes, until the device has done it."""
+        todo = partial(work.work, work.prepare()) if isinstance(work, Prepared) else work
         self.wait()
         start = time.perf_counter()
-        work()
+        todo()
         self.wait()
         return time.perf_counter() - start
 
@@ -59,12 +69,15 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def alternate(self, **works: Callable[[], Any]) -> dict[str, float]:
-        """Seconds of each work, taking turns: the median over the repeats, after one turn that does not count."""
+    def alternate(self, **works: Callable[[], Any] | Prepared) -> dict[str, float]:
+        """Seconds of each work, taking turns: the median over the repeats, after one turn that does not count.
+
+        Every other turn goes backwards, so that none always comes after the same one.
+        """
         found: dict[str, list[float]] = {name: [] for name in works}
         for turn in range(self.repeats + 1):
-            for name, work in works.items():
-                found[name].append(self.seconds(work))
+            for name in works if turn % 2 else reversed(works):
+                found[name].append(self.seconds(works[name]))
                 say(f"  {turn}/{self.repeats} {name} {found[name][-1]:.3f} s")
         return {name: median(values[1:]) for name, values in found.items()}
 

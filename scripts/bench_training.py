@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from statistics import median
 from typing import Any
 
 import torch
-from bench_clock import Bench, Row, say
+from bench_clock import Bench, Prepared, Row
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -110,15 +109,8 @@ def training(bench: Bench) -> list[Row]:
             optimiser.step()
             loss.item()
 
-    found: dict[str, list[float]] = {"ours": [], "alone": [], "theirs": []}
-    for turn in range(bench.repeats + 1):
-        found["ours"].append(bench.seconds(ours))
-        found["alone"].append(bench.seconds(alone))
-        loader = warm_loader(bench, episodes)
-        found["theirs"].append(bench.seconds(partial(theirs, loader)))
-        del loader
-        say(f"  {turn}/{bench.repeats} " + ", ".join(f"{name} {values[-1]:.2f} s" for name, values in found.items()))
-    ours_s, alone_s, theirs_s = (median(values[1:]) for values in found.values())
+    times = bench.alternate(ours=ours, alone=alone, theirs=Prepared(partial(warm_loader, bench, episodes), theirs))
+    ours_s, alone_s, theirs_s = times["ours"], times["alone"], times["theirs"]
     rates = (
         f"{images / ours_s:.1f} images/s, easyfsl {images / theirs_s:.1f}, forward and backward {images / alone_s:.1f}"
     )
@@ -146,14 +138,11 @@ def data(bench: Bench) -> list[Row]:
             chosen = torch.cat([episode.support, episode.query], 1).flatten()
             augment(to_device(pictures.chosen(chosen), bench.device), CHANGES, number)
 
-    found: tuple[list[float], list[float]] = ([], [])
-    for turn in range(bench.repeats + 1):
-        found[0].append(bench.seconds(ours))
-        loader = warm_loader(bench, episodes)
-        found[1].append(bench.seconds(partial(deque, islice(loader, episodes), 0)))
-        del loader
-        say(f"  {turn}/{bench.repeats} ours {found[0][-1]:.2f} s, easyfsl {found[1][-1]:.2f} s")
-    ours_s, theirs_s = (median(values[1:]) for values in found)
+    def theirs(loader: Iterator[Any]) -> None:
+        deque(islice(loader, episodes), 0)
+
+    times = bench.alternate(ours=ours, theirs=Prepared(partial(warm_loader, bench, episodes), theirs))
+    ours_s, theirs_s = times["ours"], times["theirs"]
     rates = f"{images / ours_s:.0f} images/s, the DataLoader {images / theirs_s:.0f}"
     return [Row("data alone", f"{theirs_s / ours_s:.1f}x", "8x the DataLoader", theirs_s / ours_s >= 8, rates)]
 
