@@ -76,7 +76,7 @@ class Bench:
         """
         found: dict[str, list[float]] = {name: [] for name in works}
         for turn in range(self.repeats + 1):
-            for name in works if turn % 2 else reversed(works):
+            for name in reversed(works) if turn % 2 else works:
                 found[name].append(self.seconds(works[name]))
                 say(f"  {turn}/{self.repeats} {name} {found[name][-1]:.3f} s")
         return {name: median(values[1:]) for name, values in found.items()}
