@@ -123,7 +123,9 @@ def same(one: object, other: object) -> bool:
 def differences(whole: Path, run: Path) -> list[str]:
     """What is not as in the undisturbed run."""
     names = {path.name for path in whole.iterdir()}
-    found = sorted(f"file {name}" for name in names ^ {path.name for path in run.iterdir()})
+    # States go after DONE has come: a kill between the two leaves them, which a finished run never reads.
+    there = {path.name for path in run.iterdir() if not path.match("state-*.pt")}
+    found = sorted(f"file {name}" for name in names ^ there)
     own = {"config.yaml", "manifest.json", "log.txt", "DONE"}  # each run's own: dates, paths
     found += [
         name for name in sorted(names - own) if (run / name).is_file() and not same_file(whole / name, run / name)
