@@ -1,12 +1,19 @@
 """The layer pair: exact passes, no trace left on the network, clear errors."""
 
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import (
+    densenet121,
+    resnet18,
+    vgg11,
+)
 
 from milr.errors import MilrError
-from milr.networks.layers import LayerPair, frozen
+from milr.networks.layers import LayerPair
 
 
 def network() -> nn.Module:
@@ -76,14 +83,6 @@ def test_network_is_left_as_it_was_after_a_pass_and_after_an_error() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_frozen_puts_modes_back_after_an_error() -> None:
-    model = network().train()
-    with pytest.raises(ZeroDivisionError), frozen(model):
-        assert not model.training
-        raise ZeroDivisionError
-    assert model.training and model.conv1.weight.requires_grad
-
-
 class Bypass(nn.Module):
     """A network whose upper part sees more than the local layer."""
 
@@ -96,8 +95,38 @@ class Bypass(nn.Module):
         return self.top(self.local(below) + below).flatten(1)
 
 
-def test_a_bypass_around_the_local_layer_is_noticed_and_gets_all_images() -> None:
-    pair = LayerPair(Bypass(), "local", "top", images())
+class Skips(nn.Module):
+    """A small U-Net whose skip is added, weakly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.up, self.top = nn.Upsample(scale_factor=2), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        below = self.down1(x)
+        return self.top(self.up(self.down2(below).relu()) + 0.01 * below).flatten(1)
+
+
+@pytest.mark.parametrize(("network", "local"), [(Bypass, "local"), (Skips, "down2")])
+@pytest.mark.parametrize("example", [images(3), images(1), torch.zeros(2, 3, 48, 48), images(1).repeat(4, 1, 1, 1)])
+def test_a_bypass_around_the_local_layer_is_noticed_whatever_the_example(
+    network: type[nn.Module], local: str, example: Tensor
+) -> None:
+    pair = LayerPair(network(), local, "top", example)
+    first = pair.first_pass(images())
+    assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
+
+
+class Reshapes(Bypass):
+    """No bypass, but the batch's size is taken from the images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(self.local(self.below(x)).relu()).reshape(len(x), -1)
+
+
+def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
+    pair = LayerPair(Reshapes(), "local", "top", images(1))
     first = pair.first_pass(images())
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
@@ -169,3 +198,148 @@ def test_a_network_that_gives_no_tensor_is_refused() -> None:
 
     with pytest.raises(MilrError, match="gives a dict: wrap it"):
         LayerPair(Answers(), "body.layer1", "body.avgpool", images())
+
+
+def test_normalisation_over_the_batch_is_refused_by_the_layers_name() -> None:
+    model = network()
+    model.layer3[1].bn2 = nn.BatchNorm2d(256, track_running_stats=False)
+    with pytest.raises(MilrError, match=r"depends on the other images .*'layer3\.1\.bn2' \(BatchNorm2d\) mixes"):
+        LayerPair(model, "layer1", "avgpool", images(1))
+
+
+@pytest.mark.parametrize("name", ["dropout", "noise"])
+def test_what_is_random_is_named(name: str) -> None:
+    class Random(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(x, 0.5) if name == "dropout" else x + torch.rand(1)
+
+    model = network()
+    model.layer2.add_module(name, Random())
+    with pytest.raises(MilrError, match=rf"two results for the same images: 'layer2\.{name}' \(Random\) is random"):
+        LayerPair(model, "layer1", "avgpool", images())
+
+
+def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
+    class Counting(Bypass):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count += 1
+            return super().forward(x)
+
+    with pytest.raises(MilrError, match="changes its buffer 'count'"):
+        LayerPair(Counting(), "local", "top", images())
+
+
+@pytest.mark.parametrize(
+    ("build", "local", "global_"),
+    [
+        (resnet18, "layer1", "layer4.1.bn2"),  # the sum with the shortcut is made in place
+        (resnet18, "layer1.0.bn1", "layer4.1.bn2"),
+        (densenet121, "features.denseblock2", "features"),  # relu in place
+        (densenet121, "features.denseblock2", "features.norm5"),
+        (vgg11, "features.10", "classifier.3"),
+    ],
+)
+def test_a_layer_that_is_changed_in_place_afterwards_may_be_the_global_one(
+    build: Callable[..., nn.Module], local: str, global_: str
+) -> None:
+    model = build().eval()
+    pair = LayerPair(model, local, global_, images(1))
+    first = pair.first_pass(images(2))
+    assert torch.equal(pair.second_pass(first.local, images(2)).representation, first.representation)
+    assert torch.equal(first.output, model(images(2)))
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-6), (torch.bfloat16, 0.0)])
+def test_networks_of_other_precisions(dtype: torch.dtype, error: float) -> None:
+    model = network().eval().to(dtype)
+    pair = LayerPair(model, "layer1", "avgpool", images(1))
+    first = pair.first_pass(images())
+    expected = model(images().to(dtype)).float()
+    assert torch.equal(first.output, expected)
+    second = pair.second_pass(first.local, images()).output
+    assert (second - expected).norm() <= error * expected.norm()
+
+
+def test_nan_in_the_weights_is_called_that() -> None:
+    model = network()
+    with torch.no_grad():
+        model.layer2[0].conv1.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(MilrError, match="hold nan, 'layer2.0.conv1.weight' among them"):
+        LayerPair(model, "layer1", "avgpool", images())
+
+
+def test_what_a_network_raises_is_told() -> None:
+    with pytest.raises(MilrError, match=r"fails on images \[2, 4, 48, 48\].*RuntimeError: .*channels"):
+        LayerPair(network(), "layer1", "avgpool", torch.zeros(1, 4, 48, 48))
+
+
+def test_memory_that_runs_out_is_no_bypass() -> None:
+    class Hungry(Bypass):
+        passes = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            type(self).passes += 1
+            if len(x) == 1 and self.passes > 3:  # the pass with one image below
+                raise torch.OutOfMemoryError("not enough memory")
+            return self.top(self.local(self.below(x))).flatten(1)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        LayerPair(Hungry(), "local", "top", images())
+
+
+class Recurrent(nn.Module):
+    """Rows of patches through layers that give tuples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.top = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 4)
+        self.lstm, self.attention = nn.LSTM(8, 8, batch_first=True), nn.MultiheadAttention(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.lstm(self.patches(x).flatten(2).transpose(1, 2))[0]
+        return self.top(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("local", "global_", "message"),
+    [
+        ("lstm", "top", r"'lstm' gives a tuple \(tensor \[2, 36, 8\], tuple"),
+        ("patches", "attention", r"'attention' gives a tuple \(tensor \[2, 36, 8\], tensor"),
+    ],
+)
+def test_layers_that_give_tuples_are_described(local: str, global_: str, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        LayerPair(Recurrent(), local, global_, images())
+
+
+def test_graphs_and_scripts_are_refused_with_what_is_true_of_them() -> None:
+    model = network().eval()
+    with pytest.raises(MilrError, match="runs 0 times .* such as 'layer1.1.bn2'"):
+        LayerPair(torch.fx.symbolic_trace(model), "layer1", "avgpool", images())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        traced = torch.jit.trace(model, images())
+    with pytest.raises(MilrError, match="is TorchScript"):
+        LayerPair(traced, "layer1", "avgpool", images())
+    exported = torch.export.export(model, (images(),))
+    with pytest.raises(MilrError, match="is a ExportedProgram, not a torch.nn.Module"):
+        LayerPair(exported, "layer1", "avgpool", images())  # type: ignore[arg-type]
+
+
+def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:
+    class Apart(Bypass):
+        def forward(self, x: Tensor) -> Tensor:
+            self.local(self.below(x))
+            return self.top(x).flatten(1)
+
+    with pytest.raises(MilrError, match="'top' gives the same whatever"):
+        LayerPair(Apart(), "local", "top", images())
+
+
+def test_one_image_is_no_batch() -> None:
+    with pytest.raises(MilrError, match=r"one image \[3, 48, 48\], not a batch: pass example\[None\]"):
+        LayerPair(network(), "layer1", "avgpool", images()[0])

@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.networks.freezing import fingerprint, frozen
+from milr.networks.probes import changed_buffers, first_difference, not_finite, probe_images, same
+from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, stage_calls, trace
+from milr.networks.wrappers import modules_by_name, plain_name, uncompiled, unwrap
+
+__all__ = ["FirstPass", "LayerPair", "SecondPass", "fingerprint", "frozen"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[nn.Module]:
-    """The network in `eval()`, without gradients to its parameters; both are put back on leaving, also by an error."""
-    modes = [(module, module.training) for module in network.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    network.eval().requires_grad_(False)
-    try:
-        yield network
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, requires_grad in gradients:
-            parameter.requires_grad_(requires_grad)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after."""
-    digest = sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class FirstPass:
-    """What the untouched network computes from K images."""
+    """What the untouched network computes from K images, in float32."""
 
     local: Tensor  # x, the local features [K, C, H, W]
     representation: Tensor  # z [K, D]
@@ -63,12 +44,16 @@ class LayerPair:
     """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
     `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers
-    whose features the mask is read from; by default the network's top-level blocks. `example` holds two or more
-    images [K, 3, S, S] of the kind to come: the layers' order and shapes are read from them. `precision` other than
-    float32 runs the network under autocast; what comes out is float32 always.
+    whose features the mask is read from; by default those after which the resolution changes (`stage_calls`).
+    `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
+    else is learned from images of noise like it. A layer that gives [K, H, W, C] is told from [K, C, H, W] by a picture
+    of another height; `layout` says it where the network takes one size only and the shape leaves it open. `precision`
+    other than float32 runs the network under autocast; what comes out is float32 always. DataParallel,
+    DistributedDataParallel and torch.compile are looked through.
 
     Raises MilrError for a name that does not exist (with the nearest ones), a layer that runs never or more than once,
-    a local layer without a map [K, C, H, W], and a global layer that runs before the local one.
+    a local layer without a map, a global layer that does not depend on it, and a network that gives an image another
+    output from run to run, or beside other images.
     """
 
     def __init__(
@@ -79,30 +64,44 @@ class LayerPair:
         example: Tensor,
         stages: Sequence[str] | None = None,
         precision: torch.dtype = torch.float32,
+        layout: str | None = None,
     ) -> None:
-        self.precision = precision
-        self.network, self.local, self.global_ = network, local, global_
-        self._modules = dict(network.named_modules())
-        for name in (local, global_, *(stages or ())):
-            self._check_name(name)
-        calls = self._calls(example)
-        self._check_order(calls)
-        self.stages = tuple(stages) if stages else self._blocks(calls)
+        check_network(network)
+        check_example(example)
+        if layout not in (None, CHANNELS_FIRST, CHANNELS_LAST):
+            raise MilrError(f"layout must be {CHANNELS_FIRST} or {CHANNELS_LAST}, not '{layout}'")
+        self.network, self.precision = unwrap(network), precision
+        self._modules = modules_by_name(self.network)
+        self.local, self.global_ = self._name(local), self._name(global_)
+        self.input_shape, self.input_dtype = tuple(example.shape[1:]), example.dtype
+        dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
+        self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+
+        probes, others = (self._cast(images) for images in probe_images(example))
+        root, layouts = self._look(probes)
+        self._check_order(root)
+        self.layouts = {self.local: self._layout(root, layouts, self.local, layout, "the local layer")}
+        if stages:
+            self.stages = tuple(self._name(name) for name in stages)
+        else:
+            self.stages = self._find_stages(root, layouts) or (self.local,)
         for name in self.stages:
-            self._check_map(calls, name, "a layer that the mask reads")
-        first = self.first_pass(example)
+            self.layouts[name] = self._layout(root, layouts, name, layout, "a layer that the mask reads")
+        # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
+        # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
+        self._one_image_below = False
+        changed = changed_buffers(self.network, lambda: self._check_passes(probes, others))
+        if changed:
+            raise MilrError(
+                f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result"
+            )
+        first = self.first_pass(probes)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.stage_channels = tuple(stage.shape[1] for stage in first.stages)
         self.dimension = first.representation.shape[1]  # D
-        # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
-        # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
-        self._one_image_below = True
-        self._one_image_below = self._resumes_exactly(first, example)
-        if not self._resumes_exactly(first, example):
-            raise MilrError(f"running the network twice from '{local}' gives two results: is a layer of it random?")
 
     def first_pass(self, images: Tensor) -> FirstPass:
-        """The untouched pass over images [K, 3, S, S], without gradients."""
+        """The untouched pass over images [K, 3, H, W], without gradients."""
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Hook:
@@ -119,23 +118,27 @@ class LayerPair:
                 hooks.enter_context(self._modules[name].register_forward_hook(keep(name)))
             output = self._run(images)
         return FirstPass(
-            local=seen[self.local].float(),
+            local=self._channels_first(self.local, seen[self.local]).float(),
             representation=seen[self.global_].flatten(1).float(),
-            stages=tuple(seen[name].float() for name in self.stages),
+            stages=tuple(self._channels_first(name, seen[name]).float() for name in self.stages),
             output=output.flatten(1).float(),
         )
 
     def second_pass(self, occluded: Tensor, images: Tensor) -> SecondPass:
         """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`."""
+        return self._second_pass(occluded, images[:1] if self._one_image_below else images)
+
+    def _second_pass(self, occluded: Tensor, below: Tensor) -> SecondPass:
         seen: list[Tensor] = []
 
         def replace(module: nn.Module, inputs: Any, output: Any) -> Tensor:
-            return occluded.to(output.dtype, copy=True)  # the next layer may work in place
+            last = self.layouts[self.local] == CHANNELS_LAST
+            features = occluded.permute(0, 2, 3, 1).contiguous() if last else occluded
+            return features.to(output.dtype, copy=True)  # the next layer may work in place
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            seen.append(output)
+            seen.append(output.clone())
 
-        below = images[:1] if self._one_image_below else images
         with frozen(self.network), ExitStack() as hooks:
             hooks.enter_context(self._modules[self.local].register_forward_hook(replace))
             hooks.enter_context(self._modules[self.global_].register_forward_hook(keep))
@@ -143,62 +146,197 @@ class LayerPair:
         return SecondPass(representation=seen[0].flatten(1).float(), output=output.flatten(1).float())
 
     def _run(self, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
-            output: Tensor = self.network(images)
+        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32), uncompiled():
+            output: Tensor = self.network(self._cast(images))
         if not isinstance(output, Tensor):
             raise MilrError(f"the network gives a {type(output).__name__}: wrap it in a module that gives one tensor")
         return output
 
-    def _resumes_exactly(self, first: FirstPass, example: Tensor) -> bool:
-        try:
-            with torch.no_grad():
-                second = self.second_pass(first.local, example)
-        except (RuntimeError, ValueError):  # shapes of a bypass that saw another number of images
-            return False
-        return torch.equal(second.representation, first.representation) and torch.equal(second.output, first.output)
+    def _cast(self, images: Tensor) -> Tensor:
+        """Images of floats in the precision of the network's weights, where these have one."""
+        return images.to(self._dtype) if images.is_floating_point() else images
 
-    def _check_name(self, name: str) -> None:
-        if name not in self._modules or not name:
-            near = difflib.get_close_matches(name, self._modules, n=5, cutoff=0.4)
-            known = ", ".join(near) if near else ", ".join(n for n, _ in self.network.named_children())
-            raise MilrError(f"the network has no layer '{name}'; nearest: {known}")
+    def _channels_first(self, name: str, features: Tensor) -> Tensor:
+        return features.permute(0, 3, 1, 2) if self.layouts[name] == CHANNELS_LAST else features
 
-    def _calls(self, example: Tensor) -> list[tuple[str, Any]]:
-        """Every module's (name, output) in the order in which they finish."""
-        calls: list[tuple[str, Any]] = []
+    # What the constructor learns and refuses.
 
-        def note(name: str) -> Hook:
-            return lambda module, inputs, output: calls.append((name, output))
+    def _name(self, name: str) -> str:
+        for known in (name, plain_name(name)):
+            if known in self._modules:
+                return known
+        near = difflib.get_close_matches(name, self._modules, n=5, cutoff=0.4)
+        names = ", ".join(near or [n for n, _ in self.network.named_children()]) or "it has none"
+        raise MilrError(f"the network has no layer '{name}'; nearest: {names}")
 
-        with torch.no_grad(), frozen(self.network), ExitStack() as hooks:
-            for name, module in self._modules.items():
-                hooks.enter_context(module.register_forward_hook(note(name)))
-            self.network(example)
-        return calls
+    def _look(self, probes: Tensor) -> tuple[Call, dict[int, str]]:
+        """The run over the probes, and the layout of every run in it that gives a map, by its id."""
+        root, error = trace(self.network, probes)
+        if error is not None:
+            raise MilrError(
+                f"the network fails on images {list(probes.shape)}, {probes.dtype}, {probes.device}: "
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            ) from error
+        if probes.ndim != 4:
+            return root, {}
+        size = image_size(self.input_shape)
+        taller, _ = trace(self.network, torch.cat([probes[:1]] * 2, 1 + self.input_shape.index(size[0])))
+        shapes = _shapes_by_run(taller)
+        layouts = {}
+        for (key, shape), call in zip(_shapes_by_run(root).items(), root.finished(), strict=True):
+            layout = layout_of(shape, shapes.get(key), size) if shape and shape[0] == len(probes) else None
+            if layout is not None:
+                layouts[id(call)] = layout
+        return root, layouts
 
-    def _check_order(self, calls: list[tuple[str, Any]]) -> None:
-        order = [name for name, _ in calls]
-        for name in (self.local, self.global_):
-            self._check_once(order, name)
-        if order.index(self.global_) <= order.index(self.local):
+    def _runs(self, root: Call, name: str) -> list[Call]:
+        return [call for call in root.finished() if call.module is self._modules[name]]
+
+    def _run_of(self, root: Call, name: str) -> Call:
+        """The one run of a layer."""
+        runs = self._runs(root, name)
+        if len(runs) == 1:
+            return runs[0]
+        message = f"layer '{name}' runs {len(runs)} times in one pass: name one that runs once"
+        inside = [n for n in self._modules if n.startswith(f"{name}.") and len(self._runs(root, n)) == 1]
+        if inside and not runs:
+            message += f", such as '{inside[-1]}' (torch.fx graphs and some networks call the layers in it alone)"
+        elif not runs and any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
+            message += "; TorchScript runs its layers without Python: pass the module that it was made of"
+        raise MilrError(message)
+
+    def _check_order(self, root: Call) -> None:
+        local, global_ = (self._run_of(root, name) for name in (self.local, self.global_))
+        order = list(root.finished())
+        if order.index(global_) <= order.index(local):
             raise MilrError(f"the global layer '{self.global_}' must come after the local layer '{self.local}'")
-        self._check_map(calls, self.local, "the local layer")
+        for name, call in ((self.local, local), (self.global_, global_)):
+            if call.output is None:
+                raise MilrError(f"layer '{name}' gives {call.description}: name one that gives one tensor")
+            if not call.output or call.output[0] != 2:  # the probes are two
+                raise MilrError(
+                    f"layer '{name}' gives {call.description} for 2 images: its first dimension must count the images"
+                )
 
-    def _check_once(self, order: list[str], name: str) -> None:
-        if order.count(name) != 1:
-            raise MilrError(f"layer '{name}' runs {order.count(name)} times in one pass: name one that runs once")
+    def _layout(self, root: Call, layouts: dict[int, str], name: str, given: str | None, what: str) -> str:
+        call = self._run_of(root, name)
+        if call.output is None or len(call.output) != 4:
+            raise MilrError(
+                f"{what}, '{name}', gives no map [K, C, H, W] but {call.description}: name a convolutional layer"
+            )
+        layout = given or layouts.get(id(call))
+        if layout is None:
+            raise MilrError(
+                f"{what}, '{name}', gives {call.description} for images {list(self.input_shape)}: which of its "
+                f"dimensions are places cannot be told; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
+            )
+        return layout
 
-    def _check_map(self, calls: list[tuple[str, Any]], name: str, what: str) -> None:
-        self._check_once([called for called, _ in calls], name)
-        output = dict(calls)[name]
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise MilrError(f"{what}, '{name}', gives no map [K, C, H, W]: name a convolutional layer")
+    def _find_stages(self, root: Call, layouts: dict[int, str]) -> tuple[str, ...]:
+        places = {}
+        for call in root.finished():
+            # Dropout and softmax make no resolution, but they may work on attention, which looks like a map.
+            if (
+                call.output is not None
+                and id(call) in layouts
+                and not isinstance(call.module, (nn.Dropout, nn.Softmax))
+            ):
+                size = resolution(call.output, layouts[id(call)])
+                if size != (1, 1):
+                    places[id(call)] = size
+        if not places:
+            return ()
+        names = {id(module): name for name, module in reversed(self._modules.items())}
+        calls = stage_calls(root, places, image_size(self.input_shape))
+        return tuple(names[id(call.module)] for call in calls if id(call.module) in names)
 
-    def _blocks(self, calls: list[tuple[str, Any]]) -> tuple[str, ...]:
-        """The top-level blocks that give maps: layer1 … layer4 in a ResNet; without blocks, every top-level layer."""
-        order = [name for name, _ in calls]
-        maps = {name for name, out in calls if isinstance(out, Tensor) and out.ndim == 4 and out.shape[-1] > 1}
-        maps = {name for name in maps if order.count(name) == 1}
-        children = [(name, child) for name, child in self.network.named_children() if name in maps]
-        blocks = [name for name, child in children if next(child.children(), None) is not None]
-        return tuple(blocks or [name for name, _ in children] or [self.local])
+    def _check_passes(self, probes: Tensor, others: Tensor) -> None:
+        """What the two passes rest on, seen on two batches of which the first image is the same."""
+        first, beside_another = self.first_pass(probes), self.first_pass(others)
+        if damaged := not_finite(self.network):
+            raise MilrError(
+                f"the network is damaged: {len(damaged)} of its tensors hold nan, '{damaged[0]}' among them"
+            )
+        again = self._attempt(first.local, probes)
+        if not (self._same(again.representation, first.representation) and self._same(again.output, first.output)):
+            repeated = self.first_pass(probes)
+            if self._same(repeated.output, first.output) and self._same(repeated.representation, first.representation):
+                raise MilrError(
+                    f"putting the output of '{self.local}' back in its place changes what comes after: the network "
+                    "reads that layer in another way too; name another local layer"
+                )
+            where = first_difference(self.network, probes, probes, self._dtype)
+            raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+        for one, other in zip(_tensors(first), _tensors(beside_another), strict=True):
+            if not self._same(one[0], other[0]):
+                where = first_difference(self.network, probes, others, self._dtype)
+                raise MilrError(
+                    f"what the network gives for an image depends on the other images of the batch: {where} mixes "
+                    "them, also in eval() (batch normalisation does without running statistics)"
+                )
+        changed = self._attempt(beside_another.local, probes)
+        if torch.equal(changed.representation, again.representation):
+            raise MilrError(
+                f"the global layer '{self.global_}' gives the same whatever the local layer '{self.local}' gives: name "
+                "layers of which the second depends on the first"
+            )
+        # 1. The part below sees other images, then 2. one image only: does the upper part notice?
+        unnoticed = _equal(self._attempt(first.local, others), again)
+        self._one_image_below = unnoticed and self._works_on_one(first.local, others[:1], again)
+
+    def _attempt(self, local: Tensor, below: Tensor) -> SecondPass:
+        with torch.no_grad():
+            return self._second_pass(local, below)
+
+    def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
+        try:
+            return _equal(self._attempt(local, below), whole)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # shapes that the network took from its input's: it must see all images
+            return False
+
+    def _same(self, one: Tensor, other: Tensor) -> bool:
+        precision = self.precision if self.precision != torch.float32 else self._dtype
+        return same(one, other, precision)
+
+
+def image_size(shape: Shape) -> tuple[int, int]:
+    """(H, W) of images [3, H, W], or [H, W, 3]."""
+    return (shape[0], shape[1]) if shape[2] <= 4 < shape[0] else (shape[1], shape[2])
+
+
+def check_network(network: object) -> None:
+    """MilrError for what is no module that runs in Python."""
+    if not isinstance(network, nn.Module):
+        raise MilrError(f"the network is a {type(network).__name__}, not a torch.nn.Module: its layers cannot be read")
+    if isinstance(network, torch.jit.ScriptModule):
+        raise MilrError("the network is TorchScript, whose layers run without Python: pass the module it was made of")
+
+
+def check_example(example: object) -> None:
+    """MilrError for what is no batch of images."""
+    if not isinstance(example, Tensor):
+        raise MilrError(f"example is a {type(example).__name__}, not a tensor [K, 3, H, W]")
+    if example.ndim == 3 and example.shape[0] in (1, 3):
+        raise MilrError(f"example is one image {list(example.shape)}, not a batch: pass example[None]")
+    if example.ndim < 2 or not example.numel():
+        raise MilrError(f"example is {list(example.shape)}: pass a batch of one or more images [K, 3, H, W]")
+
+
+def _tensors(first: FirstPass) -> tuple[Tensor, ...]:
+    return (first.local, first.representation, *first.stages, first.output)
+
+
+def _equal(one: SecondPass, other: SecondPass) -> bool:
+    return torch.equal(one.representation, other.representation) and torch.equal(one.output, other.output)
+
+
+def _shapes_by_run(root: Call) -> dict[tuple[int, int], Shape | None]:
+    """Output shapes by module and the number of its run, in the order in which the runs end."""
+    shapes: dict[tuple[int, int], Shape | None] = {}
+    counts: dict[int, int] = {}
+    for call in root.finished():
+        number = counts[id(call.module)] = counts.get(id(call.module), 0) + 1
+        shapes[id(call.module), number] = call.output
+    return shapes

@@ -1,0 +1,50 @@
+"""A network that is only read: frozen while it runs, and the same to the bit afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import torch
+from torch import nn
+
+# One lock for all networks, since two of them may share modules. A second thread that froze a network which the first
+# has frozen already would remember the frozen modes as the network's own.
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
+    """The modules in `eval()`, without gradients to their parameters; both are put back on leaving, also by an error.
+
+    One thread at a time: others wait, so that no pass sees the modes or the hooks of another.
+    """
+    with _LOCK:
+        every = {id(module): module for root in (network, *others) for module in root.modules()}
+        modes = [(module, module.training) for module in every.values()]
+        parameters = {id(p): p for module in every.values() for p in module.parameters(recurse=False)}
+        gradients = [(parameter, parameter.requires_grad) for parameter in parameters.values()]
+        try:
+            for root in (network, *others):
+                root.eval().requires_grad_(False)
+            yield network
+        finally:
+            for module, training in modes:
+                module.training = training
+            for parameter, requires_grad in gradients:
+                parameter.requires_grad_(requires_grad)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after."""
+    digest = sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(value, torch.Tensor):
+            plain = value.detach().cpu().contiguous().flatten()
+            digest.update(plain.view(torch.uint8).numpy().tobytes())  # bytes: NumPy has no bfloat16
+        else:  # what a module adds by get_extra_state
+            digest.update(repr(value).encode())
+    return digest.hexdigest()

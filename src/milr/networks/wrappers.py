@@ -1,0 +1,50 @@
+"""Networks as people wrap them: DataParallel, DistributedDataParallel, torch.compile."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+COMPILED = "_orig_mod"  # where torch.compile keeps the module that it was given
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """The network inside: hooks reach neither the replicas of DataParallel nor what was compiled before them."""
+    while True:
+        if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            network = network.module
+        elif isinstance(inner := getattr(network, COMPILED, None), nn.Module):
+            network = inner
+        else:
+            return network
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """While this is on, what torch.compile made runs as it was written, hooks included (torch 2.6 and newer)."""
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # else nothing was compiled
+        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()
+
+
+def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
+    """Every module of an unwrapped network by each of its names, as if nothing in it were compiled or wrapped.
+
+    "module.layer1" and "_orig_mod.layer1", the names of before unwrapping, are known too.
+    """
+    names: dict[str, nn.Module] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        if module is network:
+            continue
+        names.setdefault(name, module)
+        names.setdefault(".".join(part for part in name.split(".") if part != COMPILED), module)
+    return names
+
+
+def plain_name(name: str) -> str:
+    """A layer's name without the wrappers' prefixes: "module._orig_mod.layer1" -> "layer1"."""
+    first, dot, rest = name.partition(".")
+    return plain_name(rest) if dot and first in ("module", COMPILED) else name

@@ -1,0 +1,60 @@
+"""Frozen networks: modes, gradients and statistics as they were, whoever else runs them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from milr.networks.freezing import fingerprint, frozen
+from milr.networks.layers import LayerPair
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
+
+
+def test_frozen_puts_modes_back_after_an_error() -> None:
+    model = resnet18().train()
+    with pytest.raises(ZeroDivisionError), frozen(model):
+        assert not model.training
+        raise ZeroDivisionError
+    assert model.training and model.conv1.weight.requires_grad
+
+
+def test_several_modules_are_frozen_together_and_put_back_each_as_it_was() -> None:
+    model, head = small().train(), nn.Sequential(nn.Linear(5, 2), nn.Dropout()).train()
+    head[0].bias.requires_grad_(False)
+    with frozen(model, head):
+        assert not any(module.training for root in (model, head) for module in root.modules())
+        assert not any(parameter.requires_grad for root in (model, head) for parameter in root.parameters())
+    assert model[1].training and head[1].training
+    assert head[0].weight.requires_grad and not head[0].bias.requires_grad
+
+
+def test_two_threads_leave_one_network_as_it_was() -> None:
+    model = small().train()
+    model[1].momentum = 0.5
+    before = fingerprint(model)
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    pair = LayerPair(model, "0", "2", images)
+    expected = pair.first_pass(images).output
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda _: pair.second_pass(pair.first_pass(images).local, images).output, range(60)):
+            assert torch.equal(result, expected)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert fingerprint(model) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_the_fingerprint_sees_a_single_bit_in_every_precision(dtype: torch.dtype) -> None:
+    model = small().to(dtype)
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    with torch.no_grad():
+        weight = model[3].weight
+        weight[0, 0] = torch.nextafter(weight[0, 0].float(), torch.tensor(9.0)) if dtype == torch.float32 else 0.125
+    assert fingerprint(model) != before
