@@ -34,6 +34,17 @@ def test_several_modules_are_frozen_together_and_put_back_each_as_it_was() -> No
     assert head[0].weight.requires_grad and not head[0].bias.requires_grad
 
 
+def test_a_network_whose_train_returns_nothing_is_frozen_too() -> None:
+    class Own(nn.Module):
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+
+    model = Own()
+    with frozen(model):
+        assert not model.training
+    assert model.training
+
+
 def test_two_threads_leave_one_network_as_it_was() -> None:
     model = small().train()
     model[1].momentum = 0.5

@@ -264,12 +264,39 @@ def test_networks_of_other_precisions(dtype: torch.dtype, error: float) -> None:
     assert (second - expected).norm() <= error * expected.norm()
 
 
-def test_nan_in_the_weights_is_called_that() -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_called_that(value: float) -> None:
     model = network()
     with torch.no_grad():
-        model.layer2[0].conv1.weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(MilrError, match="hold nan, 'layer2.0.conv1.weight' among them"):
+        model.layer2[0].conv1.weight[0, 0, 0, 0] = value
+    with pytest.raises(MilrError, match="hold nan or inf, 'layer2.0.conv1.weight' among them"):
         LayerPair(model, "layer1", "avgpool", images())
+
+
+def test_a_network_that_takes_positive_values_only_is_tried_on_such() -> None:
+    class Log(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.log()
+
+    model = nn.Sequential(Log(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    pair = LayerPair(model, "1", "3", images().abs() + 0.1)
+    assert pair.local_shape == (4, 46, 46)
+    with pytest.raises(MilrError, match="'1' gives nan for noise"):
+        LayerPair(model, "1", "3", images())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.LazyConv2d(4, 3), nn.AdaptiveAvgPool2d(1)), "lazy layers that know no shapes yet"),
+        (lambda images: images, "is a function, not a torch.nn.Module"),
+    ],
+)
+def test_what_is_no_network_yet_is_refused(model: nn.Module, message: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(MilrError, match=message):
+            LayerPair(model, "0", "1", images())
 
 
 def test_what_a_network_raises_is_told() -> None:

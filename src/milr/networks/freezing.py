@@ -28,7 +28,8 @@ def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
         gradients = [(parameter, parameter.requires_grad) for parameter in parameters.values()]
         try:
             for root in (network, *others):
-                root.eval().requires_grad_(False)
+                root.eval()  # not chained: a network's own train() may return nothing
+                root.requires_grad_(False)
             yield network
         finally:
             for module, training in modes:

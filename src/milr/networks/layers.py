@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.freezing import fingerprint, frozen
+from milr.networks.inspection import Inspection, check_example, check_network
 from milr.networks.probes import changed_buffers, first_difference, not_finite, probe_images, same
-from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, stage_calls, trace
-from milr.networks.wrappers import modules_by_name, plain_name, uncompiled, unwrap
+from milr.networks.trace import CHANNELS_LAST
+from milr.networks.wrappers import uncompiled, unwrap
 
 __all__ = ["FirstPass", "LayerPair", "SecondPass", "fingerprint", "frozen"]
 
@@ -68,25 +68,20 @@ class LayerPair:
     ) -> None:
         check_network(network)
         check_example(example)
-        if layout not in (None, CHANNELS_FIRST, CHANNELS_LAST):
-            raise MilrError(f"layout must be {CHANNELS_FIRST} or {CHANNELS_LAST}, not '{layout}'")
         self.network, self.precision = unwrap(network), precision
-        self._modules = modules_by_name(self.network)
-        self.local, self.global_ = self._name(local), self._name(global_)
         self.input_shape, self.input_dtype = tuple(example.shape[1:]), example.dtype
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
 
         probes, others = (self._cast(images) for images in probe_images(example))
-        root, layouts = self._look(probes)
-        self._check_order(root)
-        self.layouts = {self.local: self._layout(root, layouts, self.local, layout, "the local layer")}
-        if stages:
-            self.stages = tuple(self._name(name) for name in stages)
-        else:
-            self.stages = self._find_stages(root, layouts) or (self.local,)
+        layers = Inspection(self.network, probes)
+        self.local, self.global_ = layers.name_of(local), layers.name_of(global_)
+        layers.check_order(self.local, self.global_)
+        self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.stages() or (self.local,)
+        self.layouts = {self.local: layers.layout(self.local, layout, "the local layer")}
         for name in self.stages:
-            self.layouts[name] = self._layout(root, layouts, name, layout, "a layer that the mask reads")
+            self.layouts[name] = layers.layout(name, layout, "a layer that the mask reads", trust=False)
+        self._modules = {name: layers.modules[name] for name in (self.local, self.global_, *self.stages)}
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
         self._one_image_below = False
@@ -159,104 +154,22 @@ class LayerPair:
     def _channels_first(self, name: str, features: Tensor) -> Tensor:
         return features.permute(0, 3, 1, 2) if self.layouts[name] == CHANNELS_LAST else features
 
-    # What the constructor learns and refuses.
-
-    def _name(self, name: str) -> str:
-        for known in (name, plain_name(name)):
-            if known in self._modules:
-                return known
-        near = difflib.get_close_matches(name, self._modules, n=5, cutoff=0.4)
-        names = ", ".join(near or [n for n, _ in self.network.named_children()]) or "it has none"
-        raise MilrError(f"the network has no layer '{name}'; nearest: {names}")
-
-    def _look(self, probes: Tensor) -> tuple[Call, dict[int, str]]:
-        """The run over the probes, and the layout of every run in it that gives a map, by its id."""
-        root, error = trace(self.network, probes)
-        if error is not None:
-            raise MilrError(
-                f"the network fails on images {list(probes.shape)}, {probes.dtype}, {probes.device}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-            ) from error
-        if probes.ndim != 4:
-            return root, {}
-        size = image_size(self.input_shape)
-        taller, _ = trace(self.network, torch.cat([probes[:1]] * 2, 1 + self.input_shape.index(size[0])))
-        shapes = _shapes_by_run(taller)
-        layouts = {}
-        for (key, shape), call in zip(_shapes_by_run(root).items(), root.finished(), strict=True):
-            layout = layout_of(shape, shapes.get(key), size) if shape and shape[0] == len(probes) else None
-            if layout is not None:
-                layouts[id(call)] = layout
-        return root, layouts
-
-    def _runs(self, root: Call, name: str) -> list[Call]:
-        return [call for call in root.finished() if call.module is self._modules[name]]
-
-    def _run_of(self, root: Call, name: str) -> Call:
-        """The one run of a layer."""
-        runs = self._runs(root, name)
-        if len(runs) == 1:
-            return runs[0]
-        message = f"layer '{name}' runs {len(runs)} times in one pass: name one that runs once"
-        inside = [n for n in self._modules if n.startswith(f"{name}.") and len(self._runs(root, n)) == 1]
-        if inside and not runs:
-            message += f", such as '{inside[-1]}' (torch.fx graphs and some networks call the layers in it alone)"
-        elif not runs and any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
-            message += "; TorchScript runs its layers without Python: pass the module that it was made of"
-        raise MilrError(message)
-
-    def _check_order(self, root: Call) -> None:
-        local, global_ = (self._run_of(root, name) for name in (self.local, self.global_))
-        order = list(root.finished())
-        if order.index(global_) <= order.index(local):
-            raise MilrError(f"the global layer '{self.global_}' must come after the local layer '{self.local}'")
-        for name, call in ((self.local, local), (self.global_, global_)):
-            if call.output is None:
-                raise MilrError(f"layer '{name}' gives {call.description}: name one that gives one tensor")
-            if not call.output or call.output[0] != 2:  # the probes are two
-                raise MilrError(
-                    f"layer '{name}' gives {call.description} for 2 images: its first dimension must count the images"
-                )
-
-    def _layout(self, root: Call, layouts: dict[int, str], name: str, given: str | None, what: str) -> str:
-        call = self._run_of(root, name)
-        if call.output is None or len(call.output) != 4:
-            raise MilrError(
-                f"{what}, '{name}', gives no map [K, C, H, W] but {call.description}: name a convolutional layer"
-            )
-        layout = given or layouts.get(id(call))
-        if layout is None:
-            raise MilrError(
-                f"{what}, '{name}', gives {call.description} for images {list(self.input_shape)}: which of its "
-                f"dimensions are places cannot be told; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
-            )
-        return layout
-
-    def _find_stages(self, root: Call, layouts: dict[int, str]) -> tuple[str, ...]:
-        places = {}
-        for call in root.finished():
-            # Dropout and softmax make no resolution, but they may work on attention, which looks like a map.
-            if (
-                call.output is not None
-                and id(call) in layouts
-                and not isinstance(call.module, (nn.Dropout, nn.Softmax))
-            ):
-                size = resolution(call.output, layouts[id(call)])
-                if size != (1, 1):
-                    places[id(call)] = size
-        if not places:
-            return ()
-        names = {id(module): name for name, module in reversed(self._modules.items())}
-        calls = stage_calls(root, places, image_size(self.input_shape))
-        return tuple(names[id(call.module)] for call in calls if id(call.module) in names)
-
     def _check_passes(self, probes: Tensor, others: Tensor) -> None:
         """What the two passes rest on, seen on two batches of which the first image is the same."""
-        first, beside_another = self.first_pass(probes), self.first_pass(others)
         if damaged := not_finite(self.network):
             raise MilrError(
-                f"the network is damaged: {len(damaged)} of its tensors hold nan, '{damaged[0]}' among them"
+                f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
             )
+        first, beside_another = self.first_pass(probes), self.first_pass(others)
+        if len(first.output) != len(probes):
+            raise MilrError(
+                f"the network gives {list(first.output.shape)} for {len(probes)} images: it must give a row each"
+            )
+        for name, features in ((self.local, first.local), (self.global_, first.representation)):
+            if features.isnan().any():
+                raise MilrError(
+                    f"layer '{name}' gives nan for noise in the range of the example: pass real images as one"
+                )
         again = self._attempt(first.local, probes)
         if not (self._same(again.representation, first.representation) and self._same(again.output, first.output)):
             repeated = self.first_pass(probes)
@@ -272,7 +185,7 @@ class LayerPair:
                 where = first_difference(self.network, probes, others, self._dtype)
                 raise MilrError(
                     f"what the network gives for an image depends on the other images of the batch: {where} mixes "
-                    "them, also in eval() (batch normalisation does without running statistics)"
+                    "them, also in eval(), as batch normalisation without running statistics does"
                 )
         changed = self._attempt(beside_another.local, probes)
         if torch.equal(changed.representation, again.representation):
@@ -301,42 +214,9 @@ class LayerPair:
         return same(one, other, precision)
 
 
-def image_size(shape: Shape) -> tuple[int, int]:
-    """(H, W) of images [3, H, W], or [H, W, 3]."""
-    return (shape[0], shape[1]) if shape[2] <= 4 < shape[0] else (shape[1], shape[2])
-
-
-def check_network(network: object) -> None:
-    """MilrError for what is no module that runs in Python."""
-    if not isinstance(network, nn.Module):
-        raise MilrError(f"the network is a {type(network).__name__}, not a torch.nn.Module: its layers cannot be read")
-    if isinstance(network, torch.jit.ScriptModule):
-        raise MilrError("the network is TorchScript, whose layers run without Python: pass the module it was made of")
-
-
-def check_example(example: object) -> None:
-    """MilrError for what is no batch of images."""
-    if not isinstance(example, Tensor):
-        raise MilrError(f"example is a {type(example).__name__}, not a tensor [K, 3, H, W]")
-    if example.ndim == 3 and example.shape[0] in (1, 3):
-        raise MilrError(f"example is one image {list(example.shape)}, not a batch: pass example[None]")
-    if example.ndim < 2 or not example.numel():
-        raise MilrError(f"example is {list(example.shape)}: pass a batch of one or more images [K, 3, H, W]")
-
-
 def _tensors(first: FirstPass) -> tuple[Tensor, ...]:
     return (first.local, first.representation, *first.stages, first.output)
 
 
 def _equal(one: SecondPass, other: SecondPass) -> bool:
     return torch.equal(one.representation, other.representation) and torch.equal(one.output, other.output)
-
-
-def _shapes_by_run(root: Call) -> dict[tuple[int, int], Shape | None]:
-    """Output shapes by module and the number of its run, in the order in which the runs end."""
-    shapes: dict[tuple[int, int], Shape | None] = {}
-    counts: dict[int, int] = {}
-    for call in root.finished():
-        number = counts[id(call.module)] = counts.get(id(call.module), 0) + 1
-        shapes[id(call.module), number] = call.output
-    return shapes

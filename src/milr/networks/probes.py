@@ -22,6 +22,8 @@ def probe_images(example: Tensor) -> tuple[Tensor, Tensor]:
         spread = float(values.std()) if values.numel() > 1 else 0.0
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         drawn = noise * (spread or 1.0) + float(values.mean())
+        if spread:  # a network may know no values but those that images have
+            drawn = drawn.clamp(float(values.min()), float(values.max()))
     else:
         high = max(int(example.max()), 1) + 1
         drawn = torch.randint(0, high, shape, generator=generator)
@@ -77,9 +79,6 @@ def _equal(first: Tensor, second: Tensor) -> bool:
 
 
 def not_finite(network: nn.Module) -> list[str]:
-    """Names of the parameters and buffers that hold NaN or an infinity where nobody means one."""
-    return [
-        name
-        for name, value in network.state_dict().items()
-        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
-    ]
+    """Names of the parameters that are not finite and of the buffers with NaN: -inf in a buffer may be a mask."""
+    names = [name for name, value in network.named_parameters() if not value.isfinite().all()]
+    return names + [name for name, value in network.named_buffers() if value.isnan().any()]
