@@ -74,8 +74,8 @@ def test_logits_are_the_distances_own_whatever_all_features_share(shape: tuple[i
 
 
 def test_a_class_far_off_does_not_swallow_the_distances_between_the_others() -> None:
-    prototype = torch.tensor([[0.0, 0], [1, 0], [3e5, 0]])
-    assert logits(torch.tensor([[0.25, 0.0]]), prototype, EUCLIDEAN)[0, :2].tolist() == [-0.0625, -0.5625]
+    prototype = torch.tensor([[6000.0, 0], [6001, 0], [-6e5, 0]])
+    assert logits(torch.tensor([[6000.25, 0.0]]), prototype, EUCLIDEAN)[0, :2].tolist() == [-0.0625, -0.5625]
 
 
 def test_half_precision_around_the_decision_does_not_reach_the_distance() -> None:
