@@ -214,7 +214,10 @@ def _distances(values: tuple[float, ...]) -> str:
 def save_figures(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
-    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows."""
+    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows.
+
+    Images, `scale` and errors as in `figure`.
+    """
     shows = {}
     for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:
         figure(rows, images, maps, columns, scale, note).savefig(folder / name, dpi=110)
