@@ -52,6 +52,13 @@ def test_a_table_of_products_orders_the_classes_as_the_logits_do(
     assert 0.25 < with_table.mean() < 0.95
 
 
+@pytest.mark.parametrize("pairs", [0, accuracy.MOST_PAIRS])
+def test_an_offset_that_all_features_share_changes_no_decision(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    representation = torch.eye(8)[LABELS] + 0.02 * torch.randn(96, 8)
+    monkeypatch.setattr(accuracy, "MOST_PAIRS", pairs)
+    assert episode_accuracies(representation + 3000, EPISODES, Metric()).min() == 1
+
+
 def test_interval_is_1_96_standard_errors() -> None:
     values = torch.tensor([0.0, 1.0, 1.0, 0.0])
     mean, half = mean_and_interval(values)

@@ -8,12 +8,17 @@ import pytest
 import torch
 from disks import full_after
 from matplotlib.colors import TwoSlopeNorm
+from PIL import Image
 
+from milr.errors import MilrError
+from milr.evaluation.charts import Case, draw_cases
+from milr.evaluation.sweep_chart import draw_contact_sheet
 from milr.explanation.export import export, save_maps
 from milr.explanation.figures import (
     ROWS,
     Column,
     colour_scale,
+    displayable,
     figure,
     readable,
     save_figures,
@@ -116,3 +121,86 @@ def test_a_disk_that_fills_up_during_an_export_leaves_no_part_of_it(size: int, t
     with full_after(size), pytest.raises(OSError, match="File too large"):
         export(tmp_path / "out", images, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def side_by_side(path: Path) -> float:
+    """Height over width of the pure blue in a PNG."""
+    rgb = np.array(Image.open(path).convert("RGB")).astype(int)
+    rows, columns = np.nonzero((rgb[..., 2] > 250) & (rgb[..., :2].max(-1) < 5))
+    return (rows.max() - rows.min() + 1) / (columns.max() - columns.min() + 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (24, 48), (60, 24), (20, 80)])
+def test_pictures_and_their_maps_have_their_own_aspect(height: int, width: int, tmp_path: Path) -> None:
+    images = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+    images[:, 2] = 255
+    heat = torch.randn(3, 1, 6, 5)
+    own = Maps(heat[0], heat[1], heat[2], heat[0], torch.zeros(1, 4), cap=5.0)
+    save_figures(tmp_path, images, own, [Column("image", "a")])
+    draw_cases(tmp_path / "cases.png", [Case(images[0], "a", {})], "all")
+    draw_contact_sheet(tmp_path / "contact.png", images[0], {(1.0, 1.0): heat[0, 0]}, {}, "total", "all")
+    for name in ("figure2_images.png", "cases.png", "contact.png"):
+        assert side_by_side(tmp_path / name) == pytest.approx(height / width, rel=0.1), name  # whole pixels
+    for row in ROWS:
+        axis = figure([row], images, own, [Column("image", "a")]).axes[0]
+        assert {tuple(shown.get_extent()) for shown in axis.images} == {(0, width, height, 0)}
+        assert axis.get_aspect() == 1 and len(axis.images) == (2 if row.mixed else 1)
+
+
+def shown_picture(images: torch.Tensor, maps: Maps) -> np.ndarray:
+    return np.asarray(figure(ROWS[:1], images, maps, columns()).axes[0].images[0].get_array())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])
+def test_every_kind_of_picture_is_shown_as_its_uint8_twin(dtype: torch.dtype) -> None:
+    images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
+    other = images.to(dtype) / 255 if dtype.is_floating_point else images.to(dtype)
+    expected = images[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.array_equal(shown_picture(images, maps()), expected)
+    assert np.abs(shown_picture(other, maps()).astype(int) - expected).max() <= (1 if dtype == torch.bfloat16 else 0)
+
+
+def test_a_grey_picture_is_grey_and_gradients_are_no_hindrance() -> None:
+    images = torch.rand(2, 1, 12, 12, requires_grad=True)
+    shown = shown_picture(images, maps())
+    assert shown.shape == (12, 12, 3) and (shown[..., 0] == shown[..., 1]).all() and shown.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.linspace(-2, 2, 24).view(2, 3, 2, 2), r"not torch.float32 from -2 to 2: undo a normalisation first"),
+        (torch.linspace(0, 255, 24).view(2, 3, 2, 2), r"floats from 0 to 1, not torch.float32 from 0 to 255"),
+        (torch.full((2, 3, 2, 2), float("nan")), "from nan to nan"),
+        (torch.full((2, 3, 2, 2), 300), "not torch.int64 from 300 to 300"),
+        (torch.zeros(2, 24, 24, 3), r"must be \[K, 3, H, W\], at least one, not \[2, 24, 24, 3\]"),
+        (torch.zeros(3, 24, 24), r"not \[3, 24, 24\]"),
+        (torch.zeros(0, 3, 24, 24), r"not \[0, 3, 24, 24\]"),
+        (torch.zeros(3, 3, 24, 24), "3 images, 2 maps, 2 columns: there must be one of each"),
+        (torch.zeros(1, 3, 24, 24), "1 images, 2 maps, 2 columns: there must be one of each"),
+    ],
+)
+def test_what_would_be_another_picture_is_refused_before_anything_is_written(
+    images: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    for write in (
+        lambda: save_figures(tmp_path, images, maps(), columns()),
+        lambda: export(tmp_path / "out", images, maps(), columns(), ["a", "b"], "kind", ""),
+    ):
+        with pytest.raises(MilrError, match=message.replace("2 columns", "2 columns(, 2 files)?")):
+            write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_name_that_is_missing_is_missed_at_once(tmp_path: Path) -> None:
+    images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
+    with pytest.raises(MilrError, match="2 images, 2 maps, 2 columns, 1 files"):
+        export(tmp_path / "out", images, maps(), columns(), ["a.jpg"], "kind", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_stored_pictures_are_those_that_were_shown(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
+    export(tmp_path / "out", images.float() / 255, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
+    with np.load(tmp_path / "out" / "maps.npz") as stored:
+        assert np.array_equal(stored["images"], displayable(images).numpy())

@@ -45,6 +45,28 @@ def test_capacity_is_finite_at_every_mask_and_nothing_passes_a_closed_one(value:
         assert nats.abs().max() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("score", [-3.0, 0.0, 6.0, 9.0, 12.0, 16.0])
+def test_capacity_counts_what_passes_however_open_the_mask(score: float, dtype: torch.dtype) -> None:
+    mask = torch.sigmoid(torch.full((1, 4, 3, 3), score, dtype=dtype))
+    features = torch.randn(1, 4, 3, 3, dtype=dtype)
+    a, u = mask.double(), features.double()
+    expected = kl_divergence(Normal(a * u, 1 - a), Normal(torch.zeros(()).double(), torch.ones(()).double())).sum(1)
+    assert torch.allclose(capacity(mask, features).double(), expected, rtol=1e-5)
+    # the noise that the closed form counts on is the noise that is there
+    left = occlude(torch.zeros_like(features), mask, "noise", torch.ones_like(features))
+    assert torch.allclose(left, 1 - mask, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(torch.float32, 32), (torch.float64, 64), (torch.bfloat16, 16)])
+def test_a_mask_of_exactly_1_passes_the_number_and_counts_all_that_it_can_hold(dtype: torch.dtype, bits: int) -> None:
+    mask, features = torch.sigmoid(torch.full((1, 1, 3, 3), 60.0, dtype=dtype)), torch.randn(1, 1, 3, 3).to(dtype)
+    assert mask.min() == 1
+    assert torch.equal(occlude(features, mask, "noise", torch.randn(1, 1, 3, 3).to(dtype)), features)
+    found = capacity(mask, features) / math.log(2)
+    assert torch.isfinite(found).all() and (found >= bits).all() and found.min() < bits + 1
+
+
 def test_capacity_grows_with_the_mask() -> None:
     features = torch.randn(1, 8, 4, 4)
     levels = torch.stack([capacity(torch.full((1, 8, 4, 4), a), features) for a in (0.1, 0.3, 0.5, 0.7, 0.9)])

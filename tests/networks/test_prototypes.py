@@ -56,3 +56,30 @@ def test_gradients_are_finite_where_query_and_prototype_are_the_same() -> None:
     point = torch.ones(1, 4, requires_grad=True)
     logits(point, point, EUCLIDEAN).sum().backward()
     assert point.grad is not None and torch.isfinite(point.grad).all()
+    found = logits(point, point, EUCLIDEAN)
+    assert found.item() == 0
+    point.grad = None
+    found.sum().backward()
+    assert point.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_logits_are_the_distances_own_whatever_all_features_share(shape: tuple[int, ...]) -> None:
+    query, prototype = torch.randn(*shape, 7, 64), torch.randn(*shape, 5, 64)
+    offset = 3000 + 1000 * torch.rand(64)
+    found = logits(query + offset, prototype + offset, EUCLIDEAN)
+    exact = -((query + offset).double()[..., :, None, :] - (prototype + offset).double()[..., None, :, :])
+    assert found.shape == (*shape, 7, 5)
+    assert torch.allclose(found.double(), -exact.square().sum(-1), rtol=1e-5)
+
+
+def test_a_class_far_off_does_not_swallow_the_distances_between_the_others() -> None:
+    prototype = torch.tensor([[6000.0, 0], [6001, 0], [-6e5, 0]])
+    assert logits(torch.tensor([[6000.25, 0.0]]), prototype, EUCLIDEAN)[0, :2].tolist() == [-0.0625, -0.5625]
+
+
+def test_half_precision_around_the_decision_does_not_reach_the_distance() -> None:
+    query, prototype = torch.randn(7, 64) + 30, torch.randn(5, 64) + 30
+    with torch.autocast("cpu", torch.bfloat16):
+        found = logits(query, prototype, EUCLIDEAN)
+    assert torch.equal(found, logits(query, prototype, EUCLIDEAN))

@@ -1,8 +1,13 @@
 """A network that has forgotten some layers, and only those."""
 
+import copy
+
+import pytest
 import torch
+from torch import nn
 from toy import pictures, trained_network
 
+from milr.errors import MilrError
 from milr.networks.layers import fingerprint
 from milr.networks.randomise import blocks, randomised
 
@@ -28,3 +33,10 @@ def test_one_seed_one_network() -> None:
     images = pictures(32, seed=0)[0]
     first, second, other = (randomised(trained_network(), ["layer2"], [images], seed) for seed in (0, 0, 1))
     assert fingerprint(first) == fingerprint(second) != fingerprint(other)
+
+
+def test_weights_that_no_layer_can_draw_anew_are_refused_by_name() -> None:
+    network = copy.deepcopy(trained_network())
+    network.layer2.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    with pytest.raises(MilrError, match=r"'layer2' cannot forget scale: give Sequential a reset_parameters\(\)"):
+        randomised(network, ["layer2"], [pictures(8, seed=0)[0]], seed=0)

@@ -19,7 +19,9 @@ from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 
 INTEGRATION_STEPS = 50  # Captum's own default
-WINDOW_SHARE = 8  # an occluding window is 1/8 of the image wide (16 of 128 pixels), and moves by half of that
+WINDOW_SHARE = (
+    8  # an occluding window is 1/8 of the image's shorter side wide (16 of 128 pixels), and moves by half of that
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
     """How much the score falls where a square of the mean colour covers it (Zeiler, Fergus 2014, Captum): [K, H, W]."""
     from captum.attr import Occlusion
 
-    window = max(2, batch.images.shape[-1] // WINDOW_SHARE)
+    window = max(2, min(batch.images.shape[2:]) // WINDOW_SHARE)
     with frozen(network), torch.no_grad():
         rows = torch.arange(len(batch.images), device=batch.images.device)
         found: Tensor = Occlusion(_score_of(network, batch)).attribute(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.figures import MIX, literal, readable
+from milr.explanation.figures import MIX, displayable, frame_of, literal, readable
 
 COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
 OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
@@ -25,7 +25,7 @@ STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 class Case:
     """One image with all maps of it, for a sheet."""
 
-    picture: Tensor  # uint8 [3, S, S]
+    picture: Tensor  # [3, H, W], as `displayable` takes it
     title: str
     maps: dict[str, Tensor]  # name -> [H, W]
 
@@ -123,12 +123,11 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
     drawing = canvas(1.15 * (len(names) + 1) + 0.6, 1.3 * len(cases) + 0.6)
     axes = drawing.subplots(len(cases), len(names) + 1, squeeze=False)
     for row, case in enumerate(cases):
-        picture = case.picture.permute(1, 2, 0).numpy()
-        side = picture.shape[0]
+        picture, frame = displayable(case.picture[None])[0].permute(1, 2, 0).numpy(), frame_of(case.picture)
         for column, axis in enumerate(axes[row]):
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.imshow(picture, extent=(0, side, side, 0))
+            axis.imshow(picture, extent=frame)
             if column:
                 heat = case.maps[names[column - 1]].double().numpy()
                 diverging = names[column - 1] == "redundant" if signed is None else signed
@@ -136,9 +135,7 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
                 low = -high if diverging else float(np.percentile(heat, 1))
                 colours = "RdBu_r" if diverging else "turbo"
                 limits = {"vmin": low, "vmax": max(high, low + 1e-12)}
-                axis.imshow(
-                    heat, cmap=colours, alpha=MIX, extent=(0, side, side, 0), interpolation="bilinear", **limits
-                )
+                axis.imshow(heat, cmap=colours, alpha=MIX, extent=frame, interpolation="bilinear", **limits)
             if not row:
                 axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
         axes[row, 0].set_ylabel(literal(readable(case.title)).replace(" ", "\n", 1), fontsize=6)

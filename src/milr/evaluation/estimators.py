@@ -18,6 +18,7 @@ from milr.information.statistics import Standardise
 from milr.information.units import bits
 from milr.information.whitening import Whitening, fit_whitening
 from milr.networks.layers import LayerPair
+from milr.seeding import seeded
 
 PLACES = 64  # of each image
 IMAGES = 64  # K of a step and of the estimate: its cap is log2 of it
@@ -56,8 +57,7 @@ def infomax_bits(explainer: MILR, train: Features, held_out: Features, steps: in
     """
     generator = torch.Generator().manual_seed(seed)
     modules, settings = explainer.prepared, explainer.settings.infomax
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         standardise = modules.critic.representation[0]
         assert isinstance(standardise, Standardise)
         critic = Critic(modules.local, standardise, settings.width, settings.dimension).to(train.local.device)
@@ -92,8 +92,7 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, steps: i
     generator = torch.Generator().manual_seed(seed)
     settings = explainer.settings.bottleneck
     whitening = fit_whitening(train.representation, settings.whitening_share)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         local = explainer.prepared.local
         bottleneck = VariationalBottleneck(local, whitening.projection.shape[1], settings.width).to(train.local.device)
     optimiser = torch.optim.Adam(bottleneck.parameters(), lr=RATE)

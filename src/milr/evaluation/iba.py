@@ -15,17 +15,17 @@ from torch import Tensor
 
 from milr.evaluation.attribution import Decided
 from milr.explanation.fitting import Batch
-from milr.information.bottleneck import capacity
+from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
+from milr.information.statistics import floored
 from milr.networks.layers import LayerPair
 
 START, RATE, STEPS, DRAWS, BETA, BLUR = 5.0, 1.0, 10, 10, 10.0, 1.0
-SMALLEST_STD = 0.01  # a feature that never moved would count as infinitely surprising once it does
 
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Mean and std [C, H, W] of every single feature over training images."""
+    """Mean and std [C, H, W] of every single feature over training images, the std `floored`."""
 
     mean: Tensor
     std: Tensor
@@ -34,16 +34,18 @@ class FeatureStatistics:
 @torch.no_grad()
 def feature_statistics(layers: LayerPair, batches: Iterable[Tensor]) -> FeatureStatistics:
     """Over batches [K, 3, S, S]; ValueError for fewer than 2 images."""
-    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    count, total, squares, origin = 0, torch.zeros(()), torch.zeros(()), None
     for images in batches:
         local = layers.first_pass(images).local.double()
         count += len(local)
+        origin = local[0] if origin is None else origin  # as in ChannelStatistics
+        local = local - origin
         total, squares = total.to(local) + local.sum(0), squares.to(local) + local.square().sum(0)
-    if count < 2:
+    if origin is None or count < 2:
         raise ValueError(f"the spread of a feature needs at least 2 images, not {count}")
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt()
-    return FeatureStatistics(mean.float(), std.clamp(min=SMALLEST_STD).float())
+    return FeatureStatistics((origin + mean).float(), floored(std).float())
 
 
 def per_sample_bottleneck(
@@ -62,7 +64,7 @@ def per_sample_bottleneck(
         mask = blurred(torch.sigmoid(parameter), BLUR)
         # 2. z = lambda · r + (1 - lambda) · eps, DRAWS times, eps as the features themselves are spread.
         noise = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device).to(mask.device)
-        passed = mask * first.local + (1 - mask) * (noise * statistics.std + statistics.mean)
+        passed = occlude(first.local, mask, "noise", noise * statistics.std + statistics.mean)
         # 3. Cross-entropy of the image's decision, plus beta times the mean capacity (their eq. 9).
         output = layers.second_pass(passed.flatten(0, 1), batch.images.repeat(DRAWS, 1, 1, 1)).output
         loss = decided.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)

@@ -79,9 +79,9 @@ def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tens
     }
 
 
-def to_pixels(heat: Tensor, size: int) -> Tensor:
-    """A map at the picture's resolution, for ranking its pixels: [K, H, W] -> [K, S, S]."""
-    return interpolate(heat[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
+def to_pixels(heat: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """A map at the picture's resolution, for ranking its pixels: [K, H, W] -> [K, *size], or square."""
+    return interpolate(heat[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def area_between(keep: Tensor, remove: Tensor, shares: Tensor) -> Tensor:

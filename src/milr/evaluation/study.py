@@ -55,7 +55,7 @@ def measure_episode(
             **curves(layer, heat, shares.places, episode, batch.images.device, ""),
         }
         if shares.pixels:
-            wide = to_pixels(heat, batch.images.shape[-1])
+            wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
             found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, " pixels")
         for metric, values in found.items():
             chance = 1 / logits.shape[1] if metric.endswith("accuracy") and "area" not in metric else NO_CHANCE

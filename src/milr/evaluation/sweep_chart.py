@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from torch import Tensor, stack
 
 from milr.evaluation.charts import canvas
-from milr.explanation.figures import MIX, colour_scale
+from milr.explanation.figures import MIX, colour_scale, displayable, frame_of
 
 Pair = tuple[float, float]  # alpha and beta
 
@@ -117,16 +117,17 @@ def _scale(values: np.ndarray, signed: bool) -> Normalize:
 def draw_contact_sheet(
     path: Path, picture: Tensor, maps: Mapping[Pair, Tensor], missing: Mapping[Pair, str], kind: str, title: str
 ) -> None:
-    """One picture (uint8 [3, S, S]) under the maps ([H, W], bits per location) of every alpha (row) and beta (column).
+    """One picture [3, H, W] under the maps ([H, W], bits per location) of every alpha (row) and beta (column).
 
-    All maps have one colour scale, as in `milr visualize`; kind: total, decision or redundant.
+    The picture is one that `displayable` takes. All maps have one colour scale, as in `milr visualize`; kind: total,
+    decision or redundant.
     """
     alphas, betas = axes_of([*maps, *missing])
     drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
     norm, colours = colour_scale(stack([*maps.values()]), signed), "RdBu_r" if signed else "turbo"
-    side = picture.shape[1]
+    shown_picture, frame = displayable(picture[None])[0].permute(1, 2, 0).numpy(), frame_of(picture)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])
         axis.set_yticks([])
@@ -134,10 +135,10 @@ def draw_contact_sheet(
         if column and pair not in maps:
             _empty(axis, missing.get(pair, ""))
             continue
-        axis.imshow(picture.permute(1, 2, 0).numpy(), extent=(0, side, side, 0))
+        axis.imshow(shown_picture, extent=frame)
         if column:
             shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
-            axis.imshow(maps[pair].double().numpy(), extent=(0, side, side, 0), **shown)
+            axis.imshow(maps[pair].double().numpy(), extent=frame, **shown)
     for axis, name in zip(axes[0], ["the picture", *(f"beta {beta:g}" for beta in betas)], strict=True):
         axis.set_title(name, fontsize=8)
     for axis, alpha in zip(axes[:, 0], alphas, strict=True):

@@ -10,17 +10,20 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from milr.explanation.figures import Column, save_figures
+from milr.explanation.figures import Column, displayable, require_one_each, save_figures
 from milr.explanation.maps import Maps
 
 
 def export(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], files: Sequence[str], scale: str, note: str
 ) -> dict[str, str]:
-    """Figures, maps.npz and maps.csv of images uint8 [K, 3, S, S]; returns file name -> what it shows.
+    """Figures, maps.npz and maps.csv of images [K, 3, H, W] as `displayable` takes them; file name -> what it shows.
 
     They are written beside `folder` and moved there at the end: it gets all of them or, should the disk be full, none.
+    MilrError for images that cannot be drawn, or another number of them than of maps, columns or files.
     """
+    images = displayable(images)
+    require_one_each(images=len(images), maps=len(maps.total), columns=len(columns), files=len(files))
     making = folder.with_name(f".{folder.name}.part")
     making.mkdir(exist_ok=True)
     try:

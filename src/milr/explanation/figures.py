@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from milr.errors import MilrError
 from milr.explanation.maps import Maps
 
 MIX = 0.55  # how much of a mixed picture is heatmap
@@ -76,6 +78,37 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def displayable(images: Tensor) -> Tensor:
+    """Pictures to draw, uint8 [K, 3, H, W] on the CPU: of whole numbers to 255, or floats from 0 to 1; grey or RGB.
+
+    MilrError for anything else: normalised floats would be clipped, and show another picture.
+    """
+    images = torch.as_tensor(images).detach().cpu()
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
+        raise MilrError(f"images to draw must be [K, 3, H, W], at least one, not {list(images.shape)}")
+    floats = images.is_floating_point()
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= (1 if floats else 255)):
+        raise MilrError(
+            f"images to draw must be uint8, or floats from 0 to 1, not {images.dtype} from {low:.3g} to {high:.3g}: "
+            "undo a normalisation first (images * std + mean)"
+        )
+    whole = (255 * images.double()).round() if floats else images
+    return whole.to(torch.uint8).expand(-1, 3, -1, -1)
+
+
+def frame_of(picture: Tensor) -> tuple[int, int, int, int]:
+    """Where imshow puts a picture [3, H, W] and every map of it: (left, right, bottom, top) in its pixels."""
+    return (0, picture.shape[-1], picture.shape[-2], 0)
+
+
+def require_one_each(**counts: int) -> None:
+    """MilrError unless there are as many of one as of the other."""
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise MilrError(f"{found}: there must be one of each for every image")
+
+
 def upsample(maps: Tensor, factor: int) -> Tensor:
     """Bits per location [K, H, W] -> bits per pixel [K, f·H, f·W]: the sum of every map stays what it was.
 
@@ -101,12 +134,16 @@ def colour_scale(values: Tensor, signed: bool) -> Normalize:
 def figure(
     rows: Sequence[Row], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> Figure:
-    """Rows of pictures, one column an image: images uint8 [K, 3, S, S] with their maps.
+    """Rows of pictures, one column an image: images [K, 3, H, W] as `displayable` takes them, with their maps.
 
     `scale` "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
+    MilrError for images that cannot be drawn, or another number of them than of maps or columns.
     """
+    images = displayable(images)
+    require_one_each(images=len(images), maps=len(maps.total), columns=len(columns))
     width, height = len(columns), len(rows)
-    drawing = Figure(figsize=(1.45 * width + 1.6, 1.55 * height + 1.35 + 0.3 * bool(note)), layout="constrained")
+    tall = 1.45 * min(max(images.shape[2] / images.shape[3], 0.75), 3) + 0.1  # a row needs place for its title
+    drawing = Figure(figsize=(1.45 * width + 1.6, tall * height + 1.35 + 0.3 * bool(note)), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(height, width, squeeze=False)
     for r, row in enumerate(rows):
@@ -131,13 +168,12 @@ def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
 
 
 def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps: Maps, scale: str) -> None:
-    pictures = images.permute(0, 2, 3, 1).numpy()
-    side = pictures.shape[1]
+    pictures, frame = images.permute(0, 2, 3, 1).numpy(), frame_of(images)
     for axis, picture in zip(axes, pictures, strict=True):
         axis.set_xticks([])
         axis.set_yticks([])
         if row.kind is None or row.mixed:
-            axis.imshow(picture, extent=(0, side, side, 0))
+            axis.imshow(picture, extent=frame)
     if row.kind is None:
         return
     values: Tensor = getattr(maps, row.kind).cpu()
@@ -147,7 +183,7 @@ def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps:
     for axis, value, own in zip(axes, shown, values, strict=True):
         norm = colour_scale(own, signed) if scale == "image" else shared
         alpha = MIX if row.mixed else 1.0
-        axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=(0, side, side, 0))
+        axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=frame)
         if scale == "image":
             _colour_bar(drawing, [axis], norm, row.colours, label="bits per location", horizontal=True)
     if scale != "image":
@@ -178,7 +214,10 @@ def _distances(values: tuple[float, ...]) -> str:
 def save_figures(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
-    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows."""
+    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows.
+
+    Images, `scale` and errors as in `figure`.
+    """
     shows = {}
     for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:
         figure(rows, images, maps, columns, scale, note).savefig(folder / name, dpi=110)

@@ -19,6 +19,7 @@ from milr.information.statistics import ChannelStatistics, Standardise
 from milr.information.units import bits
 from milr.information.whitening import Whitening, fit_whitening
 from milr.networks.layers import FirstPass, LayerPair
+from milr.seeding import seeded
 
 OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
 BANK_PART = 1 << 16  # locations of the bank that are projected at once: bounds the memory
@@ -108,8 +109,7 @@ class MILR:
                 raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
         share = self.settings.bottleneck.whitening_share
         whitening = fit_whitening(torch.cat(representations), share) if variational else None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # the small modules' first weights
+        with seeded(seed):  # the small modules' first weights
             self.modules = Modules(
                 self.settings,
                 local.standardise(),

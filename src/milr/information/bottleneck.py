@@ -8,7 +8,6 @@ from torch.func import functional_call
 
 from milr.information.statistics import Standardise
 
-SMALLEST_NOISE = 1e-3  # 1 - a is kept above this: a mask of exactly 1 would pass infinitely many nats
 LOG_SIGMA_RANGE = (-5.0, 3.0)  # keeps the likelihood finite where a dimension is all but determined
 
 
@@ -55,9 +54,14 @@ def capacity(mask: Tensor, standardised: Tensor) -> Tensor:
     """KL(N(a·u, (1-a)^2) || N(0, 1)) in nats, summed over channels: mask and u [K, C, H, W] -> [K, H, W].
 
     What passes a mask with noise fill, in closed form (Schulz et al. 2020, eq. 6), u being the standardised features.
+    A mask of exactly 1 passes the number itself, as `occlude` does: the bound is then what a float of so many bits can
+    hold, whatever it is (at least 32 bits a channel in float32). A channel that never moved over the training images
+    counts like any other, with the floor of `Standardise` as its spread: so the bound holds if it fires after all.
     """
-    noise = (1 - mask).clamp(min=SMALLEST_NOISE)
-    return (0.5 * ((mask * standardised).square() + noise.square() - 1) - noise.log()).sum(1)
+    passed = mask * standardised
+    most = torch.finfo(passed.dtype).bits
+    noise = (1 - mask).clamp(min=2.0 ** -(most + 1))  # -log of it, less 1/2, is more than `most` bits
+    return (0.5 * (passed.square() + noise.square() - 1) - noise.log()).sum(1)
 
 
 def occlude(local: Tensor, mask: Tensor, fill: str, noise: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -30,10 +31,10 @@ def logits(query: Tensor, prototype: Tensor, metric: Metric, mean: Tensor | None
     query = prepare(query, metric, mean)
     if metric.distance == "cosine":
         return query @ normalize(prototype, dim=-1).transpose(-1, -2) / metric.temperature
-    # |q - p|² written out: exact gradients at distance 0, where a root has none.
-    products = query @ prototype.transpose(-1, -2)
-    squared = query.square().sum(-1, keepdim=True) - 2 * products + prototype.square().sum(-1)[..., None, :]
-    return -squared / metric.temperature
+    # The difference first, class by class: |q|² - 2qp + |p|² loses what is small beside an offset that all share, and
+    # half precision loses it sooner. Without a root the gradient at distance 0 is exactly 0.
+    squared = [(query - one[..., None, :]).square().sum(-1) for one in prototype.unbind(-2)]
+    return -torch.stack(squared, -1) / metric.temperature
 
 
 def prepare(representation: Tensor, metric: Metric, mean: Tensor | None) -> Tensor:

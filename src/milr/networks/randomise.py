@@ -11,6 +11,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from milr.errors import MilrError
+from milr.seeding import seeded
+
 
 def blocks(network: nn.Module) -> list[str]:
     """Names of the top-level layers with parameters, from the output down to the input."""
@@ -23,16 +26,14 @@ def randomised(network: nn.Module, layers: Iterable[str], batches: Iterable[Tens
 
     Normalisation statistics of those layers are counted anew on `batches` [K, 3, S, S]: with the old ones, or
     none, a random network's activations vanish, and any explanation of it would differ for that reason alone.
+    MilrError for weights that no layer knows how to draw.
     """
     forgotten = copy.deepcopy(network).eval().requires_grad_(False)
     norms = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for name in layers:
-            for module in forgotten.get_submodule(name).modules():
-                reset = getattr(module, "reset_parameters", None)
-                if callable(reset):
-                    reset()
+            for inner, module in forgotten.get_submodule(name).named_modules(prefix=name):
+                forget(module, inner)
                 if isinstance(module, nn.BatchNorm2d):
                     norms.append((module.train(), module.momentum))
                     module.momentum = None  # the mean over all batches
@@ -42,3 +43,16 @@ def randomised(network: nn.Module, layers: Iterable[str], batches: Iterable[Tens
     for norm, momentum in norms:
         norm.momentum = momentum
     return forgotten.eval()
+
+
+def forget(module: nn.Module, name: str) -> None:
+    """Draws a layer's own weights anew, on the CPU: one seed gives the same ones on any device."""
+    own = [weights for weights, _ in module.named_parameters(recurse=False)]
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), None)
+        module.cpu()
+        reset()
+        module.to(device)
+    elif own:
+        raise MilrError(f"'{name}' cannot forget {', '.join(own)}: give {type(module).__name__} a reset_parameters()")

@@ -39,7 +39,7 @@ def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: San
 
 def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> list[Row]:
     """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
-    from milr.evaluation.sanity import Row
+    from milr.evaluation.sanity import Row, gap_share
 
     rows = []
     found = estimates(explainer, pictures, device)
@@ -48,6 +48,6 @@ def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures
             name = f"{variant}, {split}"
             value = entry[measure]
             rows.append(Row("estimator", name, "total", measure, value, value, value, int(entry["images"]), wanted))
-    gap = (found["train"]["bits"] - found["novel"]["bits"]) / found["novel"]["bits"]
+    gap = gap_share(found["train"]["bits"], found["novel"]["bits"])
     rows.append(Row("estimator", variant, "total", "gap", gap, gap, gap, int(found["novel"]["images"]), "under 0.25"))
     return rows

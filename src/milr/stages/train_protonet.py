@@ -135,12 +135,10 @@ def train(
 
 def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
     """The network before the training: its weights from a file, or drawn from the seed."""
-    import torch
-
     from milr.networks.backbones import build_backbone
+    from milr.seeding import seeded
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
 
 

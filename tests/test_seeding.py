@@ -1,0 +1,81 @@
+"""First weights from a seed: the same bits as ever, nobody else's draws changed, threads apart."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from toy import pictures, prepared, trained_network
+
+from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
+from milr.networks.layers import fingerprint
+from milr.networks.randomise import randomised
+from milr.seeding import seeded
+from milr.stages.train_protonet import first_network
+
+
+def test_weights_are_those_that_torchs_own_seed_gives_and_the_generator_goes_on_as_before() -> None:
+    torch.manual_seed(3)
+    expected = nn.Linear(5, 7)
+    torch.manual_seed(8)
+    first, second = torch.rand(2)
+    torch.manual_seed(8)
+    assert torch.rand(()) == first
+    with seeded(3):
+        found = nn.Linear(5, 7)
+    assert torch.equal(found.weight, expected.weight) and torch.equal(found.bias, expected.bias)
+    assert torch.rand(()) == second
+    with pytest.raises(KeyError), seeded(3):
+        raise KeyError
+    assert torch.initial_seed() == 8
+
+
+def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer, images = prepared(), pictures(32, seed=0)[0]
+    pairs = Features(torch.randn(32, 16, 4, 1), torch.randn(32, 32))
+
+    def never(*args: object) -> None:
+        raise AssertionError("another device is seeded")
+
+    monkeypatch.setattr("torch.manual_seed", never)
+    for name in ("cuda.manual_seed_all", "cuda.manual_seed", "mps.manual_seed", "xpu.manual_seed_all"):
+        monkeypatch.setattr(f"torch.{name}", never)
+    state = torch.get_rng_state()
+    explainer.prepare(images.split(16), 32)
+    infomax_bits(explainer, pairs, pairs, 1, shuffled=False, seed=0)
+    gaussian_bits(explainer, pairs, pairs, 1, seed=0)
+    randomised(trained_network(), ["fc"], [images], seed=0)
+    settings = SimpleNamespace(seed=0, backbone=SimpleNamespace(name="conv4", weights="none"))
+    first_network(settings, torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_are_drawn_on_the_cpu_whatever_the_users_device_is() -> None:
+    with torch.device("meta"), seeded(3):
+        found = nn.Linear(5, 7)
+    with seeded(3):
+        assert torch.equal(found.weight, nn.Linear(5, 7).weight)
+
+
+def test_threads_do_not_draw_from_each_others_seed() -> None:
+    def draw(seed: int) -> list[float]:
+        with seeded(seed):
+            numbers = []
+            for _ in range(20):
+                numbers.append(torch.rand(()).item())
+                time.sleep(0.001)  # the others' turn
+        return numbers
+
+    alone = [draw(seed) for seed in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(draw, range(6))) == alone
+
+
+def test_a_forgotten_network_is_the_same_from_every_thread() -> None:
+    images = pictures(16, seed=0)[0]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: randomised(trained_network(), ["layer2"], [images], seed), [0, 1, 0, 1]))
+    prints = [fingerprint(network) for network in found]
+    assert prints[0] == prints[2] != prints[1] == prints[3]
