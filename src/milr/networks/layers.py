@@ -18,11 +18,13 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[nn.Module]:
+def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
     """The network in `eval()`, without gradients to its parameters; both are put back on leaving, also by an error."""
-    modes = [(module, module.training) for module in network.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    network.eval().requires_grad_(False)
+    every = (network, *others)
+    modes = [(module, module.training) for one in every for module in one.modules()]
+    gradients = [(parameter, parameter.requires_grad) for one in every for parameter in one.parameters()]
+    for one in every:
+        one.eval().requires_grad_(False)
     try:
         yield network
     finally:
@@ -85,6 +87,7 @@ class LayerPair:
         self._modules = dict(network.named_modules())
         for name in (local, global_, *(stages or ())):
             self._check_name(name)
+        self.input_shape, self.input_dtype = tuple(example.shape[1:]), example.dtype
         calls = self._calls(example)
         self._check_order(calls)
         self.stages = tuple(stages) if stages else self._blocks(calls)
