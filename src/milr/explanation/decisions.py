@@ -100,7 +100,7 @@ def require_classes(labels: Tensor, classes: int) -> None:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         raise MilrError(
-            f"decide gives the label {bad} for logits of {classes} classes: they go from 0 to {classes - 1}"
+            f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}"
         )
 
 

@@ -213,7 +213,7 @@ def check_fit(batches: object, settings: FitSettings, validation: object) -> Non
 def check_batches(explainer: MILR, first: Batch, validation: Sequence[Batch]) -> None:
     """MilrError if the first batch or a validation batch holds anything else than images and a decision about them.
 
-    The network runs once, on the first batch; the other decisions are tried on an output of zeros of the same width.
+    The network runs once, on the first batch; the other decisions are tried on its output.
     """
     layers = explainer.layers
     output = layers.first_pass(first.images).output
@@ -222,7 +222,8 @@ def check_batches(explainer: MILR, first: Batch, validation: Sequence[Batch]) ->
         raise MilrError("a batch of one image with infomax.queue_size=0 has no other images to tell it from: give two")
     for number, given in enumerate(validation, 1):
         batch = checked_batch(given, layers, f"validation batch {number}")
-        check_decision(batch, layers, output.new_zeros(len(batch.images), output.shape[1]))
+        rows = torch.arange(len(batch.images), device=output.device) % len(output)
+        check_decision(batch, layers, output[rows])
 
 
 def _fit(
