@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from toy import pictures, prepared
 from torch.utils.data import DataLoader, TensorDataset
+from toy import pictures, prepared
 
 from milr.errors import MilrError
 from milr.evaluation.information import estimate_information

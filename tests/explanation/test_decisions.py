@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 from torch import Tensor, nn
+from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 
 import milr
 from milr.errors import MilrError
@@ -102,6 +102,9 @@ def test_a_decision_may_change_its_output_in_place() -> None:
         ((batch, STEPS, batch(1)), "validation is a list of milr.Batch, not a milr.Batch"),
         ((batch, STEPS, [(IMAGES, LABELS)]), "validation batch 1 must be a milr.Batch"),
         ((batch, FitSettings(steps=3, validate_every=0), [batch(1)]), "validate_every=0"),
+        ((batch, FitSettings(steps=0)), "steps=0, .*1 or more steps"),
+        ((batch, FitSettings(steps=2.0)), "steps=2.0, .*1 or more steps"),  # type: ignore[arg-type]
+        ((batch, FitSettings(learning_rate=-0.1)), "learning_rate=-0.1"),
     ],
 )
 def test_arguments_of_a_fit_that_are_none_are_refused_by_name(arguments: tuple[Any, ...], message: str) -> None:
@@ -221,6 +224,23 @@ def test_a_batch_of_one_image_is_told_from_the_images_before_it() -> None:
     alone = prepared(MilrSettings(infomax=InfomaxSettings(queue_size=0)))
     with pytest.raises(MilrError, match="one image with infomax.queue_size=0"):
         fit(alone, single, STEPS)
+
+
+def test_small_modules_that_are_frozen_cannot_be_fitted() -> None:
+    explainer = prepared()
+    explainer.prepared.requires_grad_(False)
+    with pytest.raises(MilrError, match="no parameter of the mask asks for gradients"):
+        fit(explainer, batch, STEPS)
+
+
+def test_logits_of_minus_infinity_for_a_class_that_is_out_of_the_question_are_a_decision() -> None:
+    def decide(output: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([output, torch.full_like(output[:, :1], -torch.inf)], 1), LABELS
+
+    explainer = prepared()
+    expected = validate(explainer, [Batch(IMAGES, lambda output: (output, LABELS))])
+    assert validate(explainer, [Batch(IMAGES, decide)]) == pytest.approx(expected)
+    assert fit(explainer, lambda step: Batch(IMAGES, decide), STEPS) == 3
 
 
 def test_validation_needs_batches() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import DenseNet
+from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import Batch, LocationQueue, fit, keep_information, validate
@@ -273,9 +273,13 @@ def test_a_fit_under_a_default_of_float64_is_in_float32(kind: str) -> None:
 def test_a_fit_that_fails_before_its_first_good_state_is_no_fit() -> None:
     explainer = prepared(fitted=False)
     clean = batch(1)
-    with pytest.raises(MilrError, match="loss is nan"):
-        fit(explainer, lambda step: Batch(clean.images * float("nan"), clean.decide), FitSettings(steps=3))
+    bad = Batch(clean.images * float("nan"), clean.decide)
+    with pytest.raises(MilrError, match="cross-entropy of the untouched decision about the first batch is nan: look"):
+        fit(explainer, lambda step: bad, FitSettings(steps=3))
     assert not explainer.fitted
+    with pytest.raises(MilrError, match="loss is nan at step 2: .*if no picture of that step holds nan"):
+        fit(explainer, lambda step: bad if step > 1 else clean, FitSettings(steps=3))
+    assert not explainer.fitted  # back in the state before the first step
 
 
 def test_fitted_is_true_from_the_first_step_on_and_after_an_interruption() -> None:

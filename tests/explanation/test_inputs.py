@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from toy import pictures, prepared, trained_network
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+from toy import Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
+from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings
 
 IMAGES, LABELS, _ = pictures(8, seed=7)
 TRAINING, CLASSES, _ = pictures(64, seed=0)
@@ -86,7 +89,11 @@ def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> N
         (TRAINING.split(32), None, "a whole number, not None"),
         (lambda step: TRAINING, 64, "takes batches of images .*, not a .*function"),
         ("images", 64, "must be a tensor, not 'i'"),
-        (TRAINING[..., :30].split(32), 64, r"shape \[K, 3, 32, 32\], as the example had, not \[32, 3, 32, 30\]: resize"),
+        (
+            TRAINING[..., :30].split(32),
+            64,
+            r"\[K, 3, 32, 32\], as the example had, not \[32, 3, 32, 30\]: resize",
+        ),
         ([(TRAINING, TRAINING)], 64, r"a tuple with 2 things of \[K, 3, 32, 32\] \(0: a torch.Tensor .*pass one"),
         ([{"label": CLASSES}], 64, r"a dict without images \[K, 3, 32, 32\] \(label: a torch.Tensor \[64\]\)"),
     ],
@@ -156,6 +163,8 @@ def test_images_in_any_usual_form_have_the_same_maps(form: Callable[[], Any], ro
         (None, "must be a tensor, not None"),
         ("bird.jpg", "must be a tensor, not 'bird.jpg'"),
         (np.array([object()]), "an array of object"),
+        (IMAGES.to_sparse(), "must be a dense tensor with values"),
+        (IMAGES.to("meta"), "must be a dense tensor with values"),
     ],
 )
 def test_what_are_no_images_is_refused_by_name(images: Any, message: str) -> None:
@@ -168,6 +177,17 @@ def test_a_picture_of_pillow_is_refused_by_name() -> None:
 
     with pytest.raises(MilrError, match="must be a tensor, not a PIL.Image: turn pictures into tensors"):
         prepared().maps(Image.new("RGB", (32, 32)))  # type: ignore[arg-type]
+
+
+def test_a_network_made_in_inference_mode_is_refused_by_name() -> None:
+    with torch.inference_mode():
+        network = Network().eval()
+    with pytest.raises(MilrError, match=r"made under torch.inference_mode, .*copy.deepcopy\(network\) outside"):
+        MILR(network, "layer1", "avgpool", IMAGES[:2])
+    explainer = prepared(network=copy.deepcopy(network))
+    assert fit(explainer, batch, FitSettings(steps=2)) == 2
+    with pytest.raises(MilrError, match="must be a torch.nn.Module, not a dict"):
+        MILR({}, "layer1", "avgpool", IMAGES[:2])  # type: ignore[arg-type]
 
 
 def modes() -> dict[str, Any]:

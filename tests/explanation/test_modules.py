@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from toy import batch, pictures, prepared
 from torch import Tensor
+from toy import batch, pictures, prepared
 
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described, images_of
+from milr.explanation.settings import FitSettings, MilrSettings
 from milr.networks.layers import LayerPair, frozen
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -99,9 +102,7 @@ def require_classes(labels: Tensor, classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise MilrError(
-            f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}"
-        )
+        raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}")
 
 
 def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
@@ -130,8 +131,10 @@ def require_own(untouched: Tensor) -> None:
         )
 
 
-def require_gradient(output: Tensor, logits: Tensor, layers: LayerPair) -> None:
-    """MilrError if the logits of a second pass give no gradient to the local features."""
+def require_gradient(occluded: Tensor, output: Tensor, logits: Tensor, layers: LayerPair) -> None:
+    """MilrError if the logits of a second pass give no gradient to the mask."""
+    if not occluded.requires_grad:
+        raise MilrError("no parameter of the mask asks for gradients: call requires_grad_() on explainer.prepared")
     if not output.requires_grad:
         raise MilrError(
             f"the network's output has no gradient to the layer '{layers.local}': does a part of it above run under "
@@ -139,3 +142,45 @@ def require_gradient(output: Tensor, logits: Tensor, layers: LayerPair) -> None:
         )
     if not logits.requires_grad:
         raise MilrError("the logits of decide have no gradient to the output that it gets: no detach, no NumPy in it")
+
+
+def check_fit(batches: object, settings: FitSettings, validation: object) -> None:
+    """MilrError for arguments of `fit` with which no fit can be made."""
+    if not callable(batches):
+        raise MilrError(
+            f"fit(explainer, batches, ...): batches is a function of the step that gives a milr.Batch, not "
+            f"{described(batches)}"
+        )
+    if not isinstance(settings, FitSettings):
+        raise MilrError(f"fit(explainer, batches, settings): settings are milr.FitSettings, not {described(settings)}")
+    if isinstance(validation, Batch) or not isinstance(validation, Iterable):
+        raise MilrError(f"fit(..., validation): validation is a list of milr.Batch, not {described(validation)}")
+    if not isinstance(settings.steps, int) or settings.steps < 1 or settings.learning_rate < 0:
+        raise MilrError(
+            f"steps={settings.steps}, learning_rate={settings.learning_rate}: a fit makes 1 or more steps, at a rate "
+            "of 0 or more"
+        )
+    if settings.validate_every < 1:
+        raise MilrError(f"validate_every={settings.validate_every}: the steps between two looks are 1 or more")
+
+
+def check_batches(layers: LayerPair, settings: MilrSettings, first: Batch, validation: Sequence[Batch]) -> None:
+    """MilrError if the first batch or a validation batch holds anything else than images and a decision about them.
+
+    The network runs once, on the first batch; the other decisions are tried on its output.
+    """
+    output = layers.first_pass(first.images).output
+    check_decision(first, layers, output)
+    with frozen(layers.network, *first.modules):
+        loss = cross_entropy(*first.decided(output)).item()
+    if not isfinite(loss):
+        raise MilrError(
+            f"the cross-entropy of the untouched decision about the first batch is {loss}: look at the images' values, "
+            "the network's weights and what decide makes of its output"
+        )
+    if len(first.images) < 2 and not settings.infomax.queue_size:
+        raise MilrError("a batch of one image with infomax.queue_size=0 has no other images to tell it from: give two")
+    for number, given in enumerate(validation, 1):
+        batch = checked_batch(given, layers, f"validation batch {number}")
+        rows = torch.arange(len(batch.images), device=output.device) % len(output)
+        check_decision(batch, layers, output[rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from milr.errors import MilrError
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
-from milr.explanation.decisions import check_decision, checked_batch, require_gradient, require_own
-from milr.explanation.inputs import described, device_of, own_modes
+from milr.explanation.decisions import check_batches, check_fit, checked_batch, require_gradient, require_own
+from milr.explanation.inputs import device_of, own_modes
 from milr.explanation.milr import MILR, sample_locations
 from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import FitSettings
@@ -101,7 +101,7 @@ def measure(
     untouched, _ = batch.decided(first.output)
     if torch.is_grad_enabled():
         require_own(untouched)
-        require_gradient(second.output, logits, explainer.layers)
+        require_gradient(occluded, second.output, logits, explainer.layers)
 
     pool = None if others is None else modules.critic.project_locations(others)
     local = modules.critic.project_local(first.local)
@@ -147,7 +147,8 @@ def warm(step: int, settings: FitSettings) -> float:
 def stopped(best: Best, step: int, what: str, value: float) -> MilrError:
     """Puts the best state back; the error that says why the fit stops here."""
     best.restore()
-    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta")
+    unless = ", if no picture of that step holds nan or inf itself"
+    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
 
 
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
@@ -195,37 +196,6 @@ def fit(
         )
 
 
-def check_fit(batches: object, settings: FitSettings, validation: object) -> None:
-    """MilrError for arguments of `fit` with which no fit can be made."""
-    if not callable(batches):
-        raise MilrError(
-            f"fit(explainer, batches, ...): batches is a function of the step that gives a milr.Batch, not "
-            f"{described(batches)}"
-        )
-    if not isinstance(settings, FitSettings):
-        raise MilrError(f"fit(explainer, batches, settings): settings are milr.FitSettings, not {described(settings)}")
-    if isinstance(validation, Batch) or not isinstance(validation, Iterable):
-        raise MilrError(f"fit(..., validation): validation is a list of milr.Batch, not {described(validation)}")
-    if settings.validate_every < 1:
-        raise MilrError(f"validate_every={settings.validate_every}: the steps between two looks are 1 or more")
-
-
-def check_batches(explainer: MILR, first: Batch, validation: Sequence[Batch]) -> None:
-    """MilrError if the first batch or a validation batch holds anything else than images and a decision about them.
-
-    The network runs once, on the first batch; the other decisions are tried on its output.
-    """
-    layers = explainer.layers
-    output = layers.first_pass(first.images).output
-    check_decision(first, layers, output)
-    if len(first.images) < 2 and not explainer.settings.infomax.queue_size:
-        raise MilrError("a batch of one image with infomax.queue_size=0 has no other images to tell it from: give two")
-    for number, given in enumerate(validation, 1):
-        batch = checked_batch(given, layers, f"validation batch {number}")
-        rows = torch.arange(len(batch.images), device=output.device) % len(output)
-        check_decision(batch, layers, output[rows])
-
-
 def _fit(
     explainer: MILR,
     batches: Callable[[int], Batch],
@@ -249,7 +219,7 @@ def _fit(
             break
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
         if step == done + 1:
-            check_batches(explainer, batch, validation)
+            check_batches(explainer.layers, explainer.settings, batch, validation)
         # Backwards too: a network that saves memory computes parts of itself again there.
         with frozen(explainer.layers.network, *batch.modules):
             first = explainer.layers.first_pass(batch.images)

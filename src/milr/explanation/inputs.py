@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
@@ -32,6 +32,17 @@ def device_of(layers: LayerPair) -> torch.device:
     """Where the network's first parameter or buffer lies; the CPU where it has none."""
     tensors = chain(layers.network.parameters(), layers.network.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def require_usable(network: object) -> None:
+    """MilrError for what is no network that gradients can flow through."""
+    if not isinstance(network, nn.Module):
+        raise MilrError(f"the network must be a torch.nn.Module, not {described(network)}")
+    if any(tensor.is_inference() for tensor in chain(network.parameters(), network.buffers())):
+        raise MilrError(
+            "the network's weights were made under torch.inference_mode, so no gradient can pass them: build it "
+            "outside, or take copy.deepcopy(network) outside"
+        )
 
 
 def image_count(images: object) -> int:
@@ -77,6 +88,8 @@ def images_of(given: object, layers: LayerPair, what: str) -> Tensor:
     if isinstance(given, Mapping | list | tuple):
         given = _chosen(given, shape, what)
     images = _tensor(given, what)
+    if images.layout != torch.strided or images.is_nested or images.is_meta:
+        raise MilrError(f"{what} must be a dense tensor with values in it (not sparse, nested or on the device meta)")
     if tuple(images.shape) == shape:
         images = images[None]
     if tuple(images.shape[1:]) != shape or images.ndim == 0:

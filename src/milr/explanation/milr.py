@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
+from milr.explanation.inputs import device_of, image_count, images_of, own_modes, require_usable, training_batches
 from milr.explanation.maps import Maps
 from milr.explanation.modules import Modules, ProjectedBank
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
-from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
+from milr.explanation.settings import MilrSettings, check_settings, settings_from
 from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
 from milr.information.infomax import banked_information, mean_cap
 from milr.information.statistics import ChannelStatistics
@@ -50,6 +50,7 @@ class MILR:
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
+        require_usable(network)
         self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision)
         self.modules: Modules | None = None
         self.fitted = False
@@ -236,32 +237,3 @@ def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Te
     order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
     chosen = order.topk(each, dim=1).indices.to(local.device)
     return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
-
-
-def settings_from(values: dict[str, Any]) -> MilrSettings:
-    """The settings that `asdict` wrote."""
-    groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
-    return MilrSettings(**{k: groups[k](**v) if k in groups else v for k, v in values.items()})
-
-
-def check_settings(settings: MilrSettings) -> None:
-    """MilrError for a value that no code knows, or out of range."""
-    choices = {
-        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
-        "mask.fill": (settings.mask.fill, ("noise", "zero")),
-        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
-        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
-    if settings.alpha < 0 or settings.beta < 0:
-        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
-    if not 0 < settings.mask.initial < 1:
-        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
-    if settings.mask.blur < 0:
-        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
-    if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
-        raise MilrError(
-            "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"
-        )
