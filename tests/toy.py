@@ -64,9 +64,10 @@ def batch(step: int) -> Batch:
     return Batch(images, lambda output: (output, labels))
 
 
-def prepared(settings: MilrSettings | None = None, network: nn.Module | None = None) -> MILR:
-    """An explainer on the trained network that has seen its training images."""
+def prepared(settings: MilrSettings | None = None, network: nn.Module | None = None, fitted: bool = True) -> MILR:
+    """An explainer on the trained network that has seen its training images; `fitted` lets it give maps unfitted."""
     images = pictures(64, seed=0)[0]
     explainer = MILR(network or trained_network(), "layer1", "avgpool", images[:2], settings)
     explainer.prepare(images.split(32), len(images))
+    explainer.fitted = fitted
     return explainer

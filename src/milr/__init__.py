@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import EpisodeBatches, episode_decision
+    from milr.explanation.decisions import Batch
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
-    from milr.explanation.fitting import Batch, Terms, fit, validate
+    from milr.explanation.fitting import Terms, fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
     from milr.explanation.settings import (
@@ -31,7 +32,8 @@ _PLACES = {
     "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
-    "milr.explanation.fitting": ("Batch", "Terms", "fit", "validate"),
+    "milr.explanation.decisions": ("Batch",),
+    "milr.explanation.fitting": ("Terms", "fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR",),
     "milr.explanation.settings": (

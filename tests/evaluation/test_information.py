@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 from toy import pictures, prepared
 
+from milr.errors import MilrError
 from milr.evaluation.information import estimate_information
 from milr.information.infomax import batch_information
 
@@ -32,5 +34,34 @@ def test_a_smaller_last_batch_is_left_out() -> None:
 
 
 def test_no_images_no_estimate() -> None:
-    with pytest.raises(ValueError, match="no images"):
+    with pytest.raises(MilrError, match="no images"):
         estimate_information(prepared(), [])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([16, 32], r"batches of \[16, 32\] images: all must have one size, the last may be smaller"),
+        ([16, 16, 17], r"batches of \[16, 16, 17\] images"),
+        ([16, 8, 16], r"batches of \[16, 8, 16\] images"),
+        ([1, 1], "a batch of one image has nothing to be told from"),
+        ([0], "holds no image"),
+    ],
+)
+def test_batches_without_a_common_cap_are_refused(sizes: list[int], message: str) -> None:
+    images = pictures(sum(sizes), seed=5)[0]
+    with pytest.raises(MilrError, match=message):
+        estimate_information(prepared(), images.split(sizes))
+
+
+def test_the_batches_of_a_data_loader_give_the_same_estimate() -> None:
+    images, labels, _ = pictures(24, seed=5)
+    explainer = prepared()
+    expected = estimate_information(explainer, images.split(12))
+    assert estimate_information(explainer, DataLoader(TensorDataset(images, labels), 12)) == expected
+    assert estimate_information(explainer, (part.numpy() for part in images.split(12))) == expected
+
+
+def test_a_module_that_was_never_fitted_has_no_estimate() -> None:
+    with pytest.raises(MilrError, match="never fitted"):
+        estimate_information(prepared(fitted=False), pictures(8, seed=5)[0].split(4))

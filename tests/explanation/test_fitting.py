@@ -5,10 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from toy import Network, batch, pictures, prepared, trained_network
+from torch.utils.checkpoint import checkpoint
+from torchvision.models import DenseNet
+from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import Batch, LocationQueue, fit, keep_information, validate
+from milr.explanation.milr import MILR
 from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
 from milr.networks.continuation import Continuation, State
 
@@ -223,3 +226,115 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(kind: str, stop: int, 
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = pictures(4, seed=3)[0]
     assert torch.equal(whole.maps(images).decision, resumed.maps(images).decision)
+
+
+def same_weights(one: MILR, other: MILR) -> bool:
+    states = one.prepared.state_dict(), other.prepared.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "autocast"])
+def test_a_fit_does_not_depend_on_the_callers_mode(mode: str) -> None:
+    modes = {
+        "no_grad": torch.no_grad,
+        "inference_mode": torch.inference_mode,
+        "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    }
+    how = FitSettings(steps=4, validate_every=2)
+    expected = prepared()
+    kept = fit(expected, batch, how, [batch(5000)])
+    with modes[mode]():  # type: ignore[operator]
+        explainer = prepared()
+        assert fit(explainer, batch, how, [batch(5000)]) == kept
+        terms = validate(explainer, [batch(5001)])
+    assert same_weights(explainer, expected)
+    assert terms == validate(expected, [batch(5001)])
+
+
+@pytest.mark.parametrize("kind", ["capacity", "variational"])
+def test_a_fit_under_a_default_of_float64_is_in_float32(kind: str) -> None:
+    explainer, seen = prepared(MilrSettings(bottleneck=BottleneckSettings(kind=kind))), []
+    images, labels, _ = pictures(16, seed=1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        fit(
+            explainer,
+            lambda step: Batch(images, lambda output: (output, labels)),
+            FitSettings(steps=3, learning_rate=1e-2),
+            on_step=lambda step, terms: seen.append((terms.loss(0.01).dtype, terms.decision_loss.isfinite().item())),
+        )
+        maps = explainer.maps(images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert seen == 3 * [(torch.float32, True)]
+    assert maps.decision.dtype == torch.float32
+
+
+def test_a_fit_that_fails_before_its_first_good_state_is_no_fit() -> None:
+    explainer = prepared(fitted=False)
+    clean = batch(1)
+    bad = Batch(clean.images * float("nan"), clean.decide)
+    with pytest.raises(MilrError, match="cross-entropy of the untouched decision about the first batch is nan: look"):
+        fit(explainer, lambda step: bad, FitSettings(steps=3))
+    assert not explainer.fitted
+    with pytest.raises(MilrError, match="loss is nan at step 2: .*if no picture of that step holds nan"):
+        fit(explainer, lambda step: bad if step > 1 else clean, FitSettings(steps=3))
+    assert not explainer.fitted  # back in the state before the first step
+
+
+def test_fitted_is_true_from_the_first_step_on_and_after_an_interruption() -> None:
+    explainer = prepared(fitted=False)
+
+    def stop(step: int, terms: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(explainer, batch, FitSettings(steps=3), on_step=stop)
+    assert explainer.fitted
+
+
+class Recomputing(Network):
+    """Computes its second block again in the backward pass, to save memory; notes in which mode."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.modes: list[tuple[bool, bool]] = []
+
+    def upper(self, local: torch.Tensor) -> torch.Tensor:
+        self.modes.append((self.layer2.training, self.layer2[0].weight.requires_grad))
+        return self.layer2(local)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        upper = checkpoint(self.upper, self.layer1(images), use_reentrant=self.reentrant)
+        return self.fc(self.avgpool(upper).flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_network_that_computes_again_in_the_backward_pass_is_frozen_there_too(reentrant: bool) -> None:
+    network = Recomputing(reentrant)
+    network.load_state_dict(trained_network().state_dict())
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    explainer, plain = prepared(network=network), prepared()
+    network.modes.clear()
+    fit(explainer, batch, FitSettings(steps=3))
+    fit(plain, batch, FitSettings(steps=3))
+    assert len(network.modes) >= 9 and set(network.modes) == {(False, False)}  # first, second, and again backwards
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network.training and network.layer2.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    assert same_weights(explainer, plain)
+
+
+def test_a_memory_efficient_densenet_keeps_its_running_means() -> None:
+    torch.manual_seed(0)
+    network = DenseNet(8, (2, 2), 16, num_classes=CLASSES, memory_efficient=True).train()
+    before = copy.deepcopy(network.state_dict())
+    images = pictures(16, seed=0)[0]
+    explainer = MILR(network, "features.denseblock1", "features.denseblock2", images[:2])
+    explainer.prepare(images.split(8), 16)
+    fit(explainer, batch, FitSettings(steps=2))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(module.training for module in network.modules())

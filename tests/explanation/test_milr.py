@@ -97,6 +97,28 @@ def test_every_image_gives_the_bank_the_same_number_of_its_own_locations() -> No
     assert len({tuple(row) for row in chosen.tolist()}) == 10
 
 
+def test_a_module_that_was_never_fitted_gives_no_maps_by_mistake() -> None:
+    explainer = prepared(fitted=False)
+    images = pictures(4, seed=7)[0]
+    with pytest.raises(MilrError, match=r"prepared but never fitted, .*set explainer.fitted = True"):
+        explainer.maps(images)
+    loaded = MILR.load(trained_network(), explainer.state(), images[:2])
+    with pytest.raises(MilrError, match="never fitted"):
+        loaded.maps(images)
+    loaded.fitted = explainer.fitted = True
+    assert torch.equal(loaded.maps(images).total, explainer.maps(images).total)
+    explainer.prepare(images.split(2), 4)
+    with pytest.raises(MilrError, match="never fitted"):
+        explainer.maps(images)
+
+
+def test_one_training_image_has_no_spread_and_equal_ones_no_whitening() -> None:
+    images = pictures(1, seed=0)[0].expand(4, -1, -1, -1)
+    explainer = MILR(trained_network(), "layer1", "avgpool", pictures(2, seed=0)[0], VARIATIONAL)
+    with pytest.raises(MilrError, match=r"bottleneck.kind=variational, .*the same for every image"):
+        explainer.prepare(images.split(2), 4)
+
+
 def test_no_maps_before_the_training_images_are_known() -> None:
     images = pictures(2, seed=0)[0]
     with pytest.raises(MilrError, match="prepare"):

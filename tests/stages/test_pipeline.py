@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from milr import cli
 from milr.data.records import Catalogue
 from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
+from milr.stages.checkpoints import sha256_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -227,6 +228,20 @@ def test_a_truncated_checkpoint(copy: Path, capsys: Capture) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     assert call(copy, "fit-milr", "source=latest") == 2
     assert "is not the file that was saved" in error(capsys)
+
+
+def test_a_module_of_another_network_is_refused(copy: Path, capsys: Capture) -> None:
+    run = run_of(copy, "fit_milr")
+    state = torch.load(run / "milr.pt", weights_only=True)
+    assert state["fitted"] and state["network_sha256"] == manifest(run)["result"]["network_sha256"]  # type: ignore[index]
+    torch.save({**state, "network_sha256": "0" * 64}, run / "milr.pt")
+    content = manifest(run)
+    content["checkpoint"]["sha256"] = sha256_of(run / "milr.pt")  # type: ignore[index]
+    (run / "manifest.json").write_text(json.dumps(content))
+    assert call(copy, "visualize", "source=latest") == 2
+    said = error(capsys)
+    assert "fitted on another network (sha256 of its weights 000000000000" in said
+    assert f"milr fit-milr source={content['parent']['folder']}" in said  # type: ignore[index]
 
 
 def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:

@@ -65,8 +65,9 @@ class Decided:
 def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017) at the local layer: x [K, C, H, W] -> [K, H, W]."""
     local = local.clone().requires_grad_()
-    logits, _ = batch.decide(explainer.layers.second_pass(local, batch.images).output)
-    (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), local)
+    with frozen(explainer.layers.network, *batch.modules):
+        logits, _ = batch.decided(explainer.layers.second_pass(local, batch.images).output)
+        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), local)
     weights = gradient.mean((2, 3), keepdim=True)
     return (weights * local.detach()).sum(1).relu()
 
@@ -78,7 +79,7 @@ def integrated_gradients(network: nn.Module, batch: Batch, shape: tuple[int, int
     """
     from captum.attr import IntegratedGradients
 
-    with frozen(network):
+    with frozen(network, *batch.modules):
         method = IntegratedGradients(_score_of(network, batch))
         rows = torch.arange(len(batch.images), device=batch.images.device)
         found: Tensor = method.attribute(
@@ -92,7 +93,7 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
     from captum.attr import Occlusion
 
     window = max(2, min(batch.images.shape[2:]) // WINDOW_SHARE)
-    with frozen(network), torch.no_grad():
+    with frozen(network, *batch.modules), torch.no_grad():
         rows = torch.arange(len(batch.images), device=batch.images.device)
         found: Tensor = Occlusion(_score_of(network, batch)).attribute(
             batch.images, (3, window, window), strides=(3, window // 2, window // 2), additional_forward_args=(rows,)
@@ -103,7 +104,7 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
 def _score_of(network: nn.Module, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:
     """(changed images [n, 3, S, S], the image that each replaces [n]) -> score [n]; the network must be frozen."""
     with torch.no_grad():
-        decided = Decided.of(network(batch.images).flatten(1), batch.decide)
+        decided = Decided.of(network(batch.images).flatten(1), batch.decided)
 
     def score(images: Tensor, rows: Tensor) -> Tensor:
         return decided.score(network(images).flatten(1), rows)

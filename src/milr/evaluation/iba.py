@@ -18,7 +18,7 @@ from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
 from milr.information.statistics import floored
-from milr.networks.layers import LayerPair
+from milr.networks.layers import LayerPair, frozen
 
 START, RATE, STEPS, DRAWS, BETA, BLUR = 5.0, 1.0, 10, 10, 10.0, 1.0
 
@@ -52,8 +52,15 @@ def per_sample_bottleneck(
     layers: LayerPair, batch: Batch, statistics: FeatureStatistics, generator: torch.Generator
 ) -> Tensor:
     """Nats that each place of each image may pass, [K, H, W]; all images of the batch at once, each on its own."""
+    with frozen(layers.network, *batch.modules):
+        return _per_sample_bottleneck(layers, batch, statistics, generator)
+
+
+def _per_sample_bottleneck(
+    layers: LayerPair, batch: Batch, statistics: FeatureStatistics, generator: torch.Generator
+) -> Tensor:
     first = layers.first_pass(batch.images)
-    decided = Decided.of(first.output, batch.decide)
+    decided = Decided.of(first.output, batch.decided)
     count = len(batch.images)
     rows = torch.arange(count, device=first.local.device).repeat(DRAWS)
     standardised = (first.local - statistics.mean) / statistics.std

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from milr.errors import MilrError
+from milr.explanation.inputs import device_of, images_of, own_modes
 from milr.explanation.milr import MILR
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
@@ -27,26 +29,32 @@ class InformationEstimate:
         return self.bits / self.cap
 
 
-@torch.no_grad()
-def estimate_information(explainer: MILR, batches: Iterable[Tensor]) -> InformationEstimate:
+def estimate_information(explainer: MILR, batches: Iterable[Any]) -> InformationEstimate:
     """A lower bound on I(x_i; z): the denominator is each batch's own images [K, 3, S, S], the reference bank unused.
 
     So the bound holds for these images whatever the bank is. Batches of one size K (the last may be smaller and is then
-    left out, since its cap differs); the cap is log2 K.
+    left out, since its cap differs); the cap is log2 K. MilrError for batches of other sizes, of one image, or none,
+    and for a module that was never fitted.
     """
-    modules = explainer.prepared.eval()
-    means: list[Tensor] = []
-    size = 0
-    for images in batches:
-        if size and len(images) < size:
-            continue
-        size = len(images)
-        first = explainer.layers.first_pass(images)
-        local = modules.critic.project_local(first.local)
-        representation = modules.critic.project_representation(first.representation)
-        means.append(batch_information(local, representation).mean())
+    explainer.require_fitted()
+    with own_modes(device_of(explainer.layers), gradients=False):
+        modules = explainer.ready().eval()
+        means = []
+        sizes: list[int] = []
+        for given in batches:
+            images = images_of(given, explainer.layers, "a batch of estimate_information")
+            sizes.append(len(images))
+            if sizes[0] < 2:
+                raise MilrError("a batch of one image has nothing to be told from (its cap is 0 bits): give 2 or more")
+            if (len(sizes) > 1 and sizes[-2] < sizes[0]) or sizes[-1] > sizes[0]:
+                raise MilrError(f"batches of {sizes} images: all must have one size, the last may be smaller")
+            if sizes[-1] == sizes[0]:
+                first = explainer.layers.first_pass(images)
+                local = modules.critic.project_local(first.local)
+                representation = modules.critic.project_representation(first.representation)
+                means.append(batch_information(local, representation).mean())
     if not means:
-        raise ValueError("no images to estimate the information of")
+        raise MilrError("no images to estimate the information of: is the generator used up?")
     _, height, width = explainer.layers.local_shape
-    cap = mean_cap(height * width, (size - 1) * height * width)
-    return InformationEstimate(bits(float(torch.stack(means).mean())), bits(cap), size * len(means))
+    cap = mean_cap(height * width, (sizes[0] - 1) * height * width)
+    return InformationEstimate(bits(float(torch.stack(means).mean())), bits(cap), sizes[0] * len(means))

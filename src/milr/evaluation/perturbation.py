@@ -13,7 +13,7 @@ from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
-from milr.networks.layers import FirstPass
+from milr.networks.layers import FirstPass, frozen
 
 Outcome = dict[str, Tensor]
 Trial = Callable[[Tensor], Outcome]
@@ -41,7 +41,7 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
     (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
     generator = torch.Generator().manual_seed(seed_of("trial at the layer", seed))
-    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator)
+    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator).to(first.local)
     fill = explainer.settings.mask.fill
 
     @torch.no_grad()
@@ -49,7 +49,8 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
         """What the network makes of the images with only what `kept` [K, H, W] says, the rest filled."""
         occluded = occlude(first.local, kept[:, None].to(first.local), fill, noise)
         second = explainer.layers.second_pass(occluded, batch.images)
-        return outcome(batch, first, second.output, second.representation)
+        with frozen(explainer.layers.network, *batch.modules):
+            return outcome(batch, first, second.output, second.representation)
 
     return trial
 
@@ -64,14 +65,15 @@ def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tri
     def trial(kept: Tensor) -> Outcome:
         """What the network makes of the images with only what `kept` [K, H, W] says, the rest filled."""
         changed = explainer.layers.first_pass(occlude(batch.images, kept[:, None].to(batch.images), fill, noise))
-        return outcome(batch, first, changed.output, changed.representation)
+        with frozen(explainer.layers.network, *batch.modules):
+            return outcome(batch, first, changed.output, changed.representation)
 
     return trial
 
 
 def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tensor) -> Outcome:
     """How a changed output [K, E] decides, and how far the representation went from the first pass's."""
-    logits, labels = batch.decide(output)
+    logits, labels = batch.decided(output)
     return {
         "accuracy": (logits.argmax(1) == labels).double().cpu(),
         "loss": cross_entropy(logits, labels, reduction="none").double().cpu(),

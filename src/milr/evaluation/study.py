@@ -16,6 +16,7 @@ from milr.evaluation.seeds import seed_of
 from milr.evaluation.tables import Measurement
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
+from milr.networks.layers import frozen
 
 NO_CHANCE = float("nan")  # what the random map gets is the chance of a curve
 
@@ -43,7 +44,8 @@ def measure_episode(
     """
     files = [str(record.path) for record in pictures.records]
     first = explainer.layers.first_pass(batch.images)
-    logits, labels = batch.decide(first.output)
+    with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
+        logits, labels = batch.decided(first.output)
     untouched = {"untouched, accuracy": (logits.argmax(1) == labels).double().cpu()}
     layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []

@@ -66,7 +66,7 @@ def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:
     turn = int(torch.randint(1, way, (), generator=torch.Generator().manual_seed(seed)))
     order = torch.arange(way * shot).view(way, shot).roll(turn, 0).flatten()
     images = torch.cat([batch.images[order.to(batch.images.device)], batch.images[way * shot :]])
-    return Batch(images, batch.decide)
+    return Batch(images, batch.decide, batch.modules)
 
 
 def query_distances(output: Tensor, shape: tuple[int, int, int], metric: Metric, centre: Tensor | None) -> Tensor:

@@ -12,6 +12,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from milr.errors import MilrError
+from milr.explanation.decisions import Batch as Batch
+from milr.explanation.decisions import Decision as Decision
+from milr.explanation.decisions import check_batches, check_fit, checked_batch, require_gradient, require_own
+from milr.explanation.inputs import device_of, own_modes
 from milr.explanation.milr import MILR, sample_locations
 from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import FitSettings
@@ -20,23 +24,9 @@ from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
-from milr.networks.layers import FirstPass
+from milr.networks.layers import FirstPass, frozen
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
-
-Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images [K, 3, S, S] and the network's own decision about them.
-
-    `decide` takes the network's output [K, E] and gives logits [Q, classes] and labels [Q]: for a classifier
-    `lambda output: (output, labels)`, for a prototypical network the queries against the supports' prototypes.
-    """
-
-    images: Tensor
-    decide: Decision
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Terms:
             "untouched_accuracy": self.untouched_accuracy.item(),
             "total_bits": bits(information),
             "cap_bits": bits(self.cap),
-            "saturation": information / self.cap,
+            "saturation": information / self.cap if self.cap else 1.0,  # one image, and an empty queue: nothing to find
             "redundant_bits": bits(self.redundant.item()),
             "decision_bits": bits(self.bottleneck.item()),
             "log_likelihood": self.likelihood.item(),
@@ -104,11 +94,14 @@ def measure(
     """One batch through the second pass: every term of eq. 10, with gradients to the small modules."""
     settings, modules = explainer.settings, explainer.prepared
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
-    noise = noise_like(modules.local, tuple(first.local.shape), generator)
+    noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
     occluded = occlude(first.local, mask, settings.mask.fill, noise)
     second = explainer.layers.second_pass(occluded, batch.images)
-    logits, labels = batch.decide(second.output)
-    untouched, _ = batch.decide(first.output)
+    logits, labels = batch.decided(second.output)
+    untouched, _ = batch.decided(first.output)
+    if torch.is_grad_enabled():
+        require_own(untouched)
+        require_gradient(occluded, second.output, logits, explainer.layers)
 
     pool = None if others is None else modules.critic.project_locations(others)
     local = modules.critic.project_local(first.local)
@@ -122,7 +115,7 @@ def measure(
             representation = modules.critic.project_representation(first.representation)
             lost = information - batch_information(passed, representation, pool)
 
-    likelihood = torch.zeros(())
+    likelihood = information.new_zeros(())
     if modules.bottleneck is not None and modules.whitening is not None and settings.bottleneck.fit == "likelihood":
         mean, log_sigma = modules.bottleneck(occluded.detach())
         likelihood = gaussian_log_likelihood(mean, log_sigma, modules.whitening(first.representation)).mean()
@@ -154,22 +147,27 @@ def warm(step: int, settings: FitSettings) -> float:
 def stopped(best: Best, step: int, what: str, value: float) -> MilrError:
     """Puts the best state back; the error that says why the fit stops here."""
     best.restore()
-    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta")
+    unless = ", if no picture of that step holds nan or inf itself"
+    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
 
 
-@torch.no_grad()
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same.
 
     "objective" is the loss that `fit` takes the gradient of: i(x; z') has weight 1 in it, as for the critic, whatever
     alpha is, and the bottleneck has beta. It chooses among steps of one fit; it does not compare fits of two betas.
     """
-    modules = explainer.prepared.eval()
-    generator = torch.Generator().manual_seed(0)
     rows = []
-    for batch in batches:
-        terms = measure(explainer, batch, explainer.layers.first_pass(batch.images), modules.bank, generator)
-        rows.append({"objective": terms.loss(explainer.settings.beta).item(), **terms.metrics()})
+    with own_modes(device_of(explainer.layers), gradients=False):
+        modules = explainer.ready().eval()
+        generator = torch.Generator().manual_seed(0)
+        for number, given in enumerate(batches, 1):
+            batch = checked_batch(given, explainer.layers, f"validation batch {number}")
+            with frozen(explainer.layers.network, *batch.modules):
+                terms = measure(explainer, batch, explainer.layers.first_pass(batch.images), modules.bank, generator)
+            rows.append({"objective": terms.loss(explainer.settings.beta).item(), **terms.metrics()})
+    if not rows:
+        raise MilrError("validate got no batches: there is nothing to take the mean of")
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
@@ -188,30 +186,54 @@ def fit(
     after the last step. Raises MilrError if the loss (looked at every few steps) or a validation is not finite;
     the modules are then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on
     one kind of it. With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
+    Whatever the batches give is checked on the first one, before a step is made: MilrError says what it is that is
+    neither images nor a decision. The caller's autocast, no_grad and inference_mode do not count in a fit.
     """
-    modules = explainer.prepared
+    check_fit(batches, settings, validation)
+    with own_modes(device_of(explainer.layers), gradients=True):
+        return _fit(
+            explainer, batches, settings, list(validation), on_step, on_validation, continuation or Continuation()
+        )
+
+
+def _fit(
+    explainer: MILR,
+    batches: Callable[[int], Batch],
+    settings: FitSettings,
+    validation: Sequence[Batch],
+    on_step: Callable[[int, Terms], None] | None,
+    on_validation: Callable[[int, dict[str, float]], None] | None,
+    continuation: Continuation,
+) -> int:
+    modules, fitted_before = explainer.ready(), explainer.fitted
     optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, settings.steps))
     generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
     queue = LocationQueue(explainer.settings.infomax.queue_size)
     best, finite = Best(modules), FiniteCheck(modules.bank.device)
     progress = Progress(modules, optimiser, schedule, generator, queue, best)
-    continuation = continuation or Continuation()
     done = progress.resume(continuation.state) if continuation.state else 0
+    explainer.fitted = fitted_before or done > 0
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
             break
-        batch = batches(step)
-        first = explainer.layers.first_pass(batch.images)
-        terms = measure(explainer, batch, first, queue.locations, generator)
-        loss = terms.loss(explainer.settings.beta * warm(step, settings))
+        batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
+        if step == done + 1:
+            check_batches(explainer.layers, explainer.settings, batch, validation)
+        # Backwards too: a network that saves memory computes parts of itself again there.
+        with frozen(explainer.layers.network, *batch.modules):
+            first = explainer.layers.first_pass(batch.images)
+            terms = measure(explainer, batch, first, queue.locations, generator)
+            loss = terms.loss(explainer.settings.beta * warm(step, settings))
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
         finite.see(step, loss)
         look = bool(validation) and (step % settings.validate_every == 0 or step == settings.steps)
         if (look or step % CHECK_EVERY == 0 or step == settings.steps) and (bad := finite.first()):
+            explainer.fitted = fitted_before or best.step > 0
             raise stopped(best, bad.step, "the loss", bad.loss)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
         optimiser.step()
+        explainer.fitted = True
         schedule.step()
         queue.add(first.local, generator)
         if on_step:
@@ -219,6 +241,7 @@ def fit(
         if look:
             metrics = validate(explainer, validation)
             if not math.isfinite(metrics["objective"]):
+                explainer.fitted = fitted_before or best.step > 0
                 raise stopped(best, step, "the objective on the validation batches", metrics["objective"])
             best.see(step, metrics["objective"])
             if on_validation:
@@ -226,5 +249,4 @@ def fit(
         continuation.on_state(step, partial(progress.snapshot, step))
     if validation:
         best.restore()
-    explainer.forget_bank()
     return best.step if validation else settings.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -10,48 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
 from milr.explanation.maps import Maps
-from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
-from milr.information.bottleneck import VariationalBottleneck, capacity, gaussian_kl, noise_like, occlude
-from milr.information.infomax import Critic, banked_information, mean_cap
-from milr.information.mask import MaskModule
-from milr.information.statistics import ChannelStatistics, Standardise
+from milr.explanation.modules import Modules, ProjectedBank
+from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
+from milr.explanation.settings import MilrSettings, check_settings, settings_from
+from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
+from milr.information.infomax import banked_information, mean_cap
+from milr.information.statistics import ChannelStatistics
 from milr.information.units import bits
-from milr.information.whitening import Whitening, fit_whitening
+from milr.information.whitening import fit_whitening
 from milr.networks.layers import FirstPass, LayerPair
 from milr.seeding import seeded
 
+log = logging.getLogger("milr")
+
 OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
-BANK_PART = 1 << 16  # locations of the bank that are projected at once: bounds the memory
-
-
-class Modules(nn.Module):
-    """The three small modules of the paper's figure 1 with what they need from the training images."""
-
-    bank: Tensor
-
-    def __init__(
-        self,
-        settings: MilrSettings,
-        local: Standardise,
-        representation: Standardise,
-        stages: list[Standardise],
-        whitening: Whitening | None,
-        bank: Tensor,
-    ) -> None:
-        super().__init__()
-        channels = local.mean.numel()
-        self.local = local
-        self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
-        masks = 1 if settings.mask.shared else channels
-        self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
-        self.whitening = whitening
-        self.bottleneck = (
-            VariationalBottleneck(local, whitening.projection.shape[1], settings.bottleneck.width)
-            if whitening is not None
-            else None
-        )
-        self.register_buffer("bank", bank)  # [M, C], local features of training images
 
 
 class MILR:
@@ -63,6 +38,10 @@ class MILR:
         explainer.prepare(training_batches, n)           # statistics, whitening, reference bank, of n images
         fit(explainer, batch_of_step, FitSettings())     # milr.explanation.fitting
         maps = explainer.maps(images)                    # total, decision, redundant: [K, H, W] in bits
+
+    `layout` and the layers are as `LayerPair` takes them. `fitted` says whether `fit` changed the small modules since
+    `prepare`. Without it `maps` refuses: to see maps of modules as `prepare` leaves them, or that were fitted by other
+    means, set it to True.
     """
 
     def __init__(
@@ -73,19 +52,31 @@ class MILR:
         example: Tensor,
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
+        layout: str | None = None,
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision)
+        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision, layout)
         self.modules: Modules | None = None
-        self._bank: Tensor | None = None  # the bank's projection by the fitted critic
+        self.fitted = False
+        self._known: KnownNetwork | None = None
+        self._bank = ProjectedBank()
 
-    @torch.no_grad()
-    def prepare(self, batches: Iterable[Tensor], images: int, seed: int = 0) -> None:
+    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0) -> None:
         """Reads statistics, whitening and the reference bank from `images` training images in batches [K, 3, S, S].
 
         Every image gives the same number of randomly chosen locations to the bank. The small modules start anew.
+        A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
+        another number of images, or anything else than images like the example's.
         """
+        count = image_count(images)
+        with own_modes(device_of(self.layers), gradients=False):
+            known = KnownNetwork(self.layers.network)
+            log.info("the mask is read from %s", ", ".join(self.layers.stages))
+            self._prepare(training_batches(batches, self.layers, count), count, seed)
+        self._known, self.fitted = known, False
+
+    def _prepare(self, batches: Iterable[Tensor], images: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         local, representation = ChannelStatistics(), ChannelStatistics()
         stages = [ChannelStatistics() for _ in self.layers.stages]
@@ -108,7 +99,10 @@ class MILR:
             if not torch.isfinite(statistics.standardise().mean).all():
                 raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
         share = self.settings.bottleneck.whitening_share
-        whitening = fit_whitening(torch.cat(representations), share) if variational else None
+        try:
+            whitening = fit_whitening(torch.cat(representations), share) if variational else None
+        except ValueError as error:
+            raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
         with seeded(seed):  # the small modules' first weights
             self.modules = Modules(
                 self.settings,
@@ -118,7 +112,7 @@ class MILR:
                 whitening,
                 torch.cat(bank),
             ).to(bank[0].device)
-        self.forget_bank()
+        self.modules.to(torch.float32)  # whatever torch.set_default_dtype says
 
     @property
     def prepared(self) -> Modules:
@@ -127,24 +121,38 @@ class MILR:
             raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
         return self.modules
 
-    def forget_bank(self) -> None:
-        """To be called whenever the critic changed: the bank is projected anew at the next map."""
-        self._bank = None
+    def require_fitted(self) -> None:
+        """MilrError if the small modules are as `prepare` made them, whose maps would mean nothing."""
+        if self.modules is not None and not self.fitted:
+            raise MilrError(
+                "this MI-LR module was prepared but never fitted, so its weights are random: call "
+                "milr.fit(explainer, ...), or set explainer.fitted = True if that is what you want to see"
+            )
 
-    @torch.no_grad()
+    def ready(self) -> Modules:
+        """The small modules where the network is now. MilrError before `prepare`, or if the network changed since."""
+        modules, device = self.prepared, device_of(self.layers)
+        if self._known is not None:
+            self._known.require_same(self.layers.network)
+        return modules if modules.bank.device == device else modules.to(device)
+
     def maps(self, images: Tensor) -> Maps:
         """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
-        MilrError that names the image where the network's output or a map is not finite.
+        One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
+        that were never fitted, and one that names the image where the network's output or a map is not finite.
         """
-        modules = self.prepared.eval()
-        if self._bank is None:
-            self._bank = torch.cat([modules.critic.project_locations(part) for part in modules.bank.split(BANK_PART)])
+        self.require_fitted()
+        with own_modes(device_of(self.layers), gradients=False):
+            return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"))
+
+    def _maps(self, modules: Modules, images: Tensor) -> Maps:
+        bank = self._bank.of(modules)
         _, height, width = self.layers.local_shape
         first = self.layers.first_pass(images)
         # Step 1: total information, by eq. 2 with the reference bank in the denominator.
         local = modules.critic.project_local(first.local)
-        total = banked_information(local, modules.critic.project_representation(first.representation), self._bank)
+        total = banked_information(local, modules.critic.project_representation(first.representation), bank)
         # Step 2: the mask, what it lets pass, and the bits of that (eq. 8).
         mask = modules.mask(first.stages, (height, width))
         draws = [
@@ -152,7 +160,7 @@ class MILR:
             for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
         ]
         # Step 3: what is lost with it (eq. 9), on average over the noise.
-        kept = torch.stack([self._kept(first, local, occluded, images, self._bank) for occluded in draws]).mean(0)
+        kept = torch.stack([self._kept(first, local, occluded, images, bank) for occluded in draws]).mean(0)
         size = (len(images), height, width)
         maps = Maps(
             total=bits(total).view(size),
@@ -186,39 +194,46 @@ class MILR:
     def _still_noise(self, modules: Modules, seed: int) -> Tensor:
         """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""
         generator = torch.Generator().manual_seed(seed)
-        return noise_like(modules.local, (1, *self.layers.local_shape), generator)
+        return noise_like(modules.local, (1, *self.layers.local_shape), generator).to(modules.local.mean.dtype)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""
         return {
             "local": self.layers.local,
             "global": self.layers.global_,
+            "layout": self.layers.layouts[self.layers.local],
             "settings": asdict(self.settings),
             "modules": self.prepared.state_dict(),
+            "fitted": self.fitted,
+            "network_sha256": self._known.sha256 if self._known else None,
         }
 
     @classmethod
     def load(
-        cls, network: nn.Module, state: dict[str, Any], example: Tensor, precision: torch.dtype = torch.float32
+        cls,
+        network: nn.Module,
+        state: dict[str, Any],
+        example: Tensor,
+        precision: torch.dtype = torch.float32,
+        check_network: bool = True,
     ) -> MILR:
-        """The fitted module from what `state` gave, on the network that it was fitted on."""
-        settings = settings_from(state["settings"])
-        explainer = cls(network, state["local"], state["global"], example, settings, precision)
-        weights: dict[str, Tensor] = state["modules"]
-        whitening = (
-            Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))
-            if "whitening.mean" in weights
-            else None
-        )
-        explainer.modules = Modules(
-            explainer.settings,
-            _blank(explainer.layers.local_shape[0]),
-            _blank(explainer.layers.dimension),
-            [_blank(channels) for channels in explainer.layers.stage_channels],
-            whitening,
-            torch.zeros_like(weights["bank"]),
-        ).to(example.device)
-        explainer.modules.load_state_dict(weights)
+        """The fitted module from what `state` gave, on the network that it was fitted on.
+
+        MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
+        `check_network=False` takes the network as it is.
+        """
+        state = check_state(state)
+        settings, layout = settings_from(state["settings"]), state.get("layout")
+        explainer = cls(network, state["local"], state["global"], example, settings, precision, layout)
+        layers = explainer.layers
+        if check_network:
+            way_out = "give that network, or check_network=False if its features are the same all the same"
+            require_network(state.get("network_sha256"), layers.network, way_out)
+        with own_modes(device_of(layers), gradients=False):
+            modules = rebuilt_modules(explainer.settings, layers, state["modules"])
+            explainer.modules = modules.to(device_of(layers))
+            explainer._known = KnownNetwork(layers.network)
+        explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
 
 
@@ -229,36 +244,3 @@ def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Te
     order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
     chosen = order.topk(each, dim=1).indices.to(local.device)
     return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
-
-
-def settings_from(values: dict[str, Any]) -> MilrSettings:
-    """The settings that `asdict` wrote."""
-    groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
-    return MilrSettings(**{k: groups[k](**v) if k in groups else v for k, v in values.items()})
-
-
-def check_settings(settings: MilrSettings) -> None:
-    """MilrError for a value that no code knows, or out of range."""
-    choices = {
-        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
-        "mask.fill": (settings.mask.fill, ("noise", "zero")),
-        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
-        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
-    if settings.alpha < 0 or settings.beta < 0:
-        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
-    if not 0 < settings.mask.initial < 1:
-        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
-    if settings.mask.blur < 0:
-        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
-    if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
-        raise MilrError(
-            "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"
-        )
-
-
-def _blank(channels: int) -> Standardise:
-    return Standardise(torch.zeros(channels), torch.ones(channels))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from milr.explanation.milr import Modules
+from milr.explanation.modules import Modules
 from milr.networks.continuation import State
 
 if TYPE_CHECKING:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from milr.errors import MilrError
 
 
 @dataclass
@@ -62,3 +65,35 @@ class FitSettings:
     validate_every: int = 50  # steps between looks at the validation species
     patience: int = 0  # validations without a better objective before the fit stops; 0: never
     seed: int = 0
+
+
+def settings_from(values: dict[str, Any]) -> MilrSettings:
+    """The settings that `asdict` wrote; MilrError for others."""
+    groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
+    try:
+        return MilrSettings(**{k: groups[k](**v) if k in groups else v for k, v in values.items()})
+    except (AttributeError, TypeError) as error:
+        raise MilrError(f"these are not the settings of this version's MILR.state(): {error}") from None
+
+
+def check_settings(settings: MilrSettings) -> None:
+    """MilrError for a value that no code knows, or out of range."""
+    choices = {
+        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
+        "mask.fill": (settings.mask.fill, ("noise", "zero")),
+        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
+        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
+    if settings.alpha < 0 or settings.beta < 0:
+        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
+    if not 0 < settings.mask.initial < 1:
+        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
+    if settings.mask.blur < 0:
+        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
+    if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
+        raise MilrError(
+            "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,11 @@ def check_network(network: object) -> None:
         raise MilrError("the network is TorchScript, whose layers run without Python: pass the module it was made of")
     if any(is_lazy(parameter) for parameter in network.parameters()):
         raise MilrError("the network has lazy layers that know no shapes yet: run it once on a batch of images")
+    if any(tensor.is_inference() for tensor in chain(network.parameters(), network.buffers())):
+        raise MilrError(
+            "the network's weights were made under torch.inference_mode, so no gradient can pass them: build it "
+            "outside, or take copy.deepcopy(network) outside"
+        )
 
 
 def check_example(example: object) -> None:

@@ -168,7 +168,6 @@ def looking(
         """Tell of one look."""
         run.metrics(split="validation", step=step, **metrics)
         if shown:
-            explainer.forget_bank()  # the critic changed since the last look
             shown.maps(step, images, explainer.maps(to_input(images, device)), columns)
 
     return on_validation

@@ -1,0 +1,157 @@
+"""What users pass as images, brought to the form that the network takes; what could mean two things is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from operator import index
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from milr.errors import MilrError
+from milr.networks.layers import LayerPair
+
+AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one tensor
+
+
+@contextmanager
+def own_modes(device: torch.device, gradients: bool) -> Iterator[None]:
+    """Gradients as the work needs them, without the caller's autocast, `no_grad` or `inference_mode`.
+
+    Tensors made in inference mode could not be fitted later, and information in bfloat16 has three digits.
+    """
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def device_of(layers: LayerPair) -> torch.device:
+    """Where the network's first parameter or buffer lies; the CPU where it has none."""
+    tensors = chain(layers.network.parameters(), layers.network.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def image_count(images: object) -> int:
+    """The number of images that `prepare` is told. MilrError for what is no whole number, or fewer than two."""
+    try:
+        count = index(images)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise MilrError(
+            f"prepare(batches, images): images is the number of images, a whole number, not {described(images)}"
+        ) from None
+    if count < 2:
+        raise MilrError(f"prepare(batches, images={count}): the spread of the features needs 2 or more images")
+    return count
+
+
+def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator[Tensor]:
+    """Batches [K, ...] of `prepare`. MilrError where they hold another number of images than expected."""
+    if isinstance(batches, Tensor) and batches.ndim == len(layers.input_shape) + 1:
+        batches = batches.split(AT_ONCE)
+    if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+        raise MilrError(f"prepare takes batches of images (a DataLoader, images.split(32)), not {described(batches)}")
+    count = 0
+    for batch in batches:
+        images = images_of(batch, layers, "a batch of prepare")
+        count += len(images)
+        if count > expected:
+            raise MilrError(f"prepare was told images={expected}, but the batches hold more: pass their real number")
+        yield images
+    if count == 0:
+        raise MilrError("prepare got no images: is the generator used up, or the data set empty?")
+    if count < expected:
+        hint = "pass that number (a DataLoader with drop_last=True, and a used generator, give fewer)"
+        raise MilrError(f"prepare was told images={expected}, but the batches hold {count}: {hint}")
+
+
+def images_of(given: object, layers: LayerPair, what: str) -> Tensor:
+    """The images [K, ...] in `given`, on the network's device and in the precision of its example.
+
+    A tensor or an array [K, ...], one image without K, a list of single images, or a pair or dict with exactly one such
+    thing in it (what a DataLoader of images and labels gives). `what` names them in the MilrError for anything else.
+    """
+    shape = layers.input_shape
+    if isinstance(given, Mapping | list | tuple):
+        given = _chosen(given, shape, what)
+    images = _tensor(given, what)
+    if images.layout != torch.strided or images.is_nested or images.is_meta:
+        raise MilrError(f"{what} must be a dense tensor with values in it (not sparse, nested or on the device meta)")
+    if tuple(images.shape) == shape:
+        images = images[None]
+    if tuple(images.shape[1:]) != shape or images.ndim == 0:
+        raise MilrError(
+            f"{what} must have the shape {_written(('K', *shape))}, as the example had, not "
+            f"{_written(tuple(images.shape))}{_shape_hint(images, shape)}"
+        )
+    if not len(images):
+        raise MilrError(f"{what} holds no image: its shape is {_written(tuple(images.shape))}")
+    _check_dtype(images, layers.input_dtype, what)
+    images = images.detach().as_subclass(Tensor)
+    images = images.to(device_of(layers), layers.input_dtype)
+    return images.clone() if images.is_inference() else images
+
+
+def described(value: object) -> str:
+    """A value in a few words: the shape of a tensor or an array, the type of anything else."""
+    name = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}".removeprefix("builtins.")
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"a {name} {_written(tuple(shape))}"
+    return repr(value) if isinstance(value, int | float | str | None) else f"a {name}"
+
+
+def _chosen(given: Mapping[Any, Any] | Sequence[Any], shape: tuple[int, ...], what: str) -> Any:
+    """The one thing in a pair, list or dict that can be the images."""
+    if isinstance(given, list) and given and all(_shape(item) == shape for item in given):
+        return torch.stack([_tensor(item, what) for item in given])
+    items = list(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
+    found = [item for _, item in items if _shape(item) == shape or _shape(item)[1:] == shape]
+    if len(found) == 1:
+        return found[0]
+    held = ", ".join(f"{key}: {described(item)}" for key, item in items[:5]) + (", ..." if len(items) > 5 else "")
+    wanted = _written(("K", *shape))
+    if found:
+        raise MilrError(f"{what} is a {type(given).__name__} with {len(found)} things of {wanted} ({held}): pass one")
+    raise MilrError(f"{what} is a {type(given).__name__} without images {wanted} ({held})")
+
+
+def _shape(item: object) -> tuple[int, ...]:
+    return tuple(item.shape) if isinstance(item, Tensor | np.ndarray) else ()
+
+
+def _tensor(given: object, what: str) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    if not isinstance(given, np.ndarray):
+        raise MilrError(f"{what} must be a tensor, not {described(given)}: turn pictures into tensors as in training")
+    try:
+        return torch.from_numpy(given.copy(order="C"))
+    except (TypeError, ValueError):
+        raise MilrError(f"{what} is an array of {given.dtype}: convert it as in training") from None
+
+
+def _check_dtype(images: Tensor, wanted: torch.dtype, what: str) -> None:
+    if images.dtype == wanted or (images.is_floating_point() and wanted.is_floating_point):
+        return
+    hint = ": scale and normalise it as in training" if wanted.is_floating_point else ""
+    raise MilrError(f"{what} is {_plain(images.dtype)}, the example was {_plain(wanted)}{hint}")
+
+
+def _shape_hint(images: Tensor, shape: tuple[int, ...]) -> str:
+    given = tuple(images.shape[-len(shape) :])
+    if len(shape) == 3 and given == (*shape[1:], shape[0]):
+        return ": channels come first, permute them"
+    if len(shape) == 3 and len(given) == 3 and given[0] == shape[0]:
+        return ": resize them, or make the explainer with an example of this size"
+    return ""
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _written(shape: tuple[object, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

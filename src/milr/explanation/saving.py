@@ -1,0 +1,101 @@
+"""Which network the small modules belong to, and their way back from what was saved of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.explanation.inputs import described
+from milr.explanation.modules import Modules
+from milr.explanation.settings import MilrSettings
+from milr.information.statistics import Standardise
+from milr.information.whitening import Whitening
+from milr.networks.layers import LayerPair, fingerprint
+
+log = logging.getLogger("milr")
+
+
+class KnownNetwork:
+    """The network, to the bit, whose features the small modules know."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.sha256 = fingerprint(network)
+        self._versions = versions(network)
+
+    def require_same(self, network: nn.Module) -> None:
+        """MilrError if its weights or buffers are others than they were. Reads them only if something wrote there."""
+        if (now := versions(network)) == self._versions:
+            return
+        if fingerprint(network) != self.sha256:
+            raise MilrError(
+                "the network's weights or buffers changed since prepare(...): its features are others now; prepare and "
+                "fit again (a fitted module of the network as it was: put the old weights back)"
+            )
+        self._versions = now
+
+
+def versions(network: nn.Module) -> list[tuple[int, int, int]]:
+    """What changes with nearly every way of writing to a network's tensors, without reading them."""
+    return [
+        (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+        for tensor in chain(network.parameters(), network.buffers())
+    ]
+
+
+def check_state(state: object) -> dict[str, Any]:
+    """The state as `MILR.state` gave it; MilrError for anything else."""
+    wanted = ("local", "global", "settings", "modules")
+    if not isinstance(state, Mapping):
+        raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
+    if missing := [name for name in wanted if name not in state]:
+        raise MilrError(f"this is no state of MILR.state(): it has no {', '.join(missing)}")
+    if not isinstance(state["modules"], Mapping) or "bank" not in state["modules"]:
+        raise MilrError("this is no state of MILR.state(): its modules have no reference bank")
+    return dict(state)
+
+
+def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:
+    """MilrError with a way out if the state was of another network; a warning where the state does not say."""
+    if saved is None:
+        log.warning("this MI-LR state does not say which network it was fitted on: it is taken for the one given")
+    elif (now := fingerprint(network)) != saved:
+        raise MilrError(
+            f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
+            f"{now[:12]}): {way_out}"
+        )
+
+
+def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:
+    """The small modules with saved weights. MilrError if they are of layers with other shapes."""
+    whitening = (
+        Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))
+        if "whitening.mean" in weights
+        else None
+    )
+    modules = Modules(
+        settings,
+        _blank(layers.local_shape[0]),
+        _blank(layers.dimension),
+        [_blank(channels) for channels in layers.stage_channels],
+        whitening,
+        torch.zeros_like(weights["bank"]),
+    ).to(torch.float32)
+    try:
+        modules.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2]
+        raise MilrError(
+            f"the saved MI-LR module does not fit the layers '{layers.local}' and '{layers.global_}' of this network: "
+            + "".join(first).strip()
+        ) from None
+    return modules
+
+
+def _blank(channels: int) -> Standardise:
+    return Standardise(torch.zeros(channels), torch.ones(channels))

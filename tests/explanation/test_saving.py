@@ -1,0 +1,122 @@
+"""A saved module goes back onto the network that it was fitted on, and no other."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+from typing import Any
+
+import pytest
+import torch
+from toy import Network, batch, pictures, prepared, trained_network
+
+from milr.errors import MilrError
+from milr.explanation.fitting import fit, validate
+from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings
+
+IMAGES = pictures(4, seed=7)[0]
+
+
+def other_network() -> Network:
+    torch.manual_seed(5)
+    return Network().eval()
+
+
+def test_another_network_is_refused_with_a_way_out() -> None:
+    state, other = prepared().state(), other_network()
+    with pytest.raises(MilrError, match=r"fitted on another network \(sha256 .*check_network=False"):
+        MILR.load(other, state, IMAGES[:2])
+    loaded = MILR.load(other, state, IMAGES[:2], check_network=False)
+    assert torch.equal(loaded.maps(IMAGES).output, other(IMAGES).detach())
+
+
+def test_a_network_that_was_trained_on_is_another_one() -> None:
+    network = copy.deepcopy(trained_network())
+    state = prepared(network=network).state()
+    network.train()(IMAGES)  # nothing but BatchNorm's running means
+    with pytest.raises(MilrError, match="fitted on another network"):
+        MILR.load(network.eval(), state, IMAGES[:2])
+
+
+def test_the_same_network_comes_through_a_file() -> None:
+    explainer, file = prepared(), io.BytesIO()
+    fit(explainer, batch, FitSettings(steps=2))
+    torch.save(explainer.state(), file)
+    file.seek(0)
+    loaded = MILR.load(copy.deepcopy(trained_network()).train(), torch.load(file, weights_only=True), IMAGES[:2])
+    assert loaded.fitted and torch.equal(loaded.maps(IMAGES).redundant, explainer.maps(IMAGES).redundant)
+
+
+def test_a_state_that_does_not_name_its_network_is_taken_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    explainer = prepared()
+    state = explainer.state()
+    del state["network_sha256"], state["fitted"]  # as the first version saved it
+    with caplog.at_level(logging.WARNING, logger="milr"):
+        loaded = MILR.load(trained_network(), state, IMAGES[:2])
+    assert "does not say which network it was fitted on" in caplog.text
+    assert torch.equal(loaded.maps(IMAGES).total, explainer.maps(IMAGES).total)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("milr.pt", r"takes what MILR.state\(\) gave .*, not 'milr.pt'"),
+        (trained_network().state_dict(), "no state of .*: it has no local, global, settings, modules"),
+        ({"local": "layer1", "global": "avgpool", "settings": {}, "modules": {}}, "no reference bank"),
+        ({**prepared().state(), "settings": None}, "not the settings of this version's"),
+        ({**prepared().state(), "settings": {"gamma": 1}}, "not the settings of this version's .*'gamma'"),
+    ],
+)
+def test_what_is_no_state_is_refused_by_name(state: Any, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        MILR.load(trained_network(), state, IMAGES[:2])
+
+
+def test_a_state_of_layers_with_other_shapes_is_refused_in_one_line() -> None:
+    class Wide(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer1 = torch.nn.Sequential(torch.nn.Conv2d(3, 24, 3, stride=2, padding=1), torch.nn.ReLU())
+            self.layer2 = torch.nn.Sequential(torch.nn.Conv2d(24, 32, 3, stride=2, padding=1), torch.nn.ReLU())
+
+    with pytest.raises(MilrError, match="does not fit the layers 'layer1' and 'avgpool' .*size mismatch") as error:
+        MILR.load(Wide().eval(), prepared().state(), IMAGES[:2], check_network=False)
+    assert "\n" not in str(error.value)
+
+
+def change_weight(network: Network) -> None:
+    with torch.no_grad():
+        network.layer2[0].weight.mul_(1.01)  # type: ignore[operator]
+
+
+def change_running_mean(network: Network) -> None:
+    network.train()(pictures(8, seed=1)[0])
+    network.eval()
+
+
+def load_others(network: Network) -> None:
+    network.load_state_dict(other_network().state_dict())
+
+
+@pytest.mark.parametrize("change", [change_weight, change_running_mean, load_others])
+def test_a_network_that_changed_since_it_was_prepared_on_is_refused(change: Any) -> None:
+    network = copy.deepcopy(trained_network())
+    explainer = prepared(network=network)
+    state = copy.deepcopy(network.state_dict())
+    expected = explainer.maps(IMAGES).total
+    change(network)
+    for attempt in (
+        lambda: explainer.maps(IMAGES),
+        lambda: fit(explainer, batch, FitSettings(steps=1)),
+        lambda: validate(explainer, [batch(1)]),
+    ):
+        with pytest.raises(MilrError, match="the network's weights or buffers changed since prepare"):
+            attempt()
+    network.load_state_dict(state)  # written to, and the same again
+    assert torch.equal(explainer.maps(IMAGES).total, expected)
+    change(network)
+    explainer.prepare(pictures(64, seed=0)[0].split(32), 64)
+    explainer.fitted = True
+    assert torch.isfinite(explainer.maps(IMAGES).total).all()
