@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.stages.disk import require_listable
 from milr.stages.facts import is_alive
 from milr.stages.runs import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
 from milr.stages.schema import STAGES
@@ -61,9 +62,16 @@ def read_run(folder: Path) -> FoundRun:
 
 
 def find_runs(outputs: Path) -> list[FoundRun]:
-    """Every run under `outputs`, the oldest first, broken ones before them. MilrError if there is no such folder."""
+    """Every run under `outputs`, the oldest first, broken ones before them.
+
+    MilrError if there is no such folder, or if one on the way to the runs may not be read.
+    """
     if not outputs.is_dir():
         raise MilrError(f"there is no folder {outputs}: name the one that holds the runs with outputs=")
+    require_listable(outputs)
+    for stage in STAGES:
+        for place in (outputs / stage, outputs / f"{stage}_sweeps", *outputs.glob(f"{stage}_sweeps/*/")):
+            require_listable(place)
     folders = {path.parent for depth in ("*/*", "*/*/*") for path in outputs.glob(f"{depth}/{MANIFEST}")}
     for stage in STAGES:  # run folders whose manifest is gone, or was never written
         folders |= {path for path in outputs.glob(f"{stage}/*") if path.is_dir()}

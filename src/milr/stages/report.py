@@ -32,8 +32,13 @@ class JobReport(Callback):
         self.code = 0
         self.before: Mapping[str, Any] = {}  # the manifest that the job's folder had
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a run folder of Hydra's."""
+        refuse_run_folder(config)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Find the sweep's folder."""
+        refuse_run_folder(config)
         from milr.stages.job import console
         from milr.stages.sweep_folders import start_sweep
 
@@ -95,6 +100,16 @@ class JobReport(Callback):
         codes = {job.code for job in jobs} - {0}
         if codes:
             raise SystemExit(UNEXPECTED if UNEXPECTED in codes else MENDABLE)
+
+
+def refuse_run_folder(config: DictConfig) -> None:
+    """End the process where the user names a run folder of Hydra's: it would be made and stay empty."""
+    folder = str(config.hydra.run.dir)
+    if Path(folder).absolute() != Path.cwd():
+        print(
+            f"error: hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=", file=sys.stderr
+        )
+        raise SystemExit(MENDABLE)
 
 
 def traceback_wanted() -> bool:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of
+from milr.stages.disk import require_listable
 from milr.stages.runs import CONFIG, MANIFEST, counts_as_finished
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
 
 
 def latest_run(folder: Path, stage: str) -> Path:
-    """The finished run in `folder` that ended last. Errors: MilrError if there is none."""
+    """The finished run in `folder` that ended last. Errors: MilrError if there is none, or it may not be looked for."""
+    require_listable(folder)
     runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
     finished = []
     for run in runs:
