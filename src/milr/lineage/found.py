@@ -28,6 +28,7 @@ class FoundRun:
     folder: Path  # absolute
     manifest: Mapping[str, Any]
     problem: str | None = None
+    forbidden: bool = False  # the problem is one of the disk's, such as a permission
 
     @property
     def stage(self) -> str:
@@ -57,8 +58,8 @@ def read_run(folder: Path) -> FoundRun:
     """The run in a folder, broken or not."""
     try:
         return FoundRun(folder.absolute(), read_manifest(folder))
-    except (MilrError, OSError) as error:
-        return FoundRun(folder.absolute(), {}, str(error))
+    except MilrError as error:
+        return FoundRun(folder.absolute(), {}, str(error), isinstance(error.__cause__, OSError))
 
 
 def find_runs(outputs: Path) -> list[FoundRun]:
@@ -92,7 +93,10 @@ def named_run(outputs: Path, word: str) -> FoundRun:
     runs = find_runs(outputs)
     stage = word.replace("-", "_")
     if stage in STAGES or word == "latest":
-        wanted = [run for run in runs if run.state == FINISHED and (word == "latest" or run.stage == stage)]
+        runs = [run for run in runs if word == "latest" or run.stage == stage]
+        if hidden := next((run for run in runs if run.forbidden), None):  # it may be the one that is meant
+            raise MilrError(f"{hidden.problem}; give yourself the permission, or name the run")
+        wanted = [run for run in runs if run.state == FINISHED]
         if not wanted:
             raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {spoken(stage)}'}")
         return max(wanted, key=lambda run: str_moment(run.manifest.get("finished")))

@@ -69,6 +69,13 @@ def require_listable(folder: Path) -> None:
         ) from error
 
 
+def require_readable_runs(folder: Path) -> None:
+    """MilrError if `folder`, or a run folder in it, exists and may not be read: the run that is meant may be there."""
+    require_listable(folder)
+    for run in folder.glob("*/"):
+        require_listable(run)
+
+
 def unreadable_name(error: UnicodeEncodeError) -> str:
     """The line for the name of a file that this locale has no bytes for."""
     return f"{error.object}: the locale's encoding ({error.encoding}) has not all of this: set PYTHONUTF8=1"
