@@ -42,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def is_job(words: Sequence[str]) -> bool:
-    """Whether these words carry out a stage: what is printed then is beside the point, else it is all that is asked."""
+    """Whether these words make a run: what is printed then is beside the point, else it is all that is asked."""
     flags = {word for word in words[1:] if word.startswith("-")}
-    return bool(words) and words[0].replace("_", "-") in STAGES and flags <= {"-m", "--multirun"}
+    stage = words[0].replace("_", "-") if words else "data"
+    return stage in STAGES and stage != "data" and flags <= {"-m", "--multirun"}
 
 
 def disk_line(error: OSError) -> str | None:

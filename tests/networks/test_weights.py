@@ -79,6 +79,7 @@ FORMS: dict[str, Callable[[State], Any]] = {
     "other heads": lambda state: {**state, "classifier.0.weight": torch.ones(2), "head.bias": torch.ones(1)},
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **named("module.", state)},
     "saved twice": lambda state: {**named("module.model.", state), **named("module.attacker.model.", state)},
+    "a copy below": lambda state: {**state, **named("ema.", state)},
     "double": lambda state: {
         key: value.double() if value.is_floating_point() else value for key, value in state.items()
     },
@@ -136,6 +137,10 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
     "query and key encoder": (
         lambda state: {**named("encoder_q.", state), **{f"encoder_k.{k}": v + 1 for k, v in state.items()}},
         "several networks that fit resnet10, under 'encoder_q.' and 'encoder_k.'",
+    ),
+    "average beside it": (
+        lambda state: {**state, **{f"ema.{key}": value + 1 for key, value in state.items()}},
+        "several networks that fit resnet10, under no prefix and 'ema.'",
     ),
     "a layer more in the body": (
         lambda state: named("module.", {**state, "layer1.0.se.weight": torch.ones(3)}),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,7 +36,8 @@ class Part:
     left_out: tuple[str, ...]  # the rest of the dictionary, with full names
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.place and f"[{self.place}]", self.prefix and f"'{self.prefix}'"))) or "[]"
+        words = (self.place and f"[{self.place}]", self.prefix and f"'{self.prefix}'")
+        return " ".join(filter(None, words)) or "no prefix"
 
 
 def choose_weights(wanted: Mapping[str, Tensor], content: Any, name: str, source: str) -> dict[str, Tensor]:
@@ -81,10 +82,23 @@ def parts_of(content: Any, wanted: Mapping[str, Tensor], place: str = "") -> Ite
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     names = plain_names(tensors)
     counts = Counter(prefix for name in names for prefix in prefixes(name, wanted))
-    for prefix in counts:
-        yield part_under(prefix, {name: tensors[key] for name, key in names.items()}, wanted, place)
+    named = {name: tensors[key] for name, key in names.items()}
+    yield from apart([part_under(prefix, named, wanted, place) for prefix in counts], wanted)
     for key, value in content.items():
         yield from parts_of(value, wanted, f"{place}.{key}" if place else str(key))
+
+
+def apart(parts: Sequence[Part], wanted: Mapping[str, Tensor]) -> list[Part]:
+    """The parts of one dictionary; what is another whole network (an average beside it) is no unknown layer of one."""
+    whole = [part.prefix for part in parts if not problems(replace(part, unknown=()), wanted)]
+    found = []
+    for part in parts:
+        others = tuple(prefix for prefix in whole if prefix != part.prefix and prefix.startswith(part.prefix))
+        names = [name for name in part.unknown if (part.prefix + name).startswith(others)]
+        unknown = tuple(name for name in part.unknown if name not in names)
+        left_out = (*part.left_out, *(part.prefix + name for name in names))
+        found.append(replace(part, unknown=unknown, left_out=left_out))
+    return found
 
 
 def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from milr.errors import MENDABLE, MilrError
 from milr.stages.mistakes import explain
 from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.streams import lossy_streams
 
 UNEXPECTED = 1  # an exit code
 
@@ -75,10 +76,11 @@ class JobReport(Callback):
         line = f"{type(error).__name__}: {error}"
         if mendable:
             line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
-        if not mendable or traceback_wanted():
-            traceback.print_exception(error)
-        else:
-            print(f"error: {line}", file=sys.stderr)
+        with lossy_streams():  # this may be another process than the one that the command line began in
+            if not mendable or traceback_wanted():
+                traceback.print_exception(error)
+            else:
+                print(f"error: {line}", file=sys.stderr)
         return line
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
