@@ -134,3 +134,35 @@ def test_the_latest_run_is_not_another_because_one_may_not_be_read(file: str) ->
             assert named_run(folder, "fit-milr").state == "finished"
             assert named_run(folder, "old").folder.name == "old"
         new.chmod(0o755)
+
+
+def test_a_source_that_may_not_be_read_is_named_by_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        run = finished(folder, "fit_milr", "fit")
+        main(["visualize", f"source={run}"])  # loads what a user without rights may not load
+        capsys.readouterr()
+        run.chmod(0)
+        with unprivileged():
+            for stage in ("visualize", "test-protonet", "fit-milr", "evaluate", "sanity"):
+                assert main([stage, f"source={run}", f"outputs={folder}"]) == 2
+                captured = capsys.readouterr()
+                assert captured.out == "" and captured.err.count("\n") == 1
+                assert str(run) in captured.err and "Permission denied" in captured.err
+        run.chmod(0o755)
+
+
+def test_a_fit_of_a_sweep_that_may_not_be_read_is_not_left_out_of_its_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_folder() as folder:
+        sweep = folder / "fit_milr_sweeps" / "sweep"
+        for name in ("a", "b"):
+            finished(folder / "fit_milr_sweeps", "sweep", name)
+        main(["sweep-report", str(sweep)])  # loads what a user without rights may not load
+        capsys.readouterr()
+        (sweep / "b").chmod(0)
+        with unprivileged():
+            assert main(["sweep-report", str(sweep)]) == 2
+        line = f"the folder {sweep / 'b'} cannot be read: Permission denied; give yourself the permission"
+        assert capsys.readouterr().err == f"error: {line}\n"
+        (sweep / "b").chmod(0o755)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MENDABLE, MilrError
+from milr.stages.disk import disk_error, spoken
 from milr.stages.mistakes import explain
 from milr.stages.sweep_folders import in_sweep, job_folder
 from milr.streams import lossy_streams
@@ -71,6 +72,8 @@ class JobReport(Callback):
 
     def tell(self, error: BaseException, config: DictConfig) -> str:
         """Print what went wrong, and return it in one line."""
+        if isinstance(error, OSError) and (cause := disk_error(error)):
+            error = MilrError(spoken(cause))
         mendable = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = MENDABLE if mendable else UNEXPECTED
         line = f"{type(error).__name__}: {error}"
