@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,41 @@ def test_a_user_who_asks_for_tracebacks_gets_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(Exception, match="seed"):
         main(["train-protonet", "seed=x"])
+
+
+def test_from_a_working_folder_that_is_gone_nothing_is_begun(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for line in (
+        "runs",
+        "show latest",
+        "train-protonet seed=1",
+        "check train-protonet",
+        "sweep-report x",
+        "-sc query=bash",
+    ):
+        assert main(line.split()) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err == (
+            "error: the working folder cannot be read (No such file or directory): go to one that is there (cd)\n"
+        )
+    for line in ("", "--version", "fit-milr --help", "runs --help"):
+        assert main(line.split()) == 0 and capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line", ["train-protonet", "train-protonet --multirun seed=0,1", "check train-protonet", "data"]
+)
+def test_a_run_folder_of_hydras_is_refused_and_not_made(
+    line: str, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*line.split(), "hydra.run.dir=runs/mine"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: hydra.run.dir=runs/mine: no run goes there; name the folder of runs with outputs=\n"
+    assert captured.out == "" and list(tmp_path.iterdir()) == []

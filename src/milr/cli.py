@@ -14,6 +14,7 @@ from io import StringIO
 from milr import __version__
 from milr.errors import MENDABLE, MilrError
 from milr.names import COMMANDS, STAGES, unknown_stage
+from milr.streams import lossy_streams
 
 INTERRUPTED = 130  # an exit code
 
@@ -21,15 +22,48 @@ INTERRUPTED = 130  # an exit code
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (of the process, if none is given) and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = dispatch(words)
-        sys.stdout.flush()
+    with lossy_streams() as (output, _):
+        try:
+            code = dispatch(words)
+        except MilrError as error:
+            code = fail(str(error))
+        except OSError as error:
+            mendable = disk_line(error)
+            if mendable is None:
+                raise
+            code = fail(mendable)
+        output.flush()
+        if output.complaint:
+            line = f"standard output: {output.complaint}; what was to be shown there is lost"
+            if not is_job(words):
+                return code or fail(line)
+            print(f"warning: {line}", file=sys.stderr)  # the run itself, and its folder, are as they should be
         return code
-    except MilrError as error:
-        return fail(str(error))
-    except BrokenPipeError:  # `milr ... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def is_job(words: Sequence[str]) -> bool:
+    """Whether these words make a run: what is printed then is beside the point, else it is all that is asked."""
+    flags = {word for word in words[1:] if word.startswith("-")}
+    stage = words[0].replace("_", "-") if words else "data"
+    return stage in STAGES and stage != "data" and flags <= {"-m", "--multirun"}
+
+
+def disk_line(error: OSError) -> str | None:
+    """The line for a file or folder that may not be read, and the like; None for another error."""
+    from milr.stages.disk import disk_error, spoken
+
+    cause = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else disk_error(error)
+    return None if cause is None else spoken(cause)
+
+
+def require_working_folder() -> None:
+    """MilrError where the shell stands in a folder that is gone, from which no relative path leads anywhere."""
+    try:
+        os.stat(os.getcwd())
+    except OSError as error:
+        raise MilrError(
+            f"the working folder cannot be read ({error.strerror}): go to one that is there (cd)"
+        ) from error
 
 
 def dispatch(words: list[str]) -> int:
@@ -40,6 +74,9 @@ def dispatch(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         print(f"milr {__version__}")
         return 0
+    help_wanted = any(word in ("-h", "--help") for word in words[1:])
+    if not help_wanted:
+        require_working_folder()
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
     if words[0] == "sweep-report":
@@ -53,7 +90,7 @@ def dispatch(words: list[str]) -> int:
     stage = words[0].replace("_", "-")
     if stage not in STAGES:
         return fail(unknown_stage(words[0]))
-    if any(word in ("-h", "--help") for word in words[1:]):
+    if help_wanted:
         from milr.stages.help import stage_help
 
         print(stage_help(stage.replace("-", "_"), words[1:]))

@@ -1,6 +1,8 @@
 """A plain folder of classes."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,29 @@ def test_any_name_is_a_class_unless_no_table_could_hold_it(tmp_path: Path) -> No
         pytest.skip("this file system takes UTF-8 alone")
     with pytest.raises(MilrError, match=r"no UTF-8: rename it"):
         read_folder(tmp_path)
+
+
+def test_a_name_means_the_same_in_an_ascii_locale(tmp_path: Path) -> None:
+    for name in ("Größe", "鳥"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "é.png")
+    code = """
+import sys
+from pathlib import Path
+from milr.data.folder import read_folder
+from milr.stages.catalogues import fingerprint
+catalogue = read_folder(Path(sys.argv[1]))
+print(ascii(catalogue.class_names), fingerprint(catalogue))
+"""
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path],
+            env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        for utf8 in "01"
+    ]
+    assert answers[0].stdout == answers[1].stdout != "", answers[0].stderr
+    assert answers[0].stdout.startswith(ascii({1: "Größe", 2: "鳥"}))

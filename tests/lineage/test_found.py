@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disks import open_folder, unprivileged
 
+from milr.cli import main
 from milr.errors import MilrError
 from milr.lineage.found import find_runs, named_run, read_run
 from milr.stages.facts import process
@@ -88,3 +90,79 @@ def test_a_name_that_does_not_exist_gets_the_nearest(make_run: MakeRun, outputs:
         named_run(outputs, "2026-01-01_10-00-00")
     with pytest.raises(MilrError, match="there is no folder"):
         named_run(outputs / "absent", "latest")
+
+
+def finished(outputs: Path, stage: str, name: str) -> Path:
+    with open_run(outputs / stage, stage, name, {}) as run:
+        pass
+    return run.folder
+
+
+@pytest.mark.parametrize("place", [".", "fit_milr", "fit_milr_sweeps", "fit_milr_sweeps/sweep"])
+def test_a_folder_of_runs_that_may_not_be_read_is_no_empty_one(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        finished(folder, "train_protonet", "a")
+        finished(folder, "fit_milr", "b")
+        finished(folder / "fit_milr_sweeps", "sweep", "c")
+        assert main(["runs", f"outputs={folder}"]) == 0
+        assert capsys.readouterr().out.count("finished") == 3
+        (folder / place).chmod(0)
+        with unprivileged():
+            for words in (["runs"], ["runs", "--json"], ["show", "latest"]):
+                assert main([*words, f"outputs={folder}"]) == 2
+                captured = capsys.readouterr()
+                assert captured.out == ""
+                line = f"the folder {folder / place} cannot be read: Permission denied; give yourself the permission"
+                assert captured.err == f"error: {line}\n"
+        folder.chmod(0o777)
+
+
+@pytest.mark.parametrize("file", [".", MANIFEST])
+def test_the_latest_run_is_not_another_because_one_may_not_be_read(file: str) -> None:
+    with open_folder() as folder:
+        finished(folder, "train_protonet", "old")
+        new = finished(folder, "train_protonet", "new")
+        finished(folder, "fit_milr", "fit")
+        change(new, finished="2999-01-01T00:00:00+00:00")
+        assert named_run(folder, "train-protonet").folder == new
+        (new / file).chmod(0)
+        with unprivileged():
+            assert [run.state for run in find_runs(folder)].count("broken") == 1
+            for word in ("train-protonet", "latest"):
+                with pytest.raises(MilrError, match=f"{new}/{MANIFEST} cannot be read: Permission denied"):
+                    named_run(folder, word)
+            assert named_run(folder, "fit-milr").state == "finished"
+            assert named_run(folder, "old").folder.name == "old"
+        new.chmod(0o755)
+
+
+def test_a_source_that_may_not_be_read_is_named_by_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        run = finished(folder, "fit_milr", "fit")
+        main(["visualize", f"source={run}"])  # loads what a user without rights may not load
+        capsys.readouterr()
+        run.chmod(0)
+        with unprivileged():
+            for stage in ("visualize", "test-protonet", "fit-milr", "evaluate", "sanity"):
+                assert main([stage, f"source={run}", f"outputs={folder}"]) == 2
+                captured = capsys.readouterr()
+                assert captured.out == "" and captured.err.count("\n") == 1
+                assert str(run) in captured.err and "Permission denied" in captured.err
+        run.chmod(0o755)
+
+
+def test_a_fit_of_a_sweep_that_may_not_be_read_is_not_left_out_of_its_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_folder() as folder:
+        sweep = folder / "fit_milr_sweeps" / "sweep"
+        for name in ("a", "b"):
+            finished(folder / "fit_milr_sweeps", "sweep", name)
+        main(["sweep-report", str(sweep)])  # loads what a user without rights may not load
+        capsys.readouterr()
+        (sweep / "b").chmod(0)
+        with unprivileged():
+            assert main(["sweep-report", str(sweep)]) == 2
+        line = f"the folder {sweep / 'b'} cannot be read: Permission denied; give yourself the permission"
+        assert capsys.readouterr().err == f"error: {line}\n"
+        (sweep / "b").chmod(0o755)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from disks import fill, full_after
+from disks import fill, full_after, open_folder, unprivileged
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import save_checkpoint
-from milr.stages.disk import disk_errors
+from milr.stages.disk import disk_errors, require_listable
 from milr.stages.runs import MANIFEST, open_run
 from milr.stages.sources import find_run
 
@@ -107,3 +107,40 @@ def test_a_run_folder_that_becomes_read_only_is_named(read_only: Path) -> None:
         disk_errors(read_only),
     ):
         save_checkpoint(read_only / "best.pt", LARGE)
+
+
+def test_advice_about_outputs_is_for_the_runs_own_folder_alone(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "run" / "best.pt", tmp_path / "data" / "bird.jpg"
+    for path, end in ((inside, ", or name another place with outputs="), (outside, "")):
+        with pytest.raises(MilrError) as told, disk_errors(tmp_path / "run"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        assert str(told.value) == f"{path}: Permission denied; give yourself the permission{end}"
+
+
+def test_a_run_folder_that_is_deleted_meanwhile_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(MilrError, match=r"run was deleted while its run went on: start it again"),
+        open_run(tmp_path, "train_protonet", "run", {}) as run,
+    ):
+        shutil.rmtree(run.folder)
+        run.record(result=1)
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path):
+        (tmp_path / "absent").read_bytes()
+
+
+def test_a_name_that_the_locale_cannot_write_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    with pytest.raises(MilrError, match=r"données: the locale's encoding \(ascii\) .* set PYTHONUTF8=1"), disk_errors():
+        "données".encode("ascii")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o333])
+def test_a_folder_that_may_not_be_read_is_named(mode: int) -> None:
+    with open_folder() as folder:
+        (folder / "runs").mkdir()
+        (folder / "runs").chmod(mode)
+        with unprivileged():
+            with pytest.raises(MilrError, match=f"the folder {folder}/runs cannot be read: Permission denied; give"):
+                require_listable(folder / "runs")
+            require_listable(folder)
+            require_listable(folder / "absent")

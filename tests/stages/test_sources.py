@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disks import open_folder, unprivileged
 
 from milr.errors import MilrError
+from milr.stages.resume import run_to_resume
 from milr.stages.runs import MANIFEST, open_run
 from milr.stages.sources import find_parent, find_run
 
@@ -114,3 +116,22 @@ def test_a_parent_that_was_trained_anew_is_refused(make_run: MakeRun, tmp_path: 
     folder = make_run("fit_milr", "fit", parent={**parent, "sha256": "0" * 64})
     with pytest.raises(MilrError, match="not the checkpoint that"):
         find_parent(find_run(tmp_path, "fit_milr", str(folder)))
+
+
+@pytest.mark.parametrize("place", [".", "train_protonet", "train_protonet/new", f"train_protonet/new/{MANIFEST}"])
+def test_latest_is_no_other_run_because_one_may_not_be_read(place: str) -> None:
+    with open_folder() as folder:
+        for name in ("old", "new"):
+            with open_run(folder / "train_protonet", "train_protonet", name, {}):
+                pass
+        (folder / place).chmod(0)
+        try:
+            with unprivileged():
+                with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
+                    find_run(folder, "train_protonet", "latest")
+                with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
+                    run_to_resume(folder, "train_protonet", "latest")
+                with pytest.raises(MilrError, match=f"{MANIFEST} cannot be read: Permission denied"):
+                    find_run(folder, "train_protonet", str(folder / "train_protonet" / "new"))
+        finally:
+            (folder / place).chmod(0o777)

@@ -65,7 +65,8 @@ def fingerprint(records: Sequence[Record], size: int, crop: str) -> str:
             status = record.path.stat()
         except OSError as error:
             raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
-        digest.update(f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n".encode())
+        line = f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from milr.data.records import Catalogue, Record
@@ -27,7 +28,9 @@ def read_folder(root: Path) -> Catalogue:
             require_text(entry)
         if files:
             class_id += 1
-            records += [Record(len(records) + n, file, class_id, folder.name) for n, file in enumerate(files, 1)]
+            records += [
+                Record(len(records) + n, file, class_id, require_text(folder)) for n, file in enumerate(files, 1)
+            ]
     if not records:
         raise MilrError(
             f"{root} holds no folder with pictures ({', '.join(sorted(SUFFIXES))}): one folder a class is needed"
@@ -35,9 +38,12 @@ def read_folder(root: Path) -> Catalogue:
     return Catalogue("folder", root, tuple(records))
 
 
-def require_text(path: Path) -> None:
-    """MilrError for a name whose bytes are no UTF-8: no table or manifest could hold it."""
+def require_text(path: Path) -> str:
+    """The name of a file or folder. MilrError where its bytes are no UTF-8: no table or manifest could hold it.
+
+    Its bytes, and not what Python made of them, which in an ASCII locale is no text either.
+    """
     try:
-        path.name.encode()
-    except UnicodeEncodeError as error:
+        return os.fsencode(path.name).decode()
+    except UnicodeDecodeError as error:
         raise MilrError(f"the name of {str(path)!a} is no UTF-8: rename it") from error

@@ -13,6 +13,7 @@ from milr.errors import MENDABLE, MilrError
 from milr.lineage.ancestry import ancestors
 from milr.lineage.rehearsal import episode_size, one_step, tested_size
 from milr.stages.catalogues import open_catalogue, view
+from milr.stages.disk import disk_errors
 from milr.stages.job import REHEARSAL, Work, stage_of
 from milr.stages.schema import NetworkStageSettings
 from milr.stages.sources import SourceRun
@@ -53,7 +54,8 @@ def check(stage: str, words: list[str], run_stage: Callable[[str, list[str]], in
 def outcome(look: Callable[[], str]) -> str:
     """The line of one check."""
     try:
-        return f"ok: {look()}"
+        with disk_errors():
+            return f"ok: {look()}"
     except MilrError as error:
         return f"PROBLEM: {error}"
     except Exception as error:  # a bug, or memory that ran out: to be known before the hours, too

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.stages.disk import require_listable
 from milr.stages.facts import is_alive
 from milr.stages.runs import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
 from milr.stages.schema import STAGES
@@ -27,6 +28,7 @@ class FoundRun:
     folder: Path  # absolute
     manifest: Mapping[str, Any]
     problem: str | None = None
+    forbidden: bool = False  # the problem is one of the disk's, such as a permission
 
     @property
     def stage(self) -> str:
@@ -56,14 +58,21 @@ def read_run(folder: Path) -> FoundRun:
     """The run in a folder, broken or not."""
     try:
         return FoundRun(folder.absolute(), read_manifest(folder))
-    except (MilrError, OSError) as error:
-        return FoundRun(folder.absolute(), {}, str(error))
+    except MilrError as error:
+        return FoundRun(folder.absolute(), {}, str(error), isinstance(error.__cause__, OSError))
 
 
 def find_runs(outputs: Path) -> list[FoundRun]:
-    """Every run under `outputs`, the oldest first, broken ones before them. MilrError if there is no such folder."""
+    """Every run under `outputs`, the oldest first, broken ones before them.
+
+    MilrError if there is no such folder, or if one on the way to the runs may not be read.
+    """
     if not outputs.is_dir():
         raise MilrError(f"there is no folder {outputs}: name the one that holds the runs with outputs=")
+    require_listable(outputs)
+    for stage in STAGES:
+        for place in (outputs / stage, outputs / f"{stage}_sweeps", *outputs.glob(f"{stage}_sweeps/*/")):
+            require_listable(place)
     folders = {path.parent for depth in ("*/*", "*/*/*") for path in outputs.glob(f"{depth}/{MANIFEST}")}
     for stage in STAGES:  # run folders whose manifest is gone, or was never written
         folders |= {path for path in outputs.glob(f"{stage}/*") if path.is_dir()}
@@ -84,7 +93,10 @@ def named_run(outputs: Path, word: str) -> FoundRun:
     runs = find_runs(outputs)
     stage = word.replace("-", "_")
     if stage in STAGES or word == "latest":
-        wanted = [run for run in runs if run.state == FINISHED and (word == "latest" or run.stage == stage)]
+        runs = [run for run in runs if word == "latest" or run.stage == stage]
+        if hidden := next((run for run in runs if run.forbidden), None):  # it may be the one that is meant
+            raise MilrError(f"{hidden.problem}; give yourself the permission, or name the run")
+        wanted = [run for run in runs if run.state == FINISHED]
         if not wanted:
             raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {spoken(stage)}'}")
         return max(wanted, key=lambda run: str_moment(run.manifest.get("finished")))

@@ -22,7 +22,7 @@ def list_runs(outputs: Path, filters: Mapping[str, str], as_json: bool = False) 
     check_filters(filters)
     runs = [run for run in find_runs(outputs) if fits(run, filters, outputs)]
     if as_json:
-        return json.dumps([entry(run, outputs) for run in runs], indent=2, ensure_ascii=False)
+        return json.dumps([entry(run, outputs) for run in runs], indent=2)  # ASCII: whatever the locale, JSON it stays
     if not runs:
         return f"no such run in {outputs}" if filters else f"no run in {outputs}"
     return "\n".join(aligned([COLUMNS, *(row(run, outputs) for run in runs)]))

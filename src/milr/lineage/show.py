@@ -24,7 +24,7 @@ def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
     if run.problem:
         raise MilrError(run.problem)
     story = story_of(run)
-    return json.dumps(story, indent=2, ensure_ascii=False) if as_json else told(story, key_figure(run))
+    return json.dumps(story, indent=2) if as_json else told(story, key_figure(run))
 
 
 def story_of(run: FoundRun) -> dict[str, Any]:

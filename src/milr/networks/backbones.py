@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from milr.errors import MilrError
 from milr.networks.conv4 import Conv4
 from milr.networks.resnet12 import ResNet12
+from milr.networks.weight_files import read_weight_file
+from milr.networks.weights import choose_weights, parts_of, problems
 
 BACKBONES = ("conv4", "resnet10", "resnet12", "resnet18", "resnet34", "resnet50")
 IMAGENET = ("resnet18", "resnet34", "resnet50")
@@ -29,7 +32,7 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     if weights == "imagenet":
         load_weights(network, name, imagenet_weights(name), "torchvision's ImageNet weights")
     elif weights != "none":
-        load_weights(network, name, read_weights(Path(weights)), weights)
+        load_weights(network, name, read_weight_file(Path(weights)), f"backbone.weights={weights}")
     return network
 
 
@@ -55,31 +58,28 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
         raise MilrError(
             f"the ImageNet weights of {name} cannot be downloaded ({error}): name a file with backbone.weights="
         ) from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that torch saved; nothing in it is executed."""
-    if not path.is_file():
-        raise MilrError(f"backbone.weights={path}: there is no such file (or one of: none, imagenet)")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken file
-        raise MilrError(f"backbone.weights={path} cannot be read as weights ({type(error).__name__})") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise MilrError(f"backbone.weights={path} holds no plain dictionary of tensors (a network's state_dict)")
-    return content
+        raise MilrError(
+            f"the ImageNet weights of {name} in {torch.hub.get_dir()}/checkpoints cannot be read "
+            f"({type(error).__name__}): delete them there, and they are fetched again"
+        ) from error
 
 
-def load_weights(network: nn.Module, name: str, weights: dict[str, Tensor], source: str) -> None:
-    """Loads strictly, but for the classifier `fc`, which this network has not; half precision is widened."""
-    wanted = network.state_dict()
-    given = {key: value for key, value in weights.items() if not key.startswith("fc.")}
-    problems = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unknown": sorted(given.keys() - wanted.keys()),
-        "of another shape": sorted(k for k in wanted.keys() & given.keys() if wanted[k].shape != given[k].shape),
-    }
-    told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in problems.items() if keys]
-    if told:
-        raise MilrError(f"{source} does not fit {name}: {'; '.join(told)}")
-    network.load_state_dict({key: value.to(wanted[key].dtype) for key, value in given.items()})
+def load_weights(network: nn.Module, name: str, content: Any, source: str) -> None:
+    """Load the network's weights from what a file holds (`choose_weights`); half precision is widened.
+
+    Errors: MilrError where they do not fit, with the backbone that they do fit, if there is one.
+    """
+    try:
+        network.load_state_dict(choose_weights(network.state_dict(), content, name, source))
+    except MilrError as error:
+        others = [] if fits(name, content) else [other for other in BACKBONES if fits(other, content)]
+        end = f"; it fits backbone={others[0]}" if others else ""
+        raise MilrError(f"{error}{end}") from error
+
+
+def fits(name: str, content: Any) -> bool:
+    """Whether a file's content is the weights of the backbone `name`."""
+    with torch.device("meta"):
+        wanted = bare_network(name).state_dict()
+    return any(not problems(part, wanted) for part in parts_of(content, wanted))

@@ -126,5 +126,7 @@ def fingerprint(catalogue: Catalogue) -> str:
             path = record.path.relative_to(catalogue.root).as_posix()
         except ValueError:  # an index may name a file elsewhere
             path = record.path.name
-        digest.update(f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n".encode())
+        digest.update(
+            f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n".encode(errors="surrogateescape")
+        )
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
+from milr.stages.disk import disk_errors
 from milr.stages.job import console, typed_settings
 from milr.stages.limits import check_limits
 from milr.stages.schema import Data, DownloadSettings
@@ -100,7 +101,7 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
 
 @hydra.main(config_path="pkg://milr.conf", config_name="data", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    with console():
+    with console(), disk_errors():
         settings = typed_settings(cfg, Data)
         check_limits(settings)
         return data(settings)

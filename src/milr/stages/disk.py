@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,16 +16,18 @@ CAUSES = {  # what the system says -> how to mend it
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room in your quota",
     errno.EFBIG: "raise the limit on the size of files",
-    errno.EROFS: "name another place with outputs=",
-    errno.EACCES: "give yourself the permission, or name another place with outputs=",
-    errno.EPERM: "give yourself the permission, or name another place with outputs=",
+    errno.EROFS: "take a place that can be written",
+    errno.EACCES: "give yourself the permission",
+    errno.EPERM: "give yourself the permission",
     errno.EIO: "look after the disk",
+    errno.ESTALE: "look after the disk",
 }
+ELSEWHERE = (errno.EROFS, errno.EACCES, errno.EPERM)  # of a run's own folder another place mends these too
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Errors of the disk under a run's `folder` come out as a MilrError, all others as they are.
+def disk_errors(folder: Path | None = None) -> Iterator[None]:
+    """Errors of the disk come out as a MilrError, all others as they are. `folder`: of the run, where there is one.
 
     torch tells a failed write as a RuntimeError whose context is the disk's own error, so contexts count too.
     """
@@ -31,13 +35,50 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except MilrError:
         raise
+    except UnicodeEncodeError as error:
+        if error.encoding == sys.getfilesystemencoding() != "utf-8":
+            raise MilrError(unreadable_name(error)) from error
+        raise
     except Exception as error:
         cause = disk_error(error)
+        if cause is None and isinstance(error, FileNotFoundError) and folder is not None and not folder.exists():
+            raise MilrError(f"the folder {folder} was deleted while its run went on: start it again") from error
         if cause is None:
             raise
-        assert cause.errno is not None
-        place = cause.filename or folder
-        raise MilrError(f"{place}: {cause.strerror}; {CAUSES[cause.errno]}") from error
+        raise MilrError(spoken(cause, folder)) from error
+
+
+def spoken(error: OSError, folder: Path | None = None) -> str:
+    """The line for an error of the disk (`disk_error`), with how to mend it; `folder` is the run's."""
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
+    own = folder is not None and place is not None and (place == folder or folder in place.parents)
+    end = ", or name another place with outputs=" if own and error.errno in ELSEWHERE else ""
+    return f"{place or 'a file'}: {error.strerror}; {CAUSES[error.errno or 0]}{end}"
+
+
+def require_listable(folder: Path) -> None:
+    """MilrError for a folder that exists and may not be read: a pattern finds nothing there, and says nothing."""
+    try:
+        os.listdir(folder)
+        (folder / "x").exists()  # listing takes one permission, reaching what is inside another
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise MilrError(
+            f"the folder {folder} cannot be read: {error.strerror}; give yourself the permission"
+        ) from error
+
+
+def require_readable_runs(folder: Path) -> None:
+    """MilrError if `folder`, or a run folder in it, exists and may not be read: the run that is meant may be there."""
+    require_listable(folder)
+    for run in folder.glob("*/"):
+        require_listable(run)
+
+
+def unreadable_name(error: UnicodeEncodeError) -> str:
+    """The line for the name of a file that this locale has no bytes for."""
+    return f"{error.object}: the locale's encoding ({error.encoding}) has not all of this: set PYTHONUTF8=1"
 
 
 def disk_error(error: BaseException | None) -> OSError | None:
@@ -53,7 +94,7 @@ class LogFile(logging.FileHandler):
     """The run's log. A full disk silences it: it must neither end the run nor hide the error that did."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass

@@ -54,6 +54,7 @@ from omegaconf import DictConfig, OmegaConf
 from milr.errors import MilrError
 from milr.files import write_atomically
 from milr.stages.checkpoints import sha256_of
+from milr.stages.disk import disk_errors
 from milr.stages.facts import git_state, host, process, versions
 from milr.stages.inherit import inherit
 from milr.stages.interrupts import terminable
@@ -70,6 +71,7 @@ from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, N
 from milr.stages.sources import SourceRun, find_run, is_done, read_config, spoken
 from milr.stages.sweep_folders import in_sweep, job_folder
 from milr.stages.sweep_jobs import folder_to_go_on, objective_of
+from milr.streams import lossy_streams
 
 Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)
@@ -87,7 +89,7 @@ log = logging.getLogger("milr")
 
 def run_stage(cfg: DictConfig, kind: type[NetworkSettings], work: Callable[[NetworkSettings, Run], float]) -> float:
     """Carry out `work` in a run folder of its own, or in the one to resume; what it returns is the job's objective."""
-    with console(), terminable():
+    with console(), terminable(), disk_errors():
         settings = typed_settings(cfg, kind)
         folder = folder_to_resume(cfg, kind)
         if folder:
@@ -107,7 +109,7 @@ def run_chained_stage(
 
     free: the sections of the settings in which an override wins over the source run (see `inherit`).
     """
-    with console(), terminable():
+    with console(), terminable(), disk_errors():
         folder = folder_to_resume(cfg, kind)
         if folder and OmegaConf.is_missing(cfg, "source"):
             cfg.source = read_config(folder)["source"]
@@ -266,12 +268,13 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def console() -> Iterator[None]:
-    """Show what milr logs while the body runs."""
+    """Show what milr logs while the body runs; who reads it may leave, in the processes of a sweep too."""
     handler, level = ConsoleHandler(logging.INFO), log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)  # the run's log.txt takes more than the console
     try:
-        yield
+        with lossy_streams():
+            yield
     finally:
         log.removeHandler(handler)
         log.setLevel(level)

@@ -16,8 +16,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MENDABLE, MilrError
+from milr.stages.disk import disk_error, spoken
 from milr.stages.mistakes import explain
 from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.streams import lossy_streams
 
 UNEXPECTED = 1  # an exit code
 
@@ -32,8 +34,13 @@ class JobReport(Callback):
         self.code = 0
         self.before: Mapping[str, Any] = {}  # the manifest that the job's folder had
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a run folder of Hydra's."""
+        refuse_run_folder(config)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Find the sweep's folder."""
+        refuse_run_folder(config)
         from milr.stages.job import console
         from milr.stages.sweep_folders import start_sweep
 
@@ -65,15 +72,18 @@ class JobReport(Callback):
 
     def tell(self, error: BaseException, config: DictConfig) -> str:
         """Print what went wrong, and return it in one line."""
+        if isinstance(error, OSError) and (cause := disk_error(error)):
+            error = MilrError(spoken(cause))
         mendable = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = MENDABLE if mendable else UNEXPECTED
         line = f"{type(error).__name__}: {error}"
         if mendable:
             line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
-        if not mendable or traceback_wanted():
-            traceback.print_exception(error)
-        else:
-            print(f"error: {line}", file=sys.stderr)
+        with lossy_streams():  # this may be another process than the one that the command line began in
+            if not mendable or traceback_wanted():
+                traceback.print_exception(error)
+            else:
+                print(f"error: {line}", file=sys.stderr)
         return line
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -95,6 +105,16 @@ class JobReport(Callback):
         codes = {job.code for job in jobs} - {0}
         if codes:
             raise SystemExit(UNEXPECTED if UNEXPECTED in codes else MENDABLE)
+
+
+def refuse_run_folder(config: DictConfig) -> None:
+    """End the process where the user names a run folder of Hydra's: it would be made and stay empty."""
+    folder = str(config.hydra.run.dir)
+    if Path(folder).absolute() != Path.cwd():
+        print(
+            f"error: hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=", file=sys.stderr
+        )
+        raise SystemExit(MENDABLE)
 
 
 def traceback_wanted() -> bool:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MilrError
+from milr.stages.disk import require_readable_runs
 from milr.stages.facts import process
 from milr.stages.limits import leaves
 from milr.stages.locks import is_locked
@@ -86,7 +87,8 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
 
 
 def latest_unfinished(folder: Path, stage: str) -> Path:
-    """The unfinished run in `folder` that was begun last. Errors: MilrError if there is none."""
+    """The unfinished run in `folder` that was begun last. Errors: MilrError if there is none, or it may not be read."""
+    require_readable_runs(folder)
     runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
     unfinished = [(created(run), run.name, run) for run in runs if not is_done(run) and created(run)]
     if not unfinished:
@@ -101,7 +103,9 @@ def created(folder: Path) -> str:
     """When the run was begun, or nothing where its manifest cannot be read."""
     try:
         return str(read_manifest(folder).get("created") or "")
-    except MilrError:
+    except MilrError as error:
+        if isinstance(error.__cause__, OSError):  # it may be the one that is meant
+            raise
         return ""
 
 

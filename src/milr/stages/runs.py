@@ -73,7 +73,8 @@ class Run:
         """Put entries (plain values) into the manifest and write it."""
         self.manifest.update(entries)
         text = json.dumps(plain(self.manifest), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+        # A name that is no text in this locale has characters that UTF-8 lacks; JSON has escapes for them.
+        write_atomically(self.folder / MANIFEST, lambda file: file.write(text.encode(errors="backslashreplace")))
 
     def promise(self, *names: str) -> None:
         """Name files without which the run must not count as finished."""

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of
+from milr.stages.disk import require_readable_runs
 from milr.stages.runs import CONFIG, MANIFEST, counts_as_finished
 
 log = logging.getLogger(__name__)
@@ -79,13 +80,16 @@ def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
 
 
 def latest_run(folder: Path, stage: str) -> Path:
-    """The finished run in `folder` that ended last. Errors: MilrError if there is none."""
+    """The finished run in `folder` that ended last. Errors: MilrError if there is none, or it may not be looked for."""
+    require_readable_runs(folder)
     runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
     finished = []
     for run in runs:
         try:
             manifest = read_manifest(run)
-        except MilrError:
+        except MilrError as error:
+            if isinstance(error.__cause__, OSError):  # it may be the one that is meant
+                raise
             continue
         if counts_as_finished(run, manifest) and manifest.get("finished"):
             finished.append((datetime.fromisoformat(str(manifest["finished"])), run.name, run))
@@ -108,13 +112,15 @@ def is_done(folder: Path) -> bool:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder. Errors: MilrError if there is none or it cannot be read."""
     path = folder / MANIFEST
-    if not path.is_file():
-        raise MilrError(
-            f"{folder} is no run folder: it has no {MANIFEST}" if folder.is_dir() else f"no folder {folder}"
-        )
     try:
+        if not path.is_file():
+            raise MilrError(
+                f"{folder} is no run folder: it has no {MANIFEST}" if folder.is_dir() else f"no folder {folder}"
+            )
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise MilrError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise MilrError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise MilrError(f"{path} is no manifest of milr")

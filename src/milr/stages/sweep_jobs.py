@@ -139,7 +139,9 @@ def write_job(sweep: Path, job: Job) -> None:
     """Keep how a job ended, for the process that runs the sweep."""
     sweep.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(asdict(job)), indent=2) + "\n"
-    write_atomically(sweep / JOBS.replace("*", str(job.number)), lambda file: file.write(text.encode()))
+    write_atomically(
+        sweep / JOBS.replace("*", str(job.number)), lambda file: file.write(text.encode(errors="backslashreplace"))
+    )
 
 
 def read_jobs(sweep: Path) -> list[Job]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milr.errors import MilrError
+from milr.stages.disk import require_readable_runs
 from milr.stages.limits import leaves
 from milr.stages.resume import is_free
 from milr.stages.runs import CONFIG, MANIFEST, Run
@@ -54,6 +55,7 @@ def sweep_fits(folder: Path) -> list[Fit]:
     if not is_sweep(folder):
         what = "is one run: name the folder of a sweep" if (folder / MANIFEST).exists() else "holds no run folders"
         raise MilrError(f"{folder} {what}" if folder.is_dir() else f"there is no folder {folder}")
+    require_readable_runs(folder)
     fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
     for job in read_jobs(folder):
         if job.state == FAILED and job.folder not in {fit.name for fit in fits}:

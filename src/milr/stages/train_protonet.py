@@ -65,8 +65,8 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 
     with process_group(device):
         with first_before_others():
+            network = first_network(settings, device)  # before the pictures, which take long to read
             catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
-            network = first_network(settings, device)
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
@@ -108,8 +108,8 @@ def assist(settings: TrainProtonet) -> float:
     device = choose_device(settings.device)
     with process_group(device):
         with first_before_others():
-            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
             network = first_network(settings, device)
+            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
         return train(settings, network, pictures).accuracy
 
 
