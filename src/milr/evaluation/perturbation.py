@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from milr.evaluation.location import ranked
+from milr.evaluation.metrics import MEASURES
 from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
@@ -74,11 +75,8 @@ def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tri
 def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tensor) -> Outcome:
     """How a changed output [K, E] decides, and how far the representation went from the first pass's."""
     logits, labels = batch.decided(output)
-    return {
-        "accuracy": (logits.argmax(1) == labels).double().cpu(),
-        "loss": cross_entropy(logits, labels, reduction="none").double().cpu(),
-        "cosine": cosine_similarity(representation, first.representation).double().cpu(),
-    }
+    changed = (logits, labels, representation, first.representation)
+    return {name: measure.of(*changed).double().cpu() for name, measure in MEASURES.items()}
 
 
 def to_pixels(heat: Tensor, size: int | tuple[int, int]) -> Tensor:

@@ -55,7 +55,7 @@ class Row:
     @property
     def colours(self) -> str:
         """The colour map's name; a signed kind gets a diverging one."""
-        return "RdBu_r" if self.kind == "redundant" else "turbo"
+        return colour_map(self.kind == "redundant")
 
 
 ROWS = (
@@ -118,6 +118,11 @@ def upsample(maps: Tensor, factor: int) -> Tensor:
     return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0] / factor**2
 
 
+def colour_map(signed: bool, plain: str = "turbo") -> str:
+    """The name of the colours of a map, or of a signed one, whose zero is white."""
+    return "RdBu_r" if signed else plain
+
+
 def colour_scale(values: Tensor, signed: bool) -> Normalize:
     """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
 
@@ -125,10 +130,10 @@ def colour_scale(values: Tensor, signed: bool) -> Normalize:
     """
     flat = values.flatten().double().numpy()
     if signed:
-        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-9)
+        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-12)
         return TwoSlopeNorm(0.0, -reach, reach)
     low, high = (float(v) for v in np.percentile(flat, [1, 99.5]))
-    return Normalize(low, max(high, low + 1e-9))
+    return Normalize(low, max(high, low + 1e-12))
 
 
 def figure(
