@@ -36,7 +36,8 @@ def data(settings: Data) -> float:
     for line in description(catalogue):
         log.info("%s", line)
     if settings.data.check_pictures:
-        log.info("every picture can be read; sizes from %s to %s", *check_pictures(catalogue.records))
+        sizes = check_pictures(catalogue.records)
+        log.info("all %d pictures can be read; sizes from %s to %s", len(catalogue.records), *sizes)
     return float(len(catalogue.records))
 
 
@@ -54,11 +55,11 @@ def fetch_missing(root: Path, download: DownloadSettings) -> None:
 
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
-    from milr.data.split import split_classes
+    from milr.data.split import split_of
     from milr.stages.catalogues import fingerprint
 
     records, names = catalogue.records, catalogue.class_names
-    split = split_classes(names)
+    split = split_of(catalogue)
     parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
