@@ -1,10 +1,18 @@
-"""A disk that is full, as a test may have it: no file of this process can grow beyond some bytes."""
+"""A disk that is full, as a test may have it, and files that may not be read."""
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
+import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 
 @contextmanager
@@ -21,3 +29,21 @@ def full_after(size: int) -> Iterator[None]:
 def fill() -> None:
     """From now on no file can grow at all; within `full_after`, which puts the limit back."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def deny(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the right to read a file or folder; from root, who may read all, by way of the functions that do."""
+    if os.geteuid() != 0:
+        place.chmod(0)
+        return
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any = ".", *args: Any, **keywords: Any) -> Any:
+            if isinstance(path, (str, os.PathLike)) and Path(path) == place:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *args, **keywords)
+
+        return call
+
+    for module, name in ((builtins, "open"), (io, "open"), (os, "scandir"), (os, "listdir"), (os, "open")):
+        monkeypatch.setattr(module, name, guarded(getattr(module, name)))

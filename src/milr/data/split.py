@@ -49,7 +49,9 @@ def of_split(catalogue: Catalogue, name: str) -> Catalogue:
     if name not in parts:
         raise MilrError(f"there is no split '{name}': choose one of {', '.join([*parts, 'all'])}")
     if not parts[name]:
-        raise MilrError(f"{catalogue.root} has no {name} class ({counts_of(catalogue)}): {more_classes(catalogue)}")
+        raise MilrError(
+            f"{catalogue.root} has no {name} class ({counts_of(catalogue)}): {more_classes(catalogue, name)}"
+        )
     return catalogue.only(parts[name])
 
 
@@ -63,20 +65,20 @@ def require_episodes(catalogue: Catalogue, name: str, way: int, pictures: int) -
     if enough >= way:
         return
     needed = f"{name}: an episode needs {way} classes with {pictures} pictures each"
+    lower = f"the episode's way to {enough}" if enough > 1 else ""
     if len(counts) >= way:
-        sizes = sorted(counts.values(), reverse=True)
+        most = sorted(counts.values(), reverse=True)[way - 1]
         raise MilrError(
-            f"{needed}, and {enough} of {len(counts)} classes have as many: lower the episode's shot or query (the {way} "
-            f"largest classes have {sizes[way - 1]} or more)" + (", or its way" if enough > 1 else "")
+            f"{needed}, and {enough} of {len(counts)} classes have as many: lower its shot or query (the {way} largest "
+            f"classes have {most} or more)" + (f", or {lower}" if lower else "")
         )
     raise MilrError(
         f"{needed}, and this split has {len(counts)} of the {len(catalogue.class_names)} classes "
-        f"({counts_of(catalogue)}): {more_classes(catalogue)}"
-        + (f"; or lower the episode's way to {enough}" if enough > 1 else "")
+        f"({counts_of(catalogue)}): {more_classes(catalogue, name)}" + (f"; or lower {lower}" if lower else "")
     )
 
 
-def more_classes(catalogue: Catalogue) -> str:
+def more_classes(catalogue: Catalogue, name: str) -> str:
     """How a part comes to more classes."""
     where = " to its folder" if catalogue.split else ""
-    return f"add classes{where}; to look at all with a trained network, dataset.split=all"
+    return "add classes" if name == "all" else f"add classes{where}; dataset.split=all tests a network on all of them"

@@ -105,9 +105,8 @@ def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | 
         needed, each = episode_size(settings, source) if split == "train" else tested_size(settings)
         catalogue = open_catalogue(settings.dataset)
         require_episodes(catalogue, split, needed, each)
-        found.append(
-            f"{split} {len(of_split(catalogue, split).class_names)} classes (an episode takes {needed} with {each} pictures)"
-        )
+        count = len(of_split(catalogue, split).class_names)
+        found.append(f"{split} {count} classes (an episode takes {needed} with {each} pictures)")
     return ", ".join(found)
 
 

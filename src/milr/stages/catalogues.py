@@ -38,10 +38,10 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
         catalogue = read_synthetic(root, **own_settings(dataset))
     else:
         catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
-    if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
-        raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
     for note in catalogue.notes:
         log.info("%s", note)
+    if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
+        raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
     thin = THINNED.get()
     return thin(catalogue) if thin else catalogue
 

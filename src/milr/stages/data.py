@@ -42,15 +42,29 @@ def data(settings: Data) -> float:
 
 
 def fetch_missing(root: Path, download: DownloadSettings) -> None:
-    """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted."""
-    from milr.data.download import IMAGES, SEGMENTATIONS, fetch
+    """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted.
+
+    What is there, whole or not, is left as it is.
+    """
+    from milr.data.access import readable
+    from milr.data.cub import IncompleteError, find_masks, find_root
+    from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
 
     address = download.address.rstrip("/")
-    if not root.exists():
+    with readable(root):
+        missing = not root.exists() or is_empty_folder(root)
+    if missing:
         log.info("%s is missing: %s/%s, %d MB", root, address, IMAGES.name, IMAGES.size // 10**6)
         fetch(IMAGES, f"{address}/{IMAGES.name}", root, "CUB_200_2011")
-    if download.segmentations and not (root / "segmentations").exists():
-        fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", root / "segmentations", "segmentations")
+    if download.segmentations:
+        try:
+            with readable(root):
+                found = find_root(root)
+                missing = find_masks(found) is None
+        except IncompleteError:
+            return  # which is said, with its remedy, when the index is read
+        if missing:
+            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", found / "segmentations", "segmentations")
 
 
 def description(catalogue: Catalogue) -> list[str]:
