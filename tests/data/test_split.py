@@ -53,8 +53,9 @@ def test_with_two_classes_the_split_is_named_as_the_cause() -> None:
     two = catalogue([1] * 20 + [2] * 20)
     with pytest.raises(MilrError) as error:
         require_episodes(two, "train", 5, 16)
-    assert "train: an episode needs 5 classes with 16 pictures each, and this split has 1 of the 2 classes" in str(
-        error.value
+    assert (
+        "train: an episode needs 5 classes with 16 pictures, and there are 1: this split has 1 of the 2 classes"
+        in str(error.value)
     )
     assert "(classes by split: train 1, validation 1, novel 0; odd ids train, id % 4 = 2 validation, " in str(
         error.value
@@ -66,11 +67,9 @@ def test_with_two_classes_the_split_is_named_as_the_cause() -> None:
 def test_too_few_classes_or_pictures_of_a_split_are_told_with_what_would_do() -> None:
     birds = catalogue([1] * 9 + [3] * 9 + [5] * 3 + [2] * 9 + [6] * 2)
     require_episodes(birds, "train", 2, 9)
-    with pytest.raises(
-        MilrError, match=r"2 of 3 classes have as many: .*\(the 3 largest classes have 3 or more\), or the ep"
-    ):
+    with pytest.raises(MilrError, match=r"2 of 3 with as many: .*\(the 3 largest classes have 3 or more\), or the ep"):
         require_episodes(birds, "train", 3, 9)
-    with pytest.raises(MilrError, match=r"1 of 2 classes have as many: .*\(the 2 largest classes have 2 or more\)$"):
+    with pytest.raises(MilrError, match=r"1 of 2 with as many: .*\(the 2 largest classes have 2 or more\)$"):
         require_episodes(birds, "validation", 2, 9)
     with pytest.raises(MilrError, match=r"this split has 3 of the 5 classes .*; or lower the episode's way to 2$"):
         require_episodes(birds, "train", 4, 9)

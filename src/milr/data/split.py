@@ -64,16 +64,16 @@ def require_episodes(catalogue: Catalogue, name: str, way: int, pictures: int) -
     enough = sum(count >= pictures for count in counts.values())
     if enough >= way:
         return
-    needed = f"{name}: an episode needs {way} classes with {pictures} pictures each"
+    needed = f"{name}: an episode needs {way} classes with {pictures} pictures, and there are {enough}"
     lower = f"the episode's way to {enough}" if enough > 1 else ""
     if len(counts) >= way:
         most = sorted(counts.values(), reverse=True)[way - 1]
         raise MilrError(
-            f"{needed}, and {enough} of {len(counts)} classes have as many: lower its shot or query (the {way} largest "
+            f"{needed} of {len(counts)} with as many: lower its shot or query (the {way} largest "
             f"classes have {most} or more)" + (f", or {lower}" if lower else "")
         )
     raise MilrError(
-        f"{needed}, and this split has {len(counts)} of the {len(catalogue.class_names)} classes "
+        f"{needed}: this split has {len(counts)} of the {len(catalogue.class_names)} classes "
         f"({counts_of(catalogue)}): {more_classes(catalogue, name)}" + (f"; or lower {lower}" if lower else "")
     )
 
@@ -81,4 +81,5 @@ def require_episodes(catalogue: Catalogue, name: str, way: int, pictures: int) -
 def more_classes(catalogue: Catalogue, name: str) -> str:
     """How a part comes to more classes."""
     where = " to its folder" if catalogue.split else ""
-    return "add classes" if name == "all" else f"add classes{where}; dataset.split=all tests a network on all of them"
+    every = "; dataset.split=all takes all of them" if name == "novel" else ""
+    return f"add classes{where}{every}"

@@ -40,10 +40,12 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
         "version": VERSION,
     }
     note = root / "synthetic.json"
+    with readable(root):
+        missing = not root.exists()
+    if missing:
+        draw(root, settings)
     with readable(note):
-        if not root.exists():
-            draw(root, settings)
-        elif not note.is_file():
+        if not note.is_file():
             raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
         found = read_note(note)
     if found != settings:
@@ -60,14 +62,15 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
 
 
 def draw(root: Path, settings: dict[str, int]) -> None:
-    """As `draw_data_set`. MilrError where the folder cannot be made."""
+    """As `draw_data_set`. MilrError where the folder cannot be made; OSError for a full disk."""
     if root.is_symlink():
         raise MilrError(f"{root} is a link that leads nowhere: take it away, or name another folder with dataset.root=")
     try:
         draw_data_set(root, settings)
-    except OSError as error:
-        reason = error.strerror or error
-        raise MilrError(f"cannot draw birds into {root} ({reason}): name another folder with dataset.root=") from error
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise MilrError(
+            f"cannot draw birds into {root} ({error.strerror}): name another folder with dataset.root="
+        ) from error
 
 
 def read_note(path: Path) -> dict[str, object]:

@@ -100,15 +100,16 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
 
     from milr.data.pictures import read_picture
 
-    sizes, broken = [], []
+    sizes, broken, first = [], [], ""
     for record in tqdm(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
-        except MilrError:
+        except MilrError as error:
             broken.append(record.path)
+            first = first or str(error)
     if broken:
         names = ", ".join(str(path) for path in broken[:shown]) + (", ..." if len(broken) > shown else "")
-        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; replace them")
+        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; of the first: {first}")
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
 
