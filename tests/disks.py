@@ -32,9 +32,12 @@ def fill() -> None:
 
 
 def deny(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the right to read a file or folder; from root, who may read all, by way of the functions that do."""
+    """Take away the right to read a file or folder, or to make it; from root, who may read all, by way of the functions that do."""
     if os.geteuid() != 0:
-        place.chmod(0)
+        if place.exists():
+            place.chmod(0)
+        else:
+            place.parent.chmod(0o500)
         return
 
     def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from disks import full_after
+from disks import deny, full_after
 
 from milr.data import download
 from milr.data.download import Archive, extract, fetch
@@ -139,6 +139,16 @@ def test_what_stands_at_the_data_sets_place_is_left_before_anything_is_downloade
     with pytest.raises(MilrError, match="cub exists already: move it away first"):
         fetch(RIGHT, server.address, root, "CUB_200_2011")
     assert server.asked == [] and [path.name for path in tmp_path.iterdir()] == ["cub"]
+
+
+def test_a_folder_that_may_not_be_written_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(tmp_path / "birds.tgz.part", monkeypatch)
+    with pytest.raises(
+        MilrError, match=r"cannot write \S+birds\.tgz\.part \(Permission denied\): name another dataset.root="
+    ):
+        fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
 
 
 def test_an_empty_folder_at_its_place_is_filled(server: Server, tmp_path: Path) -> None:

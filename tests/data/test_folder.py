@@ -153,7 +153,9 @@ def test_the_same_classes_in_train_and_val_are_put_together_and_split_by_id(tmp_
 
 def test_one_folder_of_pictures_within_each_class_is_the_class(tmp_path: Path) -> None:
     put(tmp_path, "train/n1/images/1.jpg", "train/n2/images/1.jpg", "val/images/1.jpg", "test/images/1.jpg")
-    assert names(read_folder(tmp_path)) == {"n1": ["train/n1/images/1.jpg"], "n2": ["train/n2/images/1.jpg"]}
+    whole = read_folder(tmp_path)
+    assert whole.notes[-1] == "the classes are those of the train folder alone: they are split by their ids"
+    assert names(whole) == {"n1": ["train/n1/images/1.jpg"], "n2": ["train/n2/images/1.jpg"]}
     assert names(read_folder(tmp_path / "train")) == {"n1": ["n1/images/1.jpg"], "n2": ["n2/images/1.jpg"]}
 
 
@@ -173,7 +175,10 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
         (["data/auk/1.jpg", "data/wren/1.jpg"], r"\(auk, wren\): if these are the classes, take dataset.root=\S+data;"),
         (["train/a/1.jpg", "test/b/1.jpg", "masks/1.png"], r"masks hold pictures: take dataset.root=\S+train, or move"),
         (["train/1.jpg", "val/1.jpg"], r"train, val hold pictures and no folder for each class"),
-        (["train/images/1.jpg", "val/images/1.jpg"], r"no folder with pictures \(1 pictures in .* no class's folder"),
+        (
+            ["train/images/1.jpg", "val/images/1.jpg"],
+            r"no folder with pictures \(1 pictures in \S+train [^;]*; 1 pictures in \S+val [^;]*\): one",
+        ),
         (["1.jpg", "2.jpg"], r"holds 2 picture\(s\) itself .*if it is one class of several, take dataset.root="),
     ],
 )

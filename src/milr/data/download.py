@@ -118,6 +118,8 @@ def _transfer(address: str, part: Path, there: int, archive: Archive) -> None:
             resumed = answer.status == 206
             with part.open("ab" if resumed else "wb") as file:
                 _copy(answer, file, there if resumed else 0, archive)
+    except PermissionError as error:
+        raise MilrError(f"cannot write {part} ({error.strerror}): name another dataset.root=") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise MilrError(f"{address} cannot be downloaded ({reason}); run it again to go on where it stopped") from error

@@ -142,8 +142,8 @@ def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mappin
             "pictures are put together, and whole classes are split by their ids"
         )
     elif len(filled) == 1:
-        notes.append(f"of {listed(splits)} one alone holds classes: they are split by their ids")
-    else:
+        notes.append(f"the classes are those of the {next(iter(filled))} folder alone: they are split by their ids")
+    elif filled:
         notes.append(f"the classes are split by the folders {listed(splits)}: {counts}")
         return classes, names, notes
     return classes, None, notes
