@@ -32,7 +32,7 @@ def fill() -> None:
 
 
 def deny(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the right to read a file or folder, or to make it; from root, who may read all, by way of the functions that do."""
+    """Take away the right to read a file or folder, or to make it; from root, who may all, in the functions that do."""
     if os.geteuid() != 0:
         if place.exists():
             place.chmod(0)

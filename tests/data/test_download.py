@@ -145,9 +145,7 @@ def test_a_folder_that_may_not_be_written_is_named(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deny(tmp_path / "birds.tgz.part", monkeypatch)
-    with pytest.raises(
-        MilrError, match=r"cannot write \S+birds\.tgz\.part \(Permission denied\): name another dataset.root="
-    ):
+    with pytest.raises(MilrError, match=r"cannot write \S+\.tgz\.part \(Permission denied\): name another"):
         fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
 
 
