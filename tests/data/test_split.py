@@ -54,8 +54,8 @@ def test_with_two_classes_the_split_is_named_as_the_cause() -> None:
     with pytest.raises(MilrError) as error:
         require_episodes(two, "train", 5, 16)
     assert (
-        "train: an episode needs 5 classes with 16 pictures, and there are 1: this split has 1 of the 2 classes"
-        in str(error.value)
+        "train: an episode needs 5 classes with 16 pictures, and there are 1: this split has 1 of the 2 classes, of "
+        "20 to 20 pictures" in str(error.value)
     )
     assert "(classes by split: train 1, validation 1, novel 0; odd ids train, id % 4 = 2 validation, " in str(
         error.value
@@ -71,5 +71,7 @@ def test_too_few_classes_or_pictures_of_a_split_are_told_with_what_would_do() ->
         require_episodes(birds, "train", 3, 9)
     with pytest.raises(MilrError, match=r"1 of 2 with as many: .*\(the 2 largest classes have 2 or more\)$"):
         require_episodes(birds, "validation", 2, 9)
-    with pytest.raises(MilrError, match=r"this split has 3 of the 5 classes .*; or lower the episode's way to 2$"):
+    with pytest.raises(
+        MilrError, match=r"this split has 3 of the 5 classes, of 3 to 9 .*; or lower the episode's way to 2$"
+    ):
         require_episodes(birds, "train", 4, 9)

@@ -121,7 +121,10 @@ def test_two_classes_are_refused_before_a_picture_is_read(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train-protonet", "dataset=folder", "dataset.root=two", "backbone=conv4"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert "this split has 1 of the 2 classes (classes by split: train 1, validation 1, novel 0; odd ids train" in line
+    assert (
+        "this split has 1 of the 2 classes, of 20 to 20 pictures (classes by split: train 1, validation 1, novel 0; odd"
+        in line
+    )
     assert "lower" not in line
 
 

@@ -91,8 +91,8 @@ def find_root(root: Path) -> Path:
         raise MilrError(f"no CUB-200-2011 in {root}, but images.txt lies in {near[0]}: take dataset.root={near[0]}")
     if not root.exists():
         raise MilrError(
-            f"there is no folder {root}: name the one with images.txt with dataset.root=, or fetch it with "
-            f"`milr data dataset=cub dataset.root={root}`"
+            f"no CUB-200-2011 in {root}, which is not there: name the folder with images.txt with dataset.root=, or "
+            f"fetch it with `milr data dataset=cub dataset.root={root}`"
         )
     raise IncompleteError(f"no CUB-200-2011 in {root}: images.txt is missing")
 

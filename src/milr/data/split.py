@@ -72,9 +72,11 @@ def require_episodes(catalogue: Catalogue, name: str, way: int, pictures: int) -
             f"{needed} of {len(counts)} with as many: lower its shot or query (the {way} largest "
             f"classes have {most} or more)" + (f", or {lower}" if lower else "")
         )
+    there = f"{len(counts)} of the {len(catalogue.class_names)} classes"
+    sizes = f"of {min(counts.values())} to {max(counts.values())} pictures"
     raise MilrError(
-        f"{needed}: this split has {len(counts)} of the {len(catalogue.class_names)} classes "
-        f"({counts_of(catalogue)}): {more_classes(catalogue, name)}" + (f"; or lower {lower}" if lower else "")
+        f"{needed}: this split has {there}, {sizes} ({counts_of(catalogue)}): {more_classes(catalogue, name)}"
+        + (f"; or lower {lower}" if lower else "")
     )
 
 
