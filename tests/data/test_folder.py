@@ -77,7 +77,10 @@ def test_hidden_and_system_entries_change_nothing(tmp_path: Path) -> None:
 def test_what_is_no_plain_file_is_no_picture_and_never_blocks(tmp_path: Path) -> None:
     put(tmp_path, "auk/1.jpg", "wren/1.jpg")
     before = read_folder(tmp_path)
-    (tmp_path / "auk" / "0.jpg").mkdir()
+    put(tmp_path, "auk/0.jpg/1.png", "dove.jpg/1.png")
+    put(tmp_path.with_name(f"{tmp_path.name} elsewhere"), "1.jpg")
+    (tmp_path / "auk" / "6.jpg").symlink_to(tmp_path.with_name(f"{tmp_path.name} elsewhere"))
+    (tmp_path / "auk" / "more").symlink_to(tmp_path.with_name(f"{tmp_path.name} elsewhere"))
     (tmp_path / "auk" / "2.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "auk" / "3.jpg").symlink_to("3.jpg")
     (tmp_path / "auk" / "4.jpg").symlink_to(tmp_path / "wren")
@@ -88,7 +91,8 @@ def test_what_is_no_plain_file_is_no_picture_and_never_blocks(tmp_path: Path) ->
     os.mkfifo(tmp_path / "auk" / "pipe")
     after = read_folder(tmp_path)
     assert after.records == before.records
-    assert after.notes == ("left out: 3 link(s) that lead nowhere, 3 link(s) to folders that are there already",)
+    folders = "4 folder(s) named like pictures, 3 link(s) to folders that are there already, or lie in a class"
+    assert after.notes == (f"left out: 3 link(s) that lead nowhere, {folders}",)
 
 
 def test_links_to_pictures_and_to_a_class_elsewhere_are_followed(tmp_path: Path) -> None:

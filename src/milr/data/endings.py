@@ -53,6 +53,13 @@ def readable_endings() -> frozenset[str]:
     return frozenset(ending for ending, kind in Image.registered_extensions().items() if is_readable(kind))
 
 
+@cache
+def common_endings() -> frozenset[str]:
+    """Those of MARKED formats: `.jpg`, but not the `.im` or `.fit` in which a class's name may end."""
+    kinds = Image.registered_extensions()
+    return frozenset(ending for ending in readable_endings() if kinds[ending] in MARKED)
+
+
 def is_readable(kind: str) -> bool:
     """Whether Pillow reads the pixels of a format (`PNG`) here, and not only its header."""
     if kind not in Image.OPEN or kind in VIDEOS or (kind == "EPS" and not EpsImagePlugin.has_ghostscript()):

@@ -8,14 +8,9 @@ from pathlib import Path
 from milr.data.access import readable
 from milr.data.listing import Scan
 from milr.data.records import Catalogue, Record, Split
+from milr.data.split import SPLIT_NAMES, split_named
 from milr.errors import MilrError
 
-# What people call the folders of a split, in small letters and without "meta" and "set".
-SPLIT_NAMES = {
-    "train": {"train", "training", "base"},
-    "validation": {"val", "valid", "validation", "dev"},
-    "novel": {"test", "testing", "novel"},
-}
 # A folder of this name in `val` or `test`, alone and in no other, holds pictures whose class nobody says.
 NO_CLASS = {"image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "unlabeled", "unlabelled", "unknown"}
 
@@ -71,12 +66,6 @@ def catalogue_of(
     if own:
         split = Split(**{part: tuple(sorted(ids[name] for name in names)) for part, names in own.items()})
     return Catalogue("folder", root, tuple(records), split=split, notes=tuple(notes))
-
-
-def split_named(name: str) -> str | None:
-    """The split that a folder's name stands for: "Valid" and "meta_val" are both "validation"; None for any other."""
-    word = name.lower().replace("-", "_").removeprefix("meta").removesuffix("set").strip("_")
-    return next((split for split, names in SPLIT_NAMES.items() if word in names), None)
 
 
 def is_tree(scan: Scan, folder: Path) -> bool:

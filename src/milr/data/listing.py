@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from milr.data.endings import is_hidden, is_picture, is_unreadable_picture, remedy
+from milr.data.endings import common_endings, is_hidden, is_picture, is_unreadable_picture, remedy
+from milr.data.split import split_named
 from milr.errors import MilrError
 
 DEEPEST = 3  # folders below the root that are looked into: train / a class / images
@@ -27,8 +28,8 @@ class Listing:
 class Scan:
     """The folders under `root`, each looked into once; hidden files and folders are as if they were not there.
 
-    A link to a folder counts as one unless its pictures are there already: it leads into the root, or to a folder that
-    another link led to.
+    A link to a folder can be a class, unless its pictures are there already: it leads into the root, or to a folder
+    that another link led to. In a class's folder none is followed.
     """
 
     root: Path
@@ -36,7 +37,8 @@ class Scan:
     unreadable: Counter[str] = field(default_factory=Counter)  # pictures that Pillow does not read here, by ending
     others: int = 0  # files that are no pictures
     dangling: int = 0  # links that lead nowhere
-    repeated: int = 0  # links to folders that are there already
+    disguised: int = 0  # folders named like pictures
+    unfollowed: int = 0  # links to folders that are no classes
     linked: set[str] = field(default_factory=set)
 
     def look(self, folder: Path) -> Listing:
@@ -44,7 +46,7 @@ class Scan:
         if folder not in self.listings:
             with os.scandir(folder) as entries:
                 visible = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
-            folders = tuple(Path(e.path) for e in visible if is_kind(e, "dir") and not self.is_repeated(e))
+            folders = tuple(Path(e.path) for e in visible if is_kind(e, "dir") and self.is_meant(e))
             pictures, unreadable = [], 0
             for entry in visible:
                 path = Path(entry.path)
@@ -64,15 +66,19 @@ class Scan:
             self.listings[folder] = Listing(tuple(pictures), folders, unreadable)
         return self.listings[folder]
 
-    def is_repeated(self, entry: os.DirEntry[str]) -> bool:
-        """Whether this is a link to a folder whose pictures are there already, or to one that holds the root."""
-        if not entry.is_symlink():
+    def is_meant(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a folder is one of the data set's: not named like a picture, and no link that is not followed."""
+        if Path(entry.name).suffix.lower() in common_endings():
+            self.disguised += 1
             return False
-        target, root = os.path.realpath(entry.path), os.path.realpath(self.root)
-        again = target in self.linked or os.path.commonpath([target, root]) in (target, root)
+        if not entry.is_symlink():
+            return True
+        target, root, folder = os.path.realpath(entry.path), os.path.realpath(self.root), Path(entry.path).parent
+        of_classes = folder == self.root or split_named(folder.name) is not None
+        meant = of_classes and target not in self.linked and os.path.commonpath([target, root]) not in (target, root)
         self.linked.add(target)
-        self.repeated += again
-        return again
+        self.unfollowed += not meant
+        return meant
 
     def below(self, folder: Path, deepest: int = DEEPEST) -> int:
         """The number of pictures in a folder and those in it, of kinds that Pillow does not read here too."""
@@ -93,7 +99,8 @@ class Scan:
         counts = {
             "file(s) that are no pictures": self.others,
             "link(s) that lead nowhere": self.dangling,
-            "link(s) to folders that are there already": self.repeated,
+            "folder(s) named like pictures": self.disguised,
+            "link(s) to folders that are there already, or lie in a class": self.unfollowed,
         }
         return found + [f"{count} {what}" for what, count in counts.items() if count]
 

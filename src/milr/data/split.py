@@ -8,6 +8,19 @@ from collections.abc import Iterable
 from milr.data.records import Catalogue, Split
 from milr.errors import MilrError
 
+# What people call the folders of a split, in small letters and without "meta" and "set".
+SPLIT_NAMES = {
+    "train": {"train", "training", "base"},
+    "validation": {"val", "valid", "validation", "dev"},
+    "novel": {"test", "testing", "novel"},
+}
+
+
+def split_named(name: str) -> str | None:
+    """The split that a folder's name stands for: "Valid" and "meta_val" are both "validation"; None for any other."""
+    word = name.lower().replace("-", "_").removeprefix("meta").removesuffix("set").strip("_")
+    return next((split for split, names in SPLIT_NAMES.items() if word in names), None)
+
 
 def split_classes(class_ids: Iterable[int]) -> Split:
     """The rule of "A Closer Look at Few-shot Classification" (Chen et al. 2019) on ids counted from 1.
