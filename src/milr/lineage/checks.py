@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,16 +100,15 @@ def check_data(catalogue: Catalogue) -> str:
 
 def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    from milr.data.split import of_split
+    from milr.data.split import of_split, require_episodes
 
     found = []
     for split in SPLITS.get(stage, (settings.dataset.split,)):
         needed, each = episode_size(settings, source) if split == "train" else tested_size(settings)
-        counts = Counter(record.class_id for record in of_split(open_catalogue(settings.dataset), split).records)
-        enough = sum(count >= each for count in counts.values())
-        if enough < needed:
-            raise MilrError(f"{split}: an episode needs {needed} classes with {each} pictures, and there are {enough}")
-        found.append(f"{split} {len(counts)} classes (an episode takes {needed} with {each} pictures)")
+        catalogue = open_catalogue(settings.dataset)
+        require_episodes(catalogue, split, needed, each)
+        count = len(of_split(catalogue, split).class_names)
+        found.append(f"{split} {count} classes (an episode takes {needed} with {each} pictures)")
     return ", ".join(found)
 
 

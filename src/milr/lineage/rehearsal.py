@@ -85,13 +85,13 @@ def few(catalogue: Catalogue, classes: int, pictures: int) -> Catalogue:
     """Of each split the first classes that have enough pictures, and so many pictures of each."""
     from dataclasses import asdict, replace
 
-    from milr.data.split import split_classes
+    from milr.data.split import split_of
 
     by_class: dict[int, list[Record]] = {}
     for record in catalogue.records:
         by_class.setdefault(record.class_id, []).append(record)
-    enough = [key for key, records in by_class.items() if len(records) >= pictures]
-    chosen = [key for keys in asdict(split_classes(enough)).values() for key in keys[:classes]]
+    enough = catalogue.only(key for key, records in by_class.items() if len(records) >= pictures)
+    chosen = [key for keys in asdict(split_of(enough)).values() for key in keys[:classes]]
     kept = [record for key in sorted(chosen) for record in by_class[key][:pictures]]
     return replace(catalogue, records=tuple(kept))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -24,7 +24,10 @@ THINNED: ContextVar[Callable[[Catalogue], Catalogue] | None] = ContextVar("thinn
 
 
 def open_catalogue(dataset: DatasetSettings) -> Catalogue:
-    """All classes of the data set. Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox."""
+    """All classes of the data set; what was left out of it is logged.
+
+    Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox.
+    """
     from milr.data.cub import read_cub
     from milr.data.folder import read_folder
 
@@ -35,6 +38,8 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
         catalogue = read_synthetic(root, **own_settings(dataset))
     else:
         catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
+    for note in catalogue.notes:
+        log.info("%s", note)
     if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
         raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
     thin = THINNED.get()
@@ -56,20 +61,32 @@ def own_settings(dataset: DatasetSettings) -> dict[str, Any]:
     return {key: value for key, value in asdict(dataset).items() if key not in DatasetSettings.__annotations__}
 
 
-def open_split(dataset: DatasetSettings) -> Catalogue:
-    """The classes that `dataset.split` names."""
-    from milr.data.split import of_split
+def open_split(dataset: DatasetSettings, episode: tuple[int, int] | None = None) -> Catalogue:
+    """The classes that `dataset.split` names. MilrError for too few for an episode of (classes, pictures of each)."""
+    from milr.data.split import of_split, require_episodes
 
-    return of_split(open_catalogue(dataset), dataset.split)
+    catalogue = open_catalogue(dataset)
+    if episode:
+        require_episodes(catalogue, dataset.split, *episode)
+    return of_split(catalogue, dataset.split)
 
 
 def load_splits(
-    dataset: DatasetSettings, cache: str | None, splits: Sequence[str] = ("train", "validation", "novel")
+    dataset: DatasetSettings,
+    cache: str | None,
+    splits: Sequence[str] = ("train", "validation", "novel"),
+    episodes: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[Catalogue, dict[str, Pictures]]:
-    """The whole catalogue, and the pictures of each of `splits`. Errors: MilrError for a split without classes."""
-    from milr.data.split import of_split
+    """The whole catalogue, and the pictures of each of `splits`.
+
+    episodes: split -> classes of an episode, and pictures of each. Errors: MilrError, before a picture is read, for a
+    split without classes, or with too few for its episodes.
+    """
+    from milr.data.split import of_split, require_episodes
 
     catalogue = open_catalogue(dataset)
+    for split, (way, each) in (episodes or {}).items():
+        require_episodes(catalogue, split, way, each)
     parts = {split: of_split(catalogue, split) for split in splits}
     for split, part in parts.items():
         log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
@@ -105,10 +122,10 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
 
 def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
     """The manifest's `split`: the names of the classes of each split."""
-    from milr.data.split import split_classes
+    from milr.data.split import split_of
 
     names = catalogue.class_names
-    return {split: [names[key] for key in keys] for split, keys in asdict(split_classes(names)).items()}
+    return {split: [names[key] for key in keys] for split, keys in asdict(split_of(catalogue)).items()}
 
 
 def fingerprint(catalogue: Catalogue) -> str:

@@ -53,7 +53,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = fingerprint(network.network)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache)
+    catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = prepared(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
@@ -83,6 +83,13 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     run.record(result=result)
     report(result)
     return terms["objective"]
+
+
+def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
+    """Of each split, the classes of an episode and the pictures of each."""
+    milr, episode = settings.milr, settings.episode
+    own = (milr.way or episode.way, episode.shot + (milr.query or episode.query))
+    return {"train": own, "validation": (episode.way, episode.shot + episode.query)}
 
 
 def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:

@@ -22,8 +22,8 @@ def drawn_episodes(
     """
     from milr.stages.catalogues import data_entry, open_split
 
-    dataset = settings.dataset
-    catalogue = open_split(dataset)
+    dataset, (way, shot, queries) = settings.dataset, shape
+    catalogue = open_split(dataset, (way, shot + queries))
     run.record_data(data_entry(dataset, catalogue), {dataset.split: [*catalogue.class_names.values()]})
     numbers = range(done, count)
     yield from zip(numbers, episode_pictures(dataset, shape, settings.seed, numbers, catalogue), strict=True)

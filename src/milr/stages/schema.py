@@ -39,7 +39,7 @@ class CubSettings(DatasetSettings):
 
 @dataclass
 class FolderSettings(DatasetSettings):
-    """A folder with one folder of pictures for each class."""
+    """A folder with one folder of pictures for each class, or with such folders in `train`, `val` and `test`."""
 
 
 DATASETS: dict[str, type[DatasetSettings]] = {

@@ -41,7 +41,7 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     dataset, episode = settings.dataset, settings.episode
-    catalogue = open_split(dataset)
+    catalogue = open_split(dataset, (episode.way, episode.shot + episode.query))
     if not settings.test.allow_seen:
         refuse_seen(catalogue.class_names.values(), protonet.classes)
     run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})

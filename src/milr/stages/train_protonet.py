@@ -66,7 +66,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     with process_group(device):
         with first_before_others():
             network = first_network(settings, device)  # before the pictures, which take long to read
-            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
@@ -83,6 +83,14 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
     log.info("kept step %d: accuracy %.3f (%s)", trained.step, trained.accuracy, shape)
     return trained.accuracy
+
+
+def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
+    """Of each split that episodes are drawn from, the classes of an episode and the pictures of each."""
+    episode, train = settings.episode, settings.train
+    own = (train.way or episode.way, episode.shot + (train.query or episode.query))
+    needs = {"train": own, "validation": (episode.way, episode.shot + episode.query)}
+    return needs if train.episodes else {"validation": needs["validation"]}
 
 
 def require_as_many_processes(run: Run) -> None:
@@ -109,7 +117,7 @@ def assist(settings: TrainProtonet) -> float:
     with process_group(device):
         with first_before_others():
             network = first_network(settings, device)
-            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
         return train(settings, network, pictures).accuracy
 
 
