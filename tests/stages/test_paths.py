@@ -12,8 +12,8 @@ from milr.stages.paths import PATHS, home, path_override
 
 NAMES = [
     "data/données (1)", "a=b,c=d", "with blank", "[x]", "{y}", "it's", 'say "x"', "back\\slash", "C:\\birds\\", "#1",
-    "$HOME",    "50%", "a;b&c", "1e3", "007", "true", "2026-01-31", "x~y", "(choice)", "a'b\"c", "tab\there", "-x", "@home", "*",
-    "日本",
+    "$HOME", "50%", "a;b&c", "1e3", "007", "true", "2026-01-31", "x~y", "(choice)", "a'b\"c", "tab\there", "-x",
+    "@home", "*", "日本",
 ]  # fmt: skip
 
 
