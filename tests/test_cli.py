@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -130,6 +131,12 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("train-protonet experiment={a:1}", "experiment={a:1}: choose one of closer_look"),
         ("train-protonet +dataset=cub", "dataset is there already: leave the + out"),
         ("fit-milr layers=null", "layers=null: choose one of layer1_avgpool"),
+        (
+            "fit-milr source=x +layers.other=layer2",
+            "layers.other: there are two layers, layers.local and layers.global",
+        ),
+        ("fit-milr source=x layers.local=", "layers.local= is empty: give the layer's name in the network"),
+        ("visualize source=x images=['']", "images=['']: one of the paths is empty"),
         ("fit-milr milr=null", "milr is a section: set one of its keys, such as milr.alpha=<value>"),
         ("fit-milr milr=[1]", "milr is a section: set one of its keys, such as milr.alpha=<value>"),
         ("train-protonet train=${episode}", "train is a section: set one of its keys"),
@@ -184,7 +191,10 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 def test_the_process_is_as_before_afterwards(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     argv, environment, folder = list(sys.argv), dict(os.environ), os.getcwd()
+    handlers = list(logging.getLogger().handlers)
     assert main(["train-protonet", "seed=x"]) == 2
+    assert main(["train-protonet", "--info"]) == 0
+    assert logging.getLogger().handlers == handlers
     assert (sys.argv, dict(os.environ), os.getcwd()) == (argv, environment, folder)
 
 

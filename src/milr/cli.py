@@ -5,6 +5,7 @@ Nothing heavy is imported before a stage runs: neither Hydra for the lists and h
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -119,12 +120,15 @@ def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
     variables["HYDRA_FULL_ERROR"] = "1"
     program = "milr" if sys.argv[0].endswith(".py") else sys.argv[0]  # Hydra would complete `python`
     argv, before = sys.argv, {name: os.environ.get(name) for name in variables}
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level  # --info adds one of its own
     sys.argv = [program, *words]
     os.environ.update(variables)
     try:
         yield
     finally:
-        sys.argv = argv
+        sys.argv, root.handlers[:] = argv, handlers
+        root.setLevel(level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

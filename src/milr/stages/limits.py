@@ -121,10 +121,18 @@ def check_paths(settings: Any) -> None:
     for key, value in leaves(settings):
         if key in PATHS and key not in MAY_BE_EMPTY and value == "":
             raise MilrError(f"{key}= is empty: give {key}=<path>")
+        if key == "images" and "" in value:
+            raise MilrError(f"images={value}: one of the paths is empty")
 
 
 def check_names(settings: Any) -> None:
-    """Raise MilrError for a data set or a backbone that is none, and for another data set's keys under a name."""
+    """Raise MilrError for a data set or a backbone that is none, for another data set's keys under a name, and for
+    other layers than the two."""
+    for name, layer in getattr(settings, "layers", {}).items():
+        if name not in ("local", "global"):
+            raise MilrError(f"layers.{name}: there are two layers, layers.local and layers.global")
+        if not layer:
+            raise MilrError(f"layers.{name}= is empty: give the layer's name in the network")
     for group in ("dataset", "backbone"):
         section = getattr(settings, group, None)
         options = [name for name in group_options(group) if group != "dataset" or name in DATASETS]

@@ -16,6 +16,7 @@ from milr.errors import MilrError
 
 PATHS = (
     "dataset.root", "backbone.weights", "outputs", "cache", "source", "resume", "hydra.sweep.dir", "hydra.run.dir",
+    "data.address",
 )  # fmt: skip
 LISTS = ("images",)
 MAY_BE_EMPTY = ("cache", "resume")
