@@ -154,7 +154,8 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("train-protonet train.episodes.x=1", "no key 'train.episodes.x': did you mean 'train.episodes'?"),
         ("train-protonet train.learning_rate=inf", "train.learning_rate=inf: the value must be a finite number"),
         ("train-protonet train.rotate=5", "train.rotate=5: the value must be true or false"),
-        ("train-protonet seed=1 seed=2", "seed is given twice, seed=1 and seed=2: leave one out"),
+        ("train-protonet -m seed=1,2 seed=3,4", "seed is given twice, seed=1,2 and seed=3,4: leave one out"),
+        ("train-protonet -m seed=1,2 seed=3", "seed is given twice, seed=1,2 and seed=3: leave one out"),
         ("train-protonet seed=${nosuch}", "seed=${nosuch}: Interpolation key 'nosuch' not found"),
         ("train-protonet dataset.root=${oc.env:NOSUCH}", "Environment variable 'NOSUCH' not found"),
         ("train-protonet outputs=", "outputs= is empty: give outputs=<path>"),
@@ -232,3 +233,9 @@ def test_optuna_that_is_not_installed_is_named_with_its_extra() -> None:
     error = MissingConfigException("Could not find it", "hydra/sweeper/optuna")
     line = explain(error, "fit_milr", ["hydra/sweeper=optuna"])
     assert line == "the sweeper optuna is not installed: pip install 'milr[optuna]'"
+
+
+def test_of_a_key_that_is_given_twice_the_last_value_counts(capsys: Capture) -> None:
+    assert main("train-protonet seed=1 dataset=cub seed=2 dataset=folder --cfg job".split()) == 0
+    text = capsys.readouterr().out
+    assert "seed: 2\n" in text and "  name: folder\n" in text

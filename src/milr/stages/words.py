@@ -105,7 +105,7 @@ def unknown_flag(stage: str, word: str) -> str:
 
 def check_overrides(stage: str, words: Sequence[str]) -> None:
     """MilrError for the first override that Hydra would take wrongly, or answer with a traceback."""
-    parser, seen = OverridesParser.create(), dict[str, str]()
+    parser, swept = OverridesParser.create(), dict[str, str]()
     groups = [*groups_of(stage), "hydra/launcher", "hydra/sweeper"]
     for word in words:
         (override,) = parser.parse_overrides([word])
@@ -118,8 +118,10 @@ def check_overrides(stage: str, words: Sequence[str]) -> None:
             raise MilrError(f"{word}: hydra.callbacks is milr's own: leave it out")
         if override.is_add() and key in groups:
             raise MilrError(f"{key} is there already: leave the + out")
-        if seen.setdefault(key, word) != word:
-            raise MilrError(f"{key} is given twice, {seen[key]} and {word}: leave one out")
+        if key in swept:  # the last one wins: every job of the first would be the same
+            raise MilrError(f"{key} is given twice, {swept[key]} and {word}: leave one out")
+        if override.is_sweep_override():
+            swept[key] = word
         values = values_of(override, parser)
         if key in groups:
             check_option(word, key, values)
