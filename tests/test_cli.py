@@ -236,6 +236,6 @@ def test_optuna_that_is_not_installed_is_named_with_its_extra() -> None:
 
 
 def test_of_a_key_that_is_given_twice_the_last_value_counts(capsys: Capture) -> None:
-    assert main("train-protonet seed=1 dataset=cub seed=2 dataset=folder --cfg job".split()) == 0
+    assert main(["train-protonet", "seed=1", "dataset=cub", "seed=2", "dataset=folder", "--cfg", "job"]) == 0
     text = capsys.readouterr().out
     assert "seed: 2\n" in text and "  name: folder\n" in text
