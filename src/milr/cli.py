@@ -5,11 +5,13 @@ Nothing heavy is imported before a stage runs: neither Hydra for the lists and h
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
+from warnings import catch_warnings, filterwarnings
 
 from milr import __version__
 from milr.errors import MENDABLE, MilrError
@@ -107,9 +109,11 @@ def run_stage(stage: str, words: list[str]) -> int:
 
     from milr.stages.mistakes import explain, is_mendable
     from milr.stages.report import traceback_wanted
+    from milr.stages.words import hydra_words
 
     name = stage.replace("-", "_")
-    with hydra_environment(flags_first(quoted_paths(words))):
+    with hydra_environment(hydra_words(name, words)), catch_warnings():
+        filterwarnings("error", message="provider=.* is not available")  # a folder of configs that is not there
         try:
             import_stage(name)()
         except KeyboardInterrupt:
@@ -120,7 +124,7 @@ def run_stage(stage: str, words: list[str]) -> int:
         except OSError as error:
             if traceback_wanted():
                 raise
-            if is_mendable(error):
+            if is_mendable(error) and error.errno is None:  # Hydra's own that are OSErrors too
                 return fail(explain(error, name, words))
             return fail(f"{error.filename or 'file'}: {error.strerror or error}")  # a sweep's folder: Hydra makes it
         except BrokenExecutor:  # joblib then stops the sweep's other processes too
@@ -132,23 +136,6 @@ def run_stage(stage: str, words: list[str]) -> int:
                 raise
             return fail(explain(error, name, words))
     return 0
-
-
-def flags_first(words: list[str]) -> list[str]:
-    """The same words, overrides last: Hydra's parser takes no flag between two overrides."""
-    overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    return [word for word in words if word not in overrides] + overrides
-
-
-def quoted_paths(words: list[str]) -> list[str]:
-    """The same words, with quotes about paths that are there and hold a `,` or `=`, as the names of sweeps do."""
-    keys = ("source=", "resume=", "outputs=", "hydra.sweep.dir=")
-    found = []
-    for word in words:
-        key, _, value = word.partition("=")
-        path = word.startswith(keys) and ("," in value or "=" in value) and "'" not in value and os.path.exists(value)
-        found.append(f"{key}='{value}'" if path else word)
-    return found
 
 
 def import_stage(name: str) -> Callable[[], None]:
@@ -170,12 +157,15 @@ def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
     variables["HYDRA_FULL_ERROR"] = "1"
     program = "milr" if sys.argv[0].endswith(".py") else sys.argv[0]  # Hydra would complete `python`
     argv, before = sys.argv, {name: os.environ.get(name) for name in variables}
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level  # --info adds one of its own
     sys.argv = [program, *words]
     os.environ.update(variables)
     try:
         yield
     finally:
-        sys.argv = argv
+        sys.argv, root.handlers[:] = argv, handlers
+        root.setLevel(level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

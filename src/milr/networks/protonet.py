@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.backbones import bare_network, load_weights
+from milr.networks.freezing import frozen
 from milr.networks.prototypes import Metric
 
 
@@ -55,16 +56,12 @@ class PrototypicalNetwork:
 
 @torch.no_grad()
 def represent(network: nn.Module, batches: Any) -> Tensor:
-    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; the network's mode is put back.
+    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; every module's mode is put back.
 
     MilrError if one of them is not finite: every comparison with NaN would count as a decision.
     """
-    training = network.training
-    network.eval()
-    try:
+    with frozen(network):
         representation = torch.cat([network(batch) for batch in batches])
-    finally:
-        network.train(training)
     broken = int((~torch.isfinite(representation)).any(1).sum())
     if broken:
         raise MilrError(

@@ -10,6 +10,14 @@ from pathlib import Path
 from milr.errors import MilrError
 
 FLAGS = """\
+paths (outputs=, source=, resume=, cache=, dataset.root=, backbone.weights=, images=[...]):
+  taken to the letter, from the folder in which the command is typed, in one pair of quotes for the shell where it needs
+  them: 'dataset.root=data/my birds (1), old'. ~ at the beginning is the home folder. With --multirun a,b are two
+  paths, unless there is one of that name. Of a key given twice, the last value counts.
+
+your own configs:
+  --config-dir FOLDER       FOLDER/experiment/NAME.yaml, beginning with "# @package _global_", is experiment=NAME
+
 flags:
   --multirun, -m            one run for each combination of comma-separated values: milr.beta=0.01,0.1,1
   hydra/launcher=slurm      where these runs happen: joblib, slurm or local (docs/scaling.md); here, one by one, without

@@ -58,8 +58,9 @@ from milr.stages.disk import disk_errors
 from milr.stages.facts import git_state, host, process, versions
 from milr.stages.inherit import inherit
 from milr.stages.interrupts import terminable
-from milr.stages.limits import check_limits, leaves
+from milr.stages.limits import check_limits, check_names, check_paths, leaves
 from milr.stages.mistakes import unknown_key
+from milr.stages.paths import here, home
 from milr.stages.resume import (
     reopen_run,
     require_same_parent,
@@ -69,7 +70,7 @@ from milr.stages.resume import (
 from milr.stages.runs import CONFIG, Run, open_run, timestamp
 from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
 from milr.stages.sources import SourceRun, find_run, is_done, read_config, spoken
-from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.stages.sweep_folders import in_sweep, job_folder, overrides_as_typed
 from milr.stages.sweep_jobs import folder_to_go_on, objective_of
 from milr.streams import lossy_streams
 
@@ -158,13 +159,17 @@ def typed_settings(cfg: DictConfig, kind: type[Settings]) -> Settings:
     for key, _ in leaves(OmegaConf.to_container(cfg)):
         if key not in known:  # added with a +, which Hydra lets past the schema
             raise MilrError(unknown_key(key, stage_of(kind), command_overrides()))
-    assert isinstance(settings, kind), "the stage's config names another schema"
-    settings.dataset.root = absolute(settings.dataset.root)
+    if not isinstance(settings, kind):
+        raise MilrError(f"the config is not one of {spoken(stage_of(kind))}: leave --config-name out")
+    check_paths(settings)
+    check_names(settings)
+    settings.outputs = home(settings.outputs)
+    settings.dataset.root = here(settings.dataset.root)
     backbone: BackboneSettings | None = getattr(settings, "backbone", None)
     if backbone and backbone.weights not in ("none", "imagenet"):
-        backbone.weights = absolute(backbone.weights)
+        backbone.weights = here(backbone.weights)
     if hasattr(settings, "images"):
-        settings.images = [absolute(path) for path in settings.images]
+        settings.images = [here(path) for path in settings.images]
     return settings
 
 
@@ -200,7 +205,7 @@ def run_place(settings: StageSettings, stage: str) -> tuple[Path, str]:
 def folder_to_resume(cfg: DictConfig, kind: type[StageSettings]) -> Path | None:
     """The run folder that `resume=` names; None for a stage that cannot be resumed, or where a new run is wanted."""
     resume = str(cfg.get("resume") or "")
-    return run_to_resume(Path(str(cfg.outputs)), stage_of(kind), resume) if resume else None
+    return run_to_resume(Path(home(str(cfg.outputs))), stage_of(kind), resume) if resume else None
 
 
 def first_entries(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> Mapping[str, Any]:
@@ -243,17 +248,12 @@ def this_session(settings: StageSettings, stage: str) -> dict[str, Any]:
 
 def command_overrides() -> list[str]:
     """This job's own overrides as they were typed (in a sweep: the job's, one value each), without Hydra's."""
-    return [str(override) for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    return overrides_as_typed(HydraConfig.get()) if HydraConfig.initialized() else []
 
 
 def stage_of(kind: type[StageSettings]) -> str:
     """The name of the stage that has these settings."""
     return next(name for name, settings in STAGES.items() if settings is kind)
-
-
-def absolute(path: str) -> str:
-    """A path from the caller's folder, made absolute."""
-    return str(Path(path).expanduser().absolute())
 
 
 class ConsoleHandler(logging.Handler):

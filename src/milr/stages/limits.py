@@ -9,6 +9,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from milr.errors import MilrError
+from milr.stages.help import group_options
+from milr.stages.paths import MAY_BE_EMPTY, PATHS
+from milr.stages.schema import DATASETS
 
 SPLITS = ("train", "validation", "novel", "all")
 
@@ -95,6 +98,11 @@ RANGES: dict[str, tuple[float, float]] = {
 def check_limits(settings: Any) -> None:
     """Raise MilrError, naming the key, for the first value that is outside what makes sense."""
     for key, value in leaves(settings):
+        for entry in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(entry, float) and not math.isfinite(entry):
+                raise MilrError(f"{key}={value}: the value must be a finite number")
+            if isinstance(value, list) and isinstance(entry, (list, dict)):
+                raise MilrError(f"{key}={value}: a list within the list")
         if key in CHOICES and value not in CHOICES[key]:
             raise MilrError(
                 f"{key}={value}: choose one of {', '.join(CHOICES[key])}{nearest(str(value), CHOICES[key])}"
@@ -106,6 +114,39 @@ def check_limits(settings: Any) -> None:
             if not smallest <= value <= largest:  # NaN too
                 bound = f"at least {smallest:g}" if largest == math.inf else f"from {smallest:g} to {largest:g}"
                 raise MilrError(f"{key}={value}: the value must be {bound}")
+
+
+def check_paths(settings: Any) -> None:
+    """Raise MilrError, naming the key, where a path is empty: it would be the folder that one happens to be in."""
+    for key, value in leaves(settings):
+        if key in PATHS and key not in MAY_BE_EMPTY and value == "":
+            raise MilrError(f"{key}= is empty: give {key}=<path>")
+        if key == "images" and "" in value:
+            raise MilrError(f"images={value}: one of the paths is empty")
+
+
+def check_names(settings: Any) -> None:
+    """Raise MilrError for a data set or a backbone that is none, for another data set's keys under a name, and for
+    other layers than the two."""
+    for name, layer in getattr(settings, "layers", {}).items():
+        if name not in ("local", "global"):
+            raise MilrError(f"layers.{name}: there are two layers, layers.local and layers.global")
+        if not layer:
+            raise MilrError(f"layers.{name}= is empty: give the layer's name in the network")
+    for group in ("dataset", "backbone"):
+        section = getattr(settings, group, None)
+        options = [name for name in group_options(group) if group != "dataset" or name in DATASETS]
+        if section is None:
+            continue
+        if section.name not in options:
+            near = nearest(section.name, options)
+            raise MilrError(f"{group}.name={section.name}: choose one of {', '.join(options)}{near}")
+        if group == "dataset" and {key for key, _ in leaves(section)} != {
+            field.name for field in fields(DATASETS[section.name])
+        }:
+            raise MilrError(
+                f"dataset.name={section.name} with the keys of another data set: choose it with dataset={section.name}"
+            )
 
 
 def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

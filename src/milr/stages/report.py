@@ -16,9 +16,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from milr.errors import MENDABLE, MilrError
+from milr.stages.config_files import named_file
 from milr.stages.disk import disk_error, spoken
 from milr.stages.mistakes import explain
-from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.stages.sweep_folders import in_sweep, job_folder, overrides_as_typed
 from milr.streams import lossy_streams
 
 UNEXPECTED = 1  # an exit code
@@ -47,14 +48,16 @@ class JobReport(Callback):
         try:
             with console():
                 start_sweep(config)
-        except MilrError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (MilrError, OmegaConfBaseException) as error:  # Hydra would go on after any other
+            line = error if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
+            print(f"error: {line}", file=sys.stderr)
             raise SystemExit(MENDABLE) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
         from milr.stages.sweep_jobs import manifest_if_any
 
+        os.chdir(config.hydra.runtime.cwd)  # with hydra.job.chdir=true too, paths are from where the command was typed
         self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -66,7 +69,7 @@ class JobReport(Callback):
         if in_sweep():
             from milr.stages.sweep_jobs import ended_job, write_job
 
-            job = config.hydra.job.num, [str(override) for override in config.hydra.overrides.task]
+            job = config.hydra.job.num, overrides_as_typed(config.hydra)
             ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
             write_job(Path(config.hydra.sweep.dir), ended)
 
@@ -78,7 +81,13 @@ class JobReport(Callback):
         self.code = MENDABLE if mendable else UNEXPECTED
         line = f"{type(error).__name__}: {error}"
         if mendable:
-            line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
+            line = (
+                str(error)
+                if isinstance(error, MilrError)
+                else explain(error, config.hydra.job.config_name, overrides_as_typed(config.hydra))
+            )
+        if mendable:
+            line = named_file(line, config.hydra, overrides_as_typed(config.hydra))
         with lossy_streams():  # this may be another process than the one that the command line began in
             if not mendable or traceback_wanted():
                 traceback.print_exception(error)
@@ -99,6 +108,10 @@ class JobReport(Callback):
 
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)
+        if not jobs:
+            release(sweep)
+            print(f"error: {nothing_to_sweep(config)}", file=sys.stderr)
+            raise SystemExit(MENDABLE)
         with console():
             log.info("%s\n%s", sweep, "\n".join(table(jobs)))
         release(sweep)
@@ -115,6 +128,12 @@ def refuse_run_folder(config: DictConfig) -> None:
             f"error: hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=", file=sys.stderr
         )
         raise SystemExit(MENDABLE)
+
+
+def nothing_to_sweep(config: DictConfig) -> str:
+    """The line for a sweep without a job."""
+    typed = " ".join(overrides_as_typed(config.hydra))
+    return f"there is nothing to sweep over: a range or a pattern among {typed or 'no overrides'} holds no value"
 
 
 def traceback_wanted() -> bool:

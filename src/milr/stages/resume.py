@@ -19,6 +19,7 @@ from milr.stages.disk import require_readable_runs
 from milr.stages.facts import process
 from milr.stages.limits import leaves
 from milr.stages.locks import is_locked
+from milr.stages.paths import here
 from milr.stages.runs import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
 from milr.stages.schema import DATASETS, StageSettings
 from milr.stages.sources import SourceRun, is_done, read_config, read_manifest, spoken
@@ -75,7 +76,7 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
 
     Errors: MilrError if there is none, or it is finished or of another stage.
     """
-    folder = latest_unfinished(outputs / stage, stage) if resume == "latest" else Path(resume).expanduser().absolute()
+    folder = latest_unfinished(outputs / stage, stage) if resume == "latest" else Path(here(resume))
     manifest = read_manifest(folder)
     if manifest.get("stage") != stage:
         raise MilrError(

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.stages.checkpoints import sha256_of
 from milr.stages.disk import require_readable_runs
+from milr.stages.paths import here
 from milr.stages.runs import CONFIG, MANIFEST, counts_as_finished
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
 
     Errors: MilrError if there is none, or it is not finished, of another stage, or its checkpoint was changed.
     """
-    folder = latest_run(outputs / stage, stage) if source == "latest" else Path(source).expanduser().absolute()
+    folder = latest_run(outputs / stage, stage) if source == "latest" else Path(here(source))
     manifest = read_manifest(folder)
     if manifest.get("stage") != stage:
         raise MilrError(f"{folder} is a run of {spoken(manifest.get('stage'))}; needed is one of {spoken(stage)}")

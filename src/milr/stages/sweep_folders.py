@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from milr.errors import MilrError
 from milr.stages.locks import lock
+from milr.stages.paths import home, quoted
 from milr.stages.runs import sweep_name
 from milr.stages.sources import find_run
 
@@ -35,10 +36,10 @@ def start_sweep(config: DictConfig) -> Path:
     Errors: MilrError if there is no source, or another process runs this very sweep.
     """
     stage, outputs = str(config.hydra.job.config_name), str(config.outputs)
-    typed = [str(override) for override in config.hydra.overrides.task]
+    typed = overrides_as_typed(config.hydra)
     task = [pinned(override, stage, Path(outputs)) for override in typed]
     hydra = [str(override) for override in config.hydra.overrides.hydra]
-    folder = str(config.hydra.sweep.dir)
+    folder = home(str(config.hydra.sweep.dir))
     if not any(override.startswith("hydra.sweep.dir=") for override in hydra):
         folder = str(Path(folder) / sweep_name(task, left_out=["outputs"]))
         hydra.append(f"hydra.sweep.dir={quoted(folder)}")
@@ -55,7 +56,7 @@ def start_sweep(config: DictConfig) -> Path:
 
 def pinned(override: str, stage: str, outputs: Path) -> str:
     """`source=latest` as the run that it is now: while a sweep runs, another run may become the latest."""
-    if override != "source=latest" or stage not in SOURCE_STAGES:
+    if override.lstrip("+") != "source=latest" or stage not in SOURCE_STAGES:
         return override
     return f"source={quoted(str(find_run(outputs, SOURCE_STAGES[stage], 'latest').folder))}"
 
@@ -64,12 +65,10 @@ def is_swept_source(override: str) -> bool:
     """Whether the jobs have several sources."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return override.startswith("source=") and OverridesParser.create().parse_override(override).is_sweep_override()
-
-
-def quoted(text: str) -> str:
-    """Text as a value of Hydra's overrides, whatever characters a path has."""
-    return QuotedString(text=text, quote=Quote.single).with_quotes()
+    return (
+        override.lstrip("+").startswith("source=")
+        and OverridesParser.create().parse_override(override).is_sweep_override()
+    )
 
 
 def claim(folder: Path) -> None:
@@ -103,8 +102,14 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def overrides_as_typed(hydra: DictConfig | HydraConf) -> list[str]:
+    """The overrides of a job or a sweep, `${...}` in them as it stands."""
+    typed = OmegaConf.to_container(cast(DictConfig, hydra.overrides.task), resolve=False)
+    return [str(override) for override in cast(list[object], typed)]
+
+
 def job_folder() -> Path:
     """The run folder of this job of a sweep: named after its overrides, so that they find it again."""
     hydra = HydraConfig.get()
     left_out = [str(key) for key in hydra.job.config.override_dirname.exclude_keys]
-    return Path(hydra.sweep.dir) / sweep_name((str(override) for override in hydra.overrides.task), left_out)
+    return Path(hydra.sweep.dir) / sweep_name(overrides_as_typed(hydra), left_out)

@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.stages.job import run_chained_stage, run_stage
+from milr.stages.paths import home
 from milr.stages.runs import METRICS, Run
 from milr.stages.schema import Visualize
 from milr.stages.sources import SourceRun
@@ -111,7 +112,7 @@ def describe(settings: Visualize) -> str:
 
 @hydra.main(config_path="pkg://milr.conf", config_name="visualize", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    if is_sweep(sweep := Path(str(cfg.source)).expanduser()):
+    if is_sweep(sweep := Path(home(str(cfg.source)))):
         cfg.source = str(sweep.absolute())  # the saved settings are read from other folders too
         return run_stage(cfg, Visualize, draw_sweep_of)
     return run_chained_stage(cfg, Visualize, visualize, source_stage="fit_milr", free=("dataset", "episode"))
