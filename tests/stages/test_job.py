@@ -206,7 +206,7 @@ def test_odd_paths_reach_the_run_and_its_repetition(folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize("sweep", [False, True])
 def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path, sweep: bool) -> None:
-    chdir = ["hydra.job.chdir=true", "hydra.run.dir=elsewhere"]
+    chdir = ["hydra.job.chdir=true"]
     (folder / "w.pt").write_bytes(b"weights")
     words = ["dataset.root=birds", "outputs=out", "backbone.weights=w.pt"]
     assert cli.main(["train-protonet", *chdir, *words]) == 0
