@@ -10,9 +10,9 @@ import pytest
 from omegaconf import DictConfig
 
 from milr import cli
+from milr.settings.schema import FitMilr, TrainProtonet
+from milr.settings.store import store_schemas
 from milr.stages.job import run_chained_stage, run_stage
-from milr.stages.schema import FitMilr, TrainProtonet
-from milr.stages.store import store_schemas
 
 Work = Callable[..., float]
 

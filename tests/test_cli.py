@@ -11,7 +11,7 @@ import pytest
 
 from milr import __version__
 from milr.cli import main
-from milr.names import STAGES
+from milr.settings.stages import STAGES
 
 Capture = pytest.CaptureFixture[str]
 
@@ -267,7 +267,7 @@ def test_info_and_its_kind_may_stand_between_overrides(capsys: Capture) -> None:
 def test_optuna_that_is_not_installed_is_named_with_its_extra() -> None:
     from hydra.errors import MissingConfigException
 
-    from milr.stages.mistakes import explain
+    from milr.command.mistakes import explain
 
     error = MissingConfigException("Could not find it", "hydra/sweeper/optuna")
     line = explain(error, "fit_milr", ["hydra/sweeper=optuna"])

@@ -15,7 +15,7 @@ from warnings import catch_warnings, filterwarnings
 
 from milr import __version__
 from milr.errors import MENDABLE, MilrError
-from milr.names import COMMANDS, STAGES, unknown_stage
+from milr.settings.stages import COMMANDS, STAGES, unknown_stage
 from milr.streams import lossy_streams
 
 INTERRUPTED = 130  # an exit code
@@ -52,7 +52,7 @@ def is_job(words: Sequence[str]) -> bool:
 
 def disk_line(error: OSError) -> str | None:
     """The line for a file or folder that may not be read, and the like; None for another error."""
-    from milr.stages.disk import disk_error, spoken
+    from milr.runs.disk import disk_error, spoken
 
     cause = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else disk_error(error)
     return None if cause is None else spoken(cause)
@@ -82,7 +82,7 @@ def dispatch(words: list[str]) -> int:
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
     if words[0] == "sweep-report":
-        from milr.stages.sweep_report import main as sweep_report
+        from milr.lineage.sweep_report import main as sweep_report
 
         return sweep_report(words[1:])
     if words[0] in COMMANDS:
@@ -93,11 +93,11 @@ def dispatch(words: list[str]) -> int:
     if stage not in STAGES:
         return fail(unknown_stage(words[0]))
     if help_wanted:
-        from milr.stages.help import stage_help
+        from milr.command.help import stage_help
 
         print(stage_help(stage.replace("-", "_"), words[1:]))
         return 0
-    from milr.stages.processes import check_processes
+    from milr.runs.processes import check_processes
 
     check_processes(stage, words[1:])
     return run_stage(stage, words[1:])
@@ -107,9 +107,9 @@ def run_stage(stage: str, words: list[str]) -> int:
     """Let the stage's own Hydra read `words`, and tell what it refuses in one line."""
     from concurrent.futures import BrokenExecutor
 
-    from milr.stages.mistakes import explain, is_mendable
+    from milr.command.mistakes import explain, is_mendable
+    from milr.command.words import hydra_words
     from milr.stages.report import traceback_wanted
-    from milr.stages.words import hydra_words
 
     name = stage.replace("-", "_")
     with hydra_environment(hydra_words(name, words)), catch_warnings():
@@ -175,7 +175,7 @@ def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
 
 def complete(words: list[str]) -> int:
     """Answer the shell's completion: the stages, or what the stage in COMP_LINE takes."""
-    from milr.stages.completion import command_words, is_query, read_line, tidy
+    from milr.command.completion import command_words, is_query, read_line, tidy
 
     if not is_query(words):
         return run_stage("data", words)  # any stage's Hydra prints the script for `milr`

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from milr.cli import main
-from milr.names import COMMANDS
+from milr.settings.stages import COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 

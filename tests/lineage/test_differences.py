@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.lineage.differences import differences, spelled, words_of
-from milr.stages.limits import leaves
+from milr.settings.values import leaves
 
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" ',\\\"=[]{}:#é"), max_size=12)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
@@ -27,7 +27,7 @@ def config_of(stage: str, *words: str) -> dict[str, object]:
     """The settings that Hydra makes of these words."""
     from hydra import compose, initialize_config_module
 
-    from milr.stages.store import store_schemas
+    from milr.settings.store import store_schemas
 
     store_schemas()
     with initialize_config_module("milr.conf", version_base="1.3"):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from milr.errors import MilrError
-from milr.lineage.found import FoundRun
 from milr.lineage.listing import aligned, key_figure, list_runs
-from milr.stages.runs import open_run
+from milr.runs.find import FoundRun
+from milr.runs.folder import open_run
 
 MakeRun = Callable[..., Path]
 

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from milr import cli
+from milr.data.catalogues import data_entry, fingerprint, open_catalogue, open_split, split_entry
 from milr.data.folder import read_folder
+from milr.data.loading import load_splits
 from milr.data.records import Catalogue
+from milr.data.settings import CubSettings, FolderSettings, SyntheticSettings
 from milr.errors import MilrError
-from milr.lineage.rehearsal import few
-from milr.stages.catalogues import data_entry, fingerprint, load_splits, open_catalogue, open_split, split_entry
 from milr.stages.job import console
-from milr.stages.schema import CubSettings, FolderSettings, SyntheticSettings
+from milr.stages.rehearsal import few
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,10 +16,11 @@ from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
-from milr.stages.checkpoints import save_checkpoint, sha256_of
-from milr.stages.runs import Run
-from milr.stages.schema import FitMilr, TrainProtonet
-from milr.stages.sources import SourceRun
+from milr.files import sha256_of
+from milr.runs.checkpoints import save_checkpoint
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import FitMilr, TrainProtonet
 
 Capture = pytest.CaptureFixture[str]
 

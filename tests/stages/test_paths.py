@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from milr.errors import MilrError
-from milr.stages.paths import PATHS, home, path_override
+from milr.settings.paths import PATHS, home, path_override
 
 NAMES = [
     "data/données (1)", "a=b,c=d", "with blank", "[x]", "{y}", "it's", 'say "x"', "back\\slash", "C:\\birds\\", "#1",

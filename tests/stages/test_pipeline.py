@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from milr import cli
 from milr.data.records import Catalogue
 from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
-from milr.stages.checkpoints import sha256_of
+from milr.files import sha256_of
 
 Capture = pytest.CaptureFixture[str]
 

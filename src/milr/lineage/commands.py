@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from milr.errors import MilrError
-from milr.names import STAGES, unknown_stage
+from milr.settings.stages import STAGES, unknown_stage
 
 RunStage = Callable[[str, list[str]], int]
 
@@ -63,7 +63,7 @@ def run_command(command: str, words: Sequence[str], run_stage: RunStage) -> int:
     options = keyed(given.words, FILTERS if command == "runs" else ("outputs",))
     outputs = Path(options.pop("outputs", "outputs")).expanduser()
     if command == "rerun":
-        from milr.lineage.repeat import rerun
+        from milr.lineage.rerun import rerun
 
         named = any(word.startswith("outputs=") for word in given.words)
         return rerun(outputs if named else None, given.run, run_stage)
@@ -87,7 +87,7 @@ def shown(run: str, outputs: Path, as_json: bool) -> str:
 
 def check(words: list[str], run_stage: RunStage) -> int:
     """`milr check`, for a stage that makes a run, without a sweep."""
-    from milr.lineage.checks import check as rehearse
+    from milr.stages.check import check as rehearse
 
     if not words:
         raise MilrError(f"name the stage: one of {', '.join(name for name in STAGES if name != 'data')}")
@@ -133,7 +133,7 @@ def parser_of(command: str) -> Parser:
 
 def keyed(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """key=value words as a mapping. MilrError for another word or key."""
-    from milr.stages.limits import nearest
+    from milr.settings.values import nearest
 
     found = {}
     for word in words:

@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from milr.command.help import group_options, groups_of
 from milr.errors import MilrError
-from milr.stages.help import group_options, groups_of
-from milr.stages.inherit import INHERITED
-from milr.stages.limits import leaves
+from milr.runs.inherit import INHERITED
+from milr.settings.values import leaves
 
 GROUPS = ("dataset", "backbone")  # sections with a choice of keys or of words, named by their `name`
 PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
@@ -23,7 +23,7 @@ def defaults(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """dotted key -> default, of the stage with the data set and the backbone of `config`, references unresolved."""
     from hydra import compose, initialize_config_module
 
-    from milr.stages.store import store_schemas
+    from milr.settings.store import store_schemas
 
     store_schemas()
     with initialize_config_module("milr.conf", version_base="1.3"):

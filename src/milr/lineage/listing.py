@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.lineage.found import STATES, FoundRun, find_runs, name_of
-from milr.stages.limits import nearest
-from milr.stages.schema import STAGES
-from milr.stages.sources import spoken
+from milr.runs.find import STATES, FoundRun, find_runs, name_of
+from milr.settings.schema import STAGES
+from milr.settings.stages import spoken
+from milr.settings.values import nearest
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
 

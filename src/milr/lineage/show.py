@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.lineage.ancestry import Ancestor, ancestors, data_problem
 from milr.lineage.differences import differences
-from milr.lineage.found import FoundRun, named_run
 from milr.lineage.listing import aligned, key_figure
-from milr.stages.limits import leaves
-from milr.stages.sources import parent_folder, read_config, spoken
+from milr.runs.ancestry import Ancestor, ancestors, data_problem
+from milr.runs.find import FoundRun, named_run
+from milr.runs.sources import parent_folder, read_config
+from milr.settings.stages import spoken
+from milr.settings.values import leaves
 
 FACTS = ("milr", "versions", "git", "host", "seed", "repeats")
 

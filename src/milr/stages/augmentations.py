@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from milr.stages.schema import AugmentationSettings
+from milr.data.settings import AugmentationSettings
 
 if TYPE_CHECKING:
     from milr.data.augmentation import Augmentation

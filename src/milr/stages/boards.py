@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milr.errors import MilrError
-from milr.stages.runs import Run
+from milr.runs.folder import Run
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,11 +12,11 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
-from milr.stages.disk import disk_errors
+from milr.runs.disk import disk_errors
+from milr.settings.limits import check_limits
+from milr.settings.schema import Data, DownloadSettings
+from milr.settings.store import store_schemas
 from milr.stages.job import console, typed_settings
-from milr.stages.limits import check_limits
-from milr.stages.schema import Data, DownloadSettings
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     from milr.data.records import Catalogue, Record
@@ -28,7 +28,7 @@ log = logging.getLogger("milr")
 
 def data(settings: Data) -> float:
     """Returns the number of pictures. Errors: MilrError for whatever is missing or broken, the first ones by name."""
-    from milr.stages.catalogues import open_catalogue
+    from milr.data.catalogues import open_catalogue
 
     dataset = settings.dataset
     if dataset.name == "cub" and settings.data.download:
@@ -70,8 +70,8 @@ def fetch_missing(root: Path, download: DownloadSettings) -> None:
 
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
+    from milr.data.catalogues import fingerprint
     from milr.data.split import split_of
-    from milr.stages.catalogues import fingerprint
 
     records, names = catalogue.records, catalogue.class_names
     split = split_of(catalogue)

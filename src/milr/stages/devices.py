@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 
 from milr.errors import MilrError
-from milr.stages.processes import local_rank
-from milr.stages.sweep_folders import in_sweep
+from milr.runs.processes import local_rank
+from milr.sweeps.folders import in_sweep
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from milr.settings.schema import Sanity
 from milr.stages.fit_milr import BATCH, estimates
-from milr.stages.schema import Sanity
 
 if TYPE_CHECKING:
     import torch

@@ -15,21 +15,21 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
+from milr.runs.folder import METRICS, Run
+from milr.runs.sources import SourceRun
+from milr.runs.states import saved_states
+from milr.settings.schema import Evaluate
+from milr.settings.store import store_schemas
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import Evaluate
-from milr.stages.sources import SourceRun
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
 
+    from milr.evaluation.cases import Cases
     from milr.evaluation.iba import FeatureStatistics
     from milr.evaluation.study import Shares
     from milr.evaluation.tables import Measurement, Result
     from milr.explanation.milr import MILR
-    from milr.stages.cases import Cases
 
 store_schemas()
 
@@ -52,10 +52,10 @@ PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, or
 
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     """Returns the area between the keep and the remove curve of the decision map."""
+    from milr.data.catalogues import view
     from milr.evaluation.methods import KINDS
     from milr.evaluation.study import Shares
     from milr.evaluation.tables import compare, summarise, write_csv
-    from milr.stages.catalogues import view
 
     run.promise("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", METRICS)
     shares = Shares(
@@ -89,15 +89,15 @@ def measured(
     from tqdm import tqdm
 
     from milr.data.augmentation import to_input
+    from milr.evaluation.cases import cases_from, cases_of, shown_cases, state_of
     from milr.evaluation.methods import Methods
     from milr.evaluation.study import measure_episode
     from milr.evaluation.tables import read_measurements, write_csv
     from milr.explanation.batches import episode_decision
     from milr.explanation.fitting import Batch
-    from milr.stages.cases import cases_from, cases_of, shown_cases, state_of
     from milr.stages.devices import choose_device
+    from milr.stages.episodes import drawn_episodes
     from milr.stages.explainers import load_explainer
-    from milr.stages.scenes import drawn_episodes
 
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
@@ -140,10 +140,10 @@ def training_statistics(
     explainer: MILR, source: SourceRun, cache: str | None, device: torch.device
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
+    from milr.data.loading import load_splits
     from milr.evaluation.iba import feature_statistics
-    from milr.stages.catalogues import load_splits
+    from milr.runs.inherit import dataset_of
     from milr.stages.devices import inputs
-    from milr.stages.inherit import dataset_of
 
     _, pictures = load_splits(dataset_of(source), cache, ["train"])
     return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
@@ -167,8 +167,8 @@ def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> Non
 
 def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
     """The first queries as they were drawn, and the ones in which the decision map fails most."""
+    from milr.evaluation.cases import worst_losses
     from milr.evaluation.charts import draw_cases
-    from milr.stages.cases import worst_losses
 
     draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first queries; {title}")
     metric, losses = worst_losses(measurements, rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from milr.stages.checkpoints import load_checkpoint
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.sources import SourceRun, find_parent
 from milr.stages.devices import dtype_of, example_images
-from milr.stages.sources import SourceRun, find_parent
 
 if TYPE_CHECKING:
     import torch

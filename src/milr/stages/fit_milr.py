@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
+from milr.runs.folder import METRICS, Run
+from milr.runs.sources import SourceRun
+from milr.runs.states import saved_states
+from milr.settings.schema import FitMilr
+from milr.settings.store import store_schemas
 from milr.stages.boards import Board, board
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import FitMilr
-from milr.stages.sources import SourceRun
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +41,12 @@ ESTIMATE_BATCHES = 4
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
+    from milr.data.catalogues import data_entry, split_entry
+    from milr.data.loading import load_splits
     from milr.explanation.fitting import fit, validate
     from milr.networks.layers import fingerprint
     from milr.networks.protonet import PrototypicalNetwork
-    from milr.stages.catalogues import data_entry, load_splits, split_entry
-    from milr.stages.checkpoints import load_checkpoint, save_checkpoint
+    from milr.runs.checkpoints import load_checkpoint, save_checkpoint
     from milr.stages.devices import choose_device
 
     run.promise("milr.pt", METRICS)

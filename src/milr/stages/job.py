@@ -10,10 +10,10 @@ A stage module looks like this, whole:
     from omegaconf import DictConfig
 
     from milr.stages.job import run_chained_stage
-    from milr.stages.runs import Run
-    from milr.stages.schema import FitMilr
-    from milr.stages.sources import SourceRun
-    from milr.stages.store import store_schemas
+    from milr.runs.folder import Run
+    from milr.settings.schema import FitMilr
+    from milr.runs.sources import SourceRun
+    from milr.settings.store import store_schemas
 
     store_schemas()
 
@@ -33,7 +33,7 @@ A stage module looks like this, whole:
     def main(cfg: DictConfig) -> float:
         return run_chained_stage(cfg, FitMilr, fit_milr, source_stage="train_protonet")
 
-The manifest's `data` and `split` are for the stage to record (`milr.stages.catalogues` has both); everything else that
+The manifest's `data` and `split` are for the stage to record (`milr.data.catalogues` has both); everything else that
 is known from the settings or the source is there already.
 """
 
@@ -51,28 +51,30 @@ from typing import Any, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from milr.command.mistakes import unknown_key
 from milr.errors import MilrError
-from milr.files import write_atomically
-from milr.stages.checkpoints import sha256_of
-from milr.stages.disk import disk_errors
-from milr.stages.facts import git_state, host, process, versions
-from milr.stages.inherit import inherit
-from milr.stages.interrupts import terminable
-from milr.stages.limits import check_limits, check_names, check_paths, leaves
-from milr.stages.mistakes import unknown_key
-from milr.stages.paths import here, home
-from milr.stages.resume import (
+from milr.files import sha256_of, write_atomically
+from milr.networks.settings import BackboneSettings
+from milr.runs.disk import disk_errors
+from milr.runs.facts import git_state, host, process, versions
+from milr.runs.folder import CONFIG, Run, open_run, timestamp
+from milr.runs.inherit import inherit
+from milr.runs.interrupts import terminable
+from milr.runs.resume import (
     reopen_run,
     require_same_parent,
     run_to_resume,
     settings_to_resume,
 )
-from milr.stages.runs import CONFIG, Run, open_run, timestamp
-from milr.stages.schema import STAGES, BackboneSettings, ChainedStageSettings, NetworkStageSettings, StageSettings
-from milr.stages.sources import SourceRun, find_run, is_done, read_config, spoken
-from milr.stages.sweep_folders import in_sweep, job_folder, overrides_as_typed
-from milr.stages.sweep_jobs import folder_to_go_on, objective_of
+from milr.runs.sources import SourceRun, find_run, is_done, read_config
+from milr.settings.limits import check_limits, check_names, check_paths
+from milr.settings.paths import here, home
+from milr.settings.schema import STAGES, ChainedStageSettings, NetworkStageSettings, StageSettings
+from milr.settings.stages import spoken
+from milr.settings.values import leaves
 from milr.streams import lossy_streams
+from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
+from milr.sweeps.jobs import folder_to_go_on, objective_of
 
 Settings = TypeVar("Settings", bound=StageSettings)
 NetworkSettings = TypeVar("NetworkSettings", bound=NetworkStageSettings)

@@ -11,14 +11,14 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
+from milr.runs.folder import METRICS, Run
+from milr.runs.inherit import fit_settings_of
+from milr.runs.sources import SourceRun
+from milr.settings.schema import FitMilr, Sanity
+from milr.settings.store import store_schemas
 from milr.stages.estimator_checks import estimator_rows, information_rows
 from milr.stages.fit_milr import BATCH, episode_batches, fit_settings, prepared
-from milr.stages.inherit import fit_settings_of
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import FitMilr, Sanity
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
@@ -39,11 +39,12 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
+    from milr.data.catalogues import data_entry, split_entry, view
+    from milr.data.loading import load_splits
     from milr.evaluation.methods import KINDS
     from milr.evaluation.sanity import compared
     from milr.evaluation.tables import write_csv
     from milr.explanation.maps import stack
-    from milr.stages.catalogues import data_entry, load_splits, split_entry, view
     from milr.stages.devices import choose_device, inputs
     from milr.stages.explainers import load_explainer
 

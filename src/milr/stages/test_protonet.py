@@ -11,11 +11,11 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
+from milr.runs.folder import METRICS, Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import TestProtonet
+from milr.settings.store import store_schemas
 from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import TestProtonet
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,11 +29,12 @@ log = logging.getLogger("milr")
 
 def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     """Returns the mean accuracy."""
+    from milr.data.catalogues import data_entry, open_split, view
     from milr.data.episodes import draw_episodes
+    from milr.data.loading import pictures_of
     from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
     from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.stages.catalogues import data_entry, open_split, pictures_of, view
-    from milr.stages.checkpoints import load_checkpoint
+    from milr.runs.checkpoints import load_checkpoint
     from milr.stages.devices import choose_device, inputs
 
     run.promise("episodes.csv", METRICS)

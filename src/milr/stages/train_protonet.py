@@ -11,13 +11,13 @@ import hydra
 from omegaconf import DictConfig
 
 from milr.errors import MilrError
+from milr.runs.folder import METRICS, Run
+from milr.runs.processes import processes, rank
+from milr.runs.states import saved_states
+from milr.settings.schema import TrainProtonet
+from milr.settings.store import store_schemas
 from milr.stages.boards import board
 from milr.stages.job import checked_settings, run_stage
-from milr.stages.processes import processes, rank
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import TrainProtonet
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
 
 if TYPE_CHECKING:
     import torch
@@ -38,10 +38,11 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was kept."""
+    from milr.data.catalogues import data_entry, split_entry, view
+    from milr.data.loading import load_splits
     from milr.networks.distributed import first_before_others, process_group
     from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.stages.catalogues import data_entry, load_splits, split_entry, view
-    from milr.stages.checkpoints import save_checkpoint
+    from milr.runs.checkpoints import save_checkpoint
     from milr.stages.devices import choose_device, inputs
 
     run.promise("best.pt", METRICS)
@@ -109,8 +110,8 @@ def assist(settings: TrainProtonet) -> float:
 
     Returns the accuracy that the first one found.
     """
+    from milr.data.loading import load_splits
     from milr.networks.distributed import first_before_others, process_group
-    from milr.stages.catalogues import load_splits
     from milr.stages.devices import choose_device
 
     device = choose_device(settings.device)

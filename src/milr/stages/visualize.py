@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from milr.runs.folder import METRICS, Run
+from milr.runs.sources import SourceRun
+from milr.settings.paths import home
+from milr.settings.schema import Visualize
+from milr.settings.store import store_schemas
 from milr.stages.job import run_chained_stage, run_stage
-from milr.stages.paths import home
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
-from milr.stages.sweeps import draw_sweep_of, is_sweep
+from milr.sweeps.fits import draw_sweep_of, is_sweep
 
 if TYPE_CHECKING:
     from milr.data.pictures import Pictures
@@ -70,7 +70,7 @@ def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures]]:
 
 def episodes(settings: Visualize, run: Run) -> Iterator[tuple[str, Pictures]]:
     """Each seeded episode in a folder of its own."""
-    from milr.stages.scenes import drawn_episodes
+    from milr.stages.episodes import drawn_episodes
 
     shape = (settings.episode.way, settings.episode.shot, settings.visualize.queries)
     for number, pictures in drawn_episodes(settings, run, shape, settings.visualize.episodes):
@@ -102,7 +102,7 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
 
 def describe(settings: Visualize) -> str:
     """What stands over a sheet: whose pictures, how they were cut, and which episodes."""
-    from milr.stages.catalogues import view
+    from milr.data.catalogues import view
 
     if settings.images:
         return f"your own, crop=none, {settings.dataset.size} px"
