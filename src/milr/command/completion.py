@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from milr.command.help import config_folder, groups_of
+
 FLAGS = ("-sc", "--shell-completion")
 RUNS_WORDS = ("stage=", "state=", "name=", "outputs=", "--json")
 
@@ -59,8 +61,6 @@ def command_words(
 
 def tidy(answer: str, stage: str) -> str:
     """Hydra's answer without what the stage does not take: other stages' groups, and the folders behind the scenes."""
-    from milr.command.help import config_folder, groups_of
-
     folders = {path.name for path in config_folder().iterdir() if path.is_dir()} - {"hydra"} | {"schema"}
     groups = groups_of(stage)
     blank = "\n" if "\n" in answer.strip() else " "  # fish takes lines

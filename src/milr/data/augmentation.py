@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -105,8 +106,6 @@ def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
 
 def seed_number(seed: int | str) -> int:
     """A 63-bit number from a seed that may be text, the same on every machine."""
-    import hashlib
-
     return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
 
 

@@ -9,13 +9,15 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from milr.data.cub import read_cub
+from milr.data.folder import read_folder
+from milr.data.records import Catalogue
 from milr.data.settings import DatasetSettings
+from milr.data.split import of_split, require_episodes, split_of
+from milr.data.synthetic import read_synthetic
 from milr.errors import MilrError
-
-if TYPE_CHECKING:
-    from milr.data.records import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +29,8 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
 
     Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox.
     """
-    from milr.data.cub import read_cub
-    from milr.data.folder import read_folder
-
     root = Path(dataset.root)
     if dataset.name == "synthetic":
-        from milr.data.synthetic import read_synthetic
-
         catalogue = read_synthetic(root, **own_settings(dataset))
     else:
         catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
@@ -62,8 +59,6 @@ def own_settings(dataset: DatasetSettings) -> dict[str, Any]:
 
 def open_split(dataset: DatasetSettings, episode: tuple[int, int] | None = None) -> Catalogue:
     """The classes that `dataset.split` names. MilrError for too few for an episode of (classes, pictures of each)."""
-    from milr.data.split import of_split, require_episodes
-
     catalogue = open_catalogue(dataset)
     if episode:
         require_episodes(catalogue, dataset.split, *episode)
@@ -91,8 +86,6 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
 
 def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
     """The manifest's `split`: the names of the classes of each split."""
-    from milr.data.split import split_of
-
     names = catalogue.class_names
     return {split: [names[key] for key in keys] for split, keys in asdict(split_of(catalogue)).items()}
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-from milr.data.settings import DatasetSettings
-
-if TYPE_CHECKING:
-    from milr.data.pictures import Pictures
-    from milr.data.records import Catalogue
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from milr.data.pictures import Pictures
-    from milr.data.records import Catalogue
-from milr.data.catalogues import THINNED, open_catalogue, view
+import torch
+
+from milr.data.cache import cached_pictures
+from milr.data.catalogues import THINNED, open_catalogue, open_split, view
+from milr.data.episodes import draw_episodes
+from milr.data.pictures import Pictures, load_pictures
+from milr.data.records import Catalogue
+from milr.data.settings import DatasetSettings
+from milr.data.split import of_split, require_episodes
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +30,6 @@ def load_splits(
     episodes: split -> classes of an episode, and pictures of each. Errors: MilrError, before a picture is read, for a
     split without classes, or with too few for its episodes.
     """
-    from milr.data.split import of_split, require_episodes
-
     catalogue = open_catalogue(dataset)
     for split, (way, each) in (episodes or {}).items():
         require_episodes(catalogue, split, way, each)
@@ -47,8 +41,6 @@ def load_splits(
 
 def pictures_of(catalogue: Catalogue, dataset: DatasetSettings, cache: str | None) -> Pictures:
     """All pictures of a catalogue, kept in the folder `cache` if there is one; a rehearsal leaves nothing there."""
-    from milr.data.cache import cached_pictures
-
     folder = Path(cache).expanduser() if cache and THINNED.get() is None else None
     return cached_pictures(catalogue.records, dataset.size, dataset.crop, folder)
 
@@ -61,12 +53,6 @@ def episode_pictures(
     catalogue: Catalogue | None = None,
 ) -> Iterator[Pictures]:
     """The pictures of the seeded episodes of these numbers. catalogue: of the split, if it was opened already."""
-    import torch
-
-    from milr.data.catalogues import open_split
-    from milr.data.episodes import draw_episodes
-    from milr.data.pictures import load_pictures
-
     catalogue = catalogue or open_split(dataset)
     labels = torch.tensor([record.class_id for record in catalogue.records])
     for drawn in draw_episodes(labels, *shape, seed=seed, numbers=numbers):

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from milr.errors import MilrError
+from milr.lineage.listing import list_runs
+from milr.lineage.rerun import rerun
+from milr.lineage.show import show_run
 from milr.settings.stages import STAGES, unknown_stage
+from milr.settings.values import nearest
+from milr.stages.check import check as rehearse
 
 RunStage = Callable[[str, list[str]], int]
 
@@ -63,8 +68,6 @@ def run_command(command: str, words: Sequence[str], run_stage: RunStage) -> int:
     options = keyed(given.words, FILTERS if command == "runs" else ("outputs",))
     outputs = Path(options.pop("outputs", "outputs")).expanduser()
     if command == "rerun":
-        from milr.lineage.rerun import rerun
-
         named = any(word.startswith("outputs=") for word in given.words)
         return rerun(outputs if named else None, given.run, run_stage)
     print(listed(options, outputs, given.json) if command == "runs" else shown(given.run, outputs, given.json))
@@ -73,22 +76,16 @@ def run_command(command: str, words: Sequence[str], run_stage: RunStage) -> int:
 
 def listed(filters: dict[str, str], outputs: Path, as_json: bool) -> str:
     """What `milr runs` prints."""
-    from milr.lineage.listing import list_runs
-
     return list_runs(outputs, filters, as_json)
 
 
 def shown(run: str, outputs: Path, as_json: bool) -> str:
     """What `milr show` prints."""
-    from milr.lineage.show import show_run
-
     return show_run(outputs, run, as_json)
 
 
 def check(words: list[str], run_stage: RunStage) -> int:
     """`milr check`, for a stage that makes a run, without a sweep."""
-    from milr.stages.check import check as rehearse
-
     if not words:
         raise MilrError(f"name the stage: one of {', '.join(name for name in STAGES if name != 'data')}")
     stage, *words = words
@@ -133,8 +130,6 @@ def parser_of(command: str) -> Parser:
 
 def keyed(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """key=value words as a mapping. MilrError for another word or key."""
-    from milr.settings.values import nearest
-
     found = {}
     for word in words:
         key, sign, value = word.partition("=")

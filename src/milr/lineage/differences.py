@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from milr.command.help import group_options, groups_of
 from milr.errors import MilrError
 from milr.runs.inherit import INHERITED
+from milr.settings.store import store_schemas
 from milr.settings.values import leaves
 
 GROUPS = ("dataset", "backbone")  # sections with a choice of keys or of words, named by their `name`
@@ -21,10 +24,6 @@ WORDS = {"true", "false", "yes", "no", "on", "off", "null", "none", "nan", "inf"
 
 def defaults(stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """dotted key -> default, of the stage with the data set and the backbone of `config`, references unresolved."""
-    from hydra import compose, initialize_config_module
-
-    from milr.settings.store import store_schemas
-
     store_schemas()
     with initialize_config_module("milr.conf", version_base="1.3"):
         composed: DictConfig = compose(stage, overrides=group_words(stage, config))
@@ -98,8 +97,6 @@ def new_keys(stage: str, config: Mapping[str, Any]) -> list[str]:
 
 def spelled(value: object) -> str:
     """A value as Hydra's overrides have it: text in quotes where it could be read as something else."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
     if value is None:
         return "null"
     if isinstance(value, bool):

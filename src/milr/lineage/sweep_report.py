@@ -8,17 +8,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from milr.data.augmentation import to_input
+from milr.data.loading import episode_pictures
+from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.evaluation.methods import KINDS
+from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
+from milr.evaluation.tables import write_csv
+from milr.explanation.figures import readable
+from milr.explanation.maps import Maps
 from milr.runs.folder import REPORT
+from milr.runs.inherit import dataset_of
 from milr.runs.names import sweep_name
+from milr.stages.devices import choose_device
+from milr.stages.explainers import load_explainer
+from milr.stages.job import console
 from milr.sweeps.fits import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
-
-if TYPE_CHECKING:
-    from milr.data.pictures import Pictures
-    from milr.explanation.maps import Maps
 
 log = logging.getLogger("milr")
 
@@ -46,8 +53,6 @@ class Line:
 
 def main(words: Sequence[str]) -> int:
     """Read the command line after `milr sweep-report`, and write the report into the sweep's folder."""
-    from milr.stages.job import console
-
     try:
         options = parser().parse_args(words)
     except SystemExit as leaving:  # --help, or words that it does not take
@@ -73,8 +78,6 @@ def parser() -> argparse.ArgumentParser:
 
 def report(sweep: Path, device: str, episode: int, query: int) -> None:
     """Write sweep.csv and the figures. Errors: MilrError if the folder is no sweep of fits, or none is finished."""
-    from milr.evaluation.tables import write_csv
-
     fits = sweep_fits(sweep)
     folder = sweep / REPORT
     folder.mkdir(exist_ok=True)
@@ -123,10 +126,6 @@ def draw(
     folder: Path, ends: str, fits: Sequence[Fit], missing: Mapping[Pair, str], device: str, episode: int, query: int
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
-    from milr.evaluation.methods import KINDS
-    from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
-    from milr.explanation.figures import readable
-
     draw_grids(folder / f"alpha_beta{ends}", [point_of(fit) for fit in fits], missing, title_of(fits))
     draw_lines(folder / f"along_beta{ends}", fits)
     pictures = episode_of(fits[0], episode)
@@ -145,9 +144,6 @@ def draw(
 
 def episode_of(fit: Fit, number: int) -> Pictures:
     """The pictures of the episode that `milr visualize source=<fit>` draws under this number: queries stand last."""
-    from milr.data.loading import episode_pictures
-    from milr.runs.inherit import dataset_of
-
     assert fit.run
     episode = fit.run.config["episode"]
     shape = episode["way"], episode["shot"], 1
@@ -156,10 +152,6 @@ def episode_of(fit: Fit, number: int) -> Pictures:
 
 def maps_of(fit: Fit, pictures: Pictures, device: str) -> Maps:
     """The maps of an episode's pictures by one fit."""
-    from milr.data.augmentation import to_input
-    from milr.stages.devices import choose_device
-    from milr.stages.explainers import load_explainer
-
     assert fit.run
     chosen = choose_device(device)
     explainer, _ = load_explainer(fit.run, fit.settings["backbone.name"], fit.settings["dataset.size"], chosen)

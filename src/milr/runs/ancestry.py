@@ -9,6 +9,7 @@ from typing import Any
 
 from milr.data.catalogues import fingerprint, open_catalogue
 from milr.data.settings import DATASETS
+from milr.data.split import of_split
 from milr.errors import MilrError
 from milr.files import sha256_of
 from milr.runs.folder import FINISHED
@@ -68,8 +69,6 @@ def changed(file: Path, recorded: str) -> str | None:
 
 def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """What is wrong with the data that the run looked at; None if its fingerprint is the same, or none was recorded."""
-    from milr.data.split import of_split
-
     data, dataset = manifest.get("data"), dict(config.get("dataset") or {})
     if not isinstance(data, Mapping) or "fingerprint" not in data:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from milr.errors import MilrError
 from milr.files import write_atomically
 
@@ -14,8 +16,6 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
     Errors: TypeError for a value that `load_checkpoint` would refuse (a programming error).
     """
-    import torch
-
     if not isinstance(content.get("kind"), str):
         raise TypeError("a checkpoint names its kind")
     require_plain(content, "checkpoint")
@@ -24,8 +24,6 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """Load what `save_checkpoint` saved, onto the CPU. Errors: MilrError if it is missing, truncated or foreign."""
-    import torch
-
     if not path.is_file():
         raise MilrError(f"there is no checkpoint {path}")
     try:
@@ -43,8 +41,6 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 
 def require_plain(value: Any, where: str) -> None:
     """Raise TypeError unless `value` is made of tensors, numbers, text, None, lists, tuples and dicts alone."""
-    import torch
-
     if value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.Tensor):
         return
     if isinstance(value, dict):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -74,8 +75,6 @@ def fit_settings_of(source: SourceRun) -> FitMilr:
 
 def given_keys(overrides: Iterable[str]) -> set[str]:
     """The keys that overrides name; of a section given as a whole, such as `episode={way: 5}`, the keys within."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     given: set[str] = set()
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 STAGES = {
     "train-protonet": "train a prototypical network, episode by episode",
     "test-protonet": "measure a trained network's accuracy over many seeded episodes",
@@ -22,8 +24,6 @@ COMMANDS = {
 
 def unknown_stage(word: str) -> str:
     """The line for a stage or a command that does not exist."""
-    from difflib import get_close_matches
-
     near = get_close_matches(word, [*STAGES, *COMMANDS], n=1, cutoff=0.4)
     end = f"did you mean {near[0]!r}?" if near else "`milr` lists them"
     return f"there is no stage {word!r}: {end}"

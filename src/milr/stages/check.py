@@ -6,19 +6,23 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from milr.data.catalogues import open_catalogue, view
+from milr.data.pictures import read_picture
+from milr.data.records import Catalogue
+from milr.data.split import of_split, require_episodes
 from milr.errors import MENDABLE, MilrError
 from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
+from milr.runs.facts import host
 from milr.runs.sources import SourceRun
 from milr.settings.schema import NetworkStageSettings
+from milr.stages.devices import choose_device
 from milr.stages.job import REHEARSAL, Work, stage_of
 from milr.stages.rehearsal import episode_size, one_step, tested_size
-
-if TYPE_CHECKING:
-    from milr.data.records import Catalogue
 
 SAMPLE = 40  # pictures that are opened
 FREE = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
@@ -89,8 +93,6 @@ def check_source(source: SourceRun) -> str:
 
 def check_data(catalogue: Catalogue) -> str:
     """The index, and a sample of the pictures spread over it."""
-    from milr.data.pictures import read_picture
-
     sample = catalogue.records[:: max(1, len(catalogue.records) // SAMPLE)][:SAMPLE]
     for record in sample:
         read_picture(record.path)
@@ -100,8 +102,6 @@ def check_data(catalogue: Catalogue) -> str:
 
 def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    from milr.data.split import of_split, require_episodes
-
     found = []
     for split in SPLITS.get(stage, (settings.dataset.split,)):
         needed, each = episode_size(settings, source) if split == "train" else tested_size(settings)
@@ -114,11 +114,6 @@ def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | 
 
 def check_device(device: str) -> str:
     """The device is there and takes a tensor."""
-    import torch
-
-    from milr.runs.facts import host
-    from milr.stages.devices import choose_device
-
     chosen = choose_device(device)
     torch.zeros(1, device=chosen)
     facts = host(device)

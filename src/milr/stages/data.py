@@ -6,20 +6,24 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
+from tqdm import tqdm
 
+from milr.data.access import readable
+from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.cub import IncompleteError, find_masks, find_root
+from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
+from milr.data.pictures import read_picture
+from milr.data.records import Catalogue, Record
+from milr.data.split import split_of
 from milr.errors import MilrError
 from milr.runs.disk import disk_errors
 from milr.settings.limits import check_limits
 from milr.settings.schema import Data, DownloadSettings
 from milr.settings.store import store_schemas
 from milr.stages.job import console, typed_settings
-
-if TYPE_CHECKING:
-    from milr.data.records import Catalogue, Record
 
 store_schemas()
 
@@ -28,8 +32,6 @@ log = logging.getLogger("milr")
 
 def data(settings: Data) -> float:
     """Returns the number of pictures. Errors: MilrError for whatever is missing or broken, the first ones by name."""
-    from milr.data.catalogues import open_catalogue
-
     dataset = settings.dataset
     if dataset.name == "cub" and settings.data.download:
         fetch_missing(Path(dataset.root), settings.data)
@@ -47,10 +49,6 @@ def fetch_missing(root: Path, download: DownloadSettings) -> None:
 
     What is there, whole or not, is left as it is.
     """
-    from milr.data.access import readable
-    from milr.data.cub import IncompleteError, find_masks, find_root
-    from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
-
     address = download.address.rstrip("/")
     with readable(root):
         missing = not root.exists() or is_empty_folder(root)
@@ -70,9 +68,6 @@ def fetch_missing(root: Path, download: DownloadSettings) -> None:
 
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
-    from milr.data.catalogues import fingerprint
-    from milr.data.split import split_of
-
     records, names = catalogue.records, catalogue.class_names
     split = split_of(catalogue)
     parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
@@ -97,10 +92,6 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
 
     Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
     """
-    from tqdm import tqdm
-
-    from milr.data.pictures import read_picture
-
     sizes, broken, first = [], [], ""
     for record in tqdm(records, desc="checking pictures", unit="picture"):
         try:

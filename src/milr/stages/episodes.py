@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from milr.data.catalogues import data_entry, open_split
 from milr.data.loading import episode_pictures
+from milr.data.pictures import Pictures
 from milr.runs.folder import Run
 from milr.settings.schema import ChainedStageSettings
-
-if TYPE_CHECKING:
-    from milr.data.pictures import Pictures
 
 
 def drawn_episodes(
@@ -20,8 +18,6 @@ def drawn_episodes(
 
     Records the data and the split in the run's manifest.
     """
-    from milr.data.catalogues import data_entry, open_split
-
     dataset, (way, shot, queries) = settings.dataset, shape
     catalogue = open_split(dataset, (way, shot + queries))
     run.record_data(data_entry(dataset, catalogue), {dataset.split: [*catalogue.class_names.values()]})

@@ -5,30 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
+import torch
 from omegaconf import DictConfig
+from torch import nn
+from tqdm import tqdm
 
+from milr.data.augmentation import to_input
+from milr.data.catalogues import data_entry, split_entry
+from milr.data.episodes import draw_episode
+from milr.data.loading import load_splits
+from milr.data.pictures import Pictures
+from milr.evaluation.information import estimate_information
+from milr.explanation.batches import EpisodeBatches, episode_images
+from milr.explanation.figures import Column
+from milr.explanation.fitting import Terms, fit, validate
+from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings, MilrSettings
+from milr.networks.continuation import Continuation
+from milr.networks.layers import fingerprint
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import METRICS, Run
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.settings.store import store_schemas
+from milr.stages.augmentations import training_augmentation
 from milr.stages.boards import Board, board
+from milr.stages.devices import choose_device, dtype_of, example_images, inputs
 from milr.stages.job import run_chained_stage
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from milr.data.pictures import Pictures
-    from milr.explanation.batches import EpisodeBatches
-    from milr.explanation.fitting import Terms
-    from milr.explanation.milr import MILR
-    from milr.explanation.settings import FitSettings, MilrSettings
-    from milr.networks.continuation import Continuation
-    from milr.networks.protonet import PrototypicalNetwork
 
 store_schemas()
 
@@ -41,14 +49,6 @@ ESTIMATE_BATCHES = 4
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
-    from milr.data.catalogues import data_entry, split_entry
-    from milr.data.loading import load_splits
-    from milr.explanation.fitting import fit, validate
-    from milr.networks.layers import fingerprint
-    from milr.networks.protonet import PrototypicalNetwork
-    from milr.runs.checkpoints import load_checkpoint, save_checkpoint
-    from milr.stages.devices import choose_device
-
     run.promise("milr.pt", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
@@ -95,9 +95,6 @@ def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
 
 def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
-    from milr.explanation.milr import MILR
-    from milr.stages.devices import dtype_of, example_images, inputs
-
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
     explainer = MILR(network, *layers, example, module_settings(settings), dtype_of(settings.precision))
@@ -107,8 +104,6 @@ def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: 
 
 def fit_settings(settings: FitMilr) -> FitSettings:
     """How to fit, from the stage's settings."""
-    from milr.explanation.settings import FitSettings
-
     milr = settings.milr
     steps = milr.steps, milr.learning_rate, milr.beta_warmup
     return FitSettings(*steps, milr.validate_every, milr.patience, settings.seed)
@@ -116,8 +111,6 @@ def fit_settings(settings: FitMilr) -> FitSettings:
 
 def module_settings(settings: FitMilr) -> MilrSettings:
     """The MI-LR module's settings from the stage's."""
-    from milr.explanation.settings import MilrSettings
-
     milr = settings.milr
     return MilrSettings(milr.alpha, milr.beta, milr.redundancy, settings.infomax, settings.mask, settings.bottleneck)
 
@@ -126,9 +119,6 @@ def episode_batches(
     settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
 ) -> EpisodeBatches:
     """Episodes of these pictures as the fit takes them."""
-    from milr.explanation.batches import EpisodeBatches
-    from milr.stages.augmentations import training_augmentation
-
     episode = settings.episode
     augmentation = training_augmentation(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
@@ -139,11 +129,6 @@ def episode_batches(
 
 def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:
     """Total information in bits on each split's pictures, by the strict bound; only the training ones were seen."""
-    import torch
-
-    from milr.evaluation.information import estimate_information
-    from milr.stages.devices import inputs
-
     found = {}
     for split, part in pictures.items():
         count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
@@ -162,11 +147,6 @@ def looking(
     run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
 ) -> Callable[[int, dict[str, float]], None]:
     """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
-    from milr.data.augmentation import to_input
-    from milr.data.episodes import draw_episode
-    from milr.explanation.batches import episode_images
-    from milr.explanation.figures import Column
-
     episode = draw_episode(pictures.labels, settings.episode.way, settings.episode.shot, 1, settings.seed, number=0)
     images, columns = episode_images(pictures, episode), []
     for role, part in (("support", episode.support), ("query", episode.query)):
@@ -184,8 +164,6 @@ def looking(
 @contextmanager
 def progress(run: Run, steps: int, every: int, continuation: Continuation) -> Iterator[Callable[[int, Terms], None]]:
     """A progress bar with the terms, and a line of metrics, every few steps: reading the terms waits for the device."""
-    from tqdm import tqdm
-
     with tqdm(total=steps, initial=continuation.done, desc="fit", unit="step") as bar:
 
         def on_step(step: int, terms: Terms) -> None:

@@ -50,7 +50,9 @@ from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
 
+from milr import __version__
 from milr.command.mistakes import unknown_key
 from milr.errors import MilrError
 from milr.files import sha256_of, write_atomically
@@ -72,6 +74,7 @@ from milr.settings.paths import here, home
 from milr.settings.schema import STAGES, ChainedStageSettings, NetworkStageSettings, StageSettings
 from milr.settings.stages import spoken
 from milr.settings.values import leaves
+from milr.stages.devices import divide_threads
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
 from milr.sweeps.jobs import folder_to_go_on, objective_of
@@ -130,8 +133,6 @@ def carry_out(settings: NetworkStageSettings, source: SourceRun | None, work: Wo
 
     folder: of the run to resume; a sweep's job finds its own. `milr check` rehearses in place of all this.
     """
-    from milr.stages.devices import divide_threads
-
     rehearsal = REHEARSAL.get()
     if rehearsal is not None:
         return rehearsal(settings, source, work)
@@ -236,8 +237,6 @@ def weights_entry(backbone: BackboneSettings) -> dict[str, str] | None:
 
 def this_session(settings: StageSettings, stage: str) -> dict[str, Any]:
     """By what command, with what software and on what machine a run is begun or resumed."""
-    from milr import __version__
-
     return {
         "milr": __version__,
         "command": shlex.join(["milr", spoken(stage), *command_overrides()]),
@@ -263,8 +262,6 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
-        from tqdm import tqdm
-
         tqdm.write(self.format(record))
 
 

@@ -9,18 +9,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milr.data.catalogues import thinned
+from milr.data.records import Catalogue, Record
+from milr.data.split import split_of
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.stages import spoken
 from milr.stages.job import Work, first_entries
-
-if TYPE_CHECKING:
-    from milr.data.records import Catalogue, Record
 
 SHORT = {  # settings with which a stage does one step of everything
     "train.validation_episodes": 1,
@@ -84,10 +84,6 @@ def shortened(settings: Any) -> Any:
 
 def few(catalogue: Catalogue, classes: int, pictures: int) -> Catalogue:
     """Of each split the first classes that have enough pictures, and so many pictures of each."""
-    from dataclasses import asdict, replace
-
-    from milr.data.split import split_of
-
     by_class: dict[int, list[Record]] = {}
     for record in catalogue.records:
         by_class.setdefault(record.class_id, []).append(record)

@@ -19,8 +19,10 @@ from milr.command.config_files import named_file
 from milr.command.mistakes import explain
 from milr.errors import MENDABLE, MilrError
 from milr.runs.disk import disk_error, spoken
+from milr.stages.job import console, log
 from milr.streams import lossy_streams
-from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
+from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
+from milr.sweeps.jobs import ended_job, manifest_if_any, read_jobs, table, write_job
 
 UNEXPECTED = 1  # an exit code
 
@@ -42,9 +44,6 @@ class JobReport(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Find the sweep's folder."""
         refuse_run_folder(config)
-        from milr.stages.job import console
-        from milr.sweeps.folders import start_sweep
-
         try:
             with console():
                 start_sweep(config)
@@ -55,8 +54,6 @@ class JobReport(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
-        from milr.sweeps.jobs import manifest_if_any
-
         os.chdir(config.hydra.runtime.cwd)  # with hydra.job.chdir=true too, paths are from where the command was typed
         self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
@@ -67,8 +64,6 @@ class JobReport(Callback):
             error = self.tell(job_return._return_value, config)
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if in_sweep():
-            from milr.sweeps.jobs import ended_job, write_job
-
             job = config.hydra.job.num, overrides_as_typed(config.hydra)
             ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
             write_job(Path(config.hydra.sweep.dir), ended)
@@ -102,10 +97,6 @@ class JobReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show how each job ended, and leave with the exit code of the worst."""
-        from milr.stages.job import console, log
-        from milr.sweeps.folders import release
-        from milr.sweeps.jobs import read_jobs, table
-
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)
         if not jobs:

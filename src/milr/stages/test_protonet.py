@@ -5,22 +5,24 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
+from torch import Tensor
 
+from milr.data.catalogues import data_entry, open_split, view
+from milr.data.episodes import Episode, draw_episodes
+from milr.data.loading import pictures_of
 from milr.errors import MilrError
+from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import METRICS, Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import TestProtonet
 from milr.settings.store import store_schemas
+from milr.stages.devices import choose_device, inputs
 from milr.stages.job import run_chained_stage
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from milr.data.episodes import Episode
 
 store_schemas()
 
@@ -29,14 +31,6 @@ log = logging.getLogger("milr")
 
 def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     """Returns the mean accuracy."""
-    from milr.data.catalogues import data_entry, open_split, view
-    from milr.data.episodes import draw_episodes
-    from milr.data.loading import pictures_of
-    from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
-    from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.runs.checkpoints import load_checkpoint
-    from milr.stages.devices import choose_device, inputs
-
     run.promise("episodes.csv", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")

@@ -5,28 +5,37 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import hydra
+import torch
 from omegaconf import DictConfig
+from torch import nn
+from tqdm import tqdm
 
+from milr.data.catalogues import data_entry, split_entry, view
+from milr.data.episodes import draw_episodes
+from milr.data.loading import load_splits
+from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.evaluation.accuracy import episode_accuracies
+from milr.networks.backbones import build_backbone
+from milr.networks.continuation import Continuation
+from milr.networks.distributed import first_before_others, process_group
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.networks.prototypes import Metric
+from milr.networks.training import Step, Trained, Training, steps_of, train_prototypical
+from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import METRICS, Run
 from milr.runs.processes import processes, rank
 from milr.runs.states import saved_states
+from milr.seeding import seeded
 from milr.settings.schema import TrainProtonet
 from milr.settings.store import store_schemas
+from milr.stages.augmentations import training_augmentation
 from milr.stages.boards import board
+from milr.stages.devices import choose_device, inputs
 from milr.stages.job import checked_settings, run_stage
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from milr.data.pictures import Pictures
-    from milr.networks.continuation import Continuation
-    from milr.networks.prototypes import Metric
-    from milr.networks.training import Step, Trained, Training
 
 store_schemas()
 
@@ -38,13 +47,6 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was kept."""
-    from milr.data.catalogues import data_entry, split_entry, view
-    from milr.data.loading import load_splits
-    from milr.networks.distributed import first_before_others, process_group
-    from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.runs.checkpoints import save_checkpoint
-    from milr.stages.devices import choose_device, inputs
-
     run.promise("best.pt", METRICS)
     device, metric = choose_device(settings.device), metric_of(settings)
 
@@ -110,10 +112,6 @@ def assist(settings: TrainProtonet) -> float:
 
     Returns the accuracy that the first one found.
     """
-    from milr.data.loading import load_splits
-    from milr.networks.distributed import first_before_others, process_group
-    from milr.stages.devices import choose_device
-
     device = choose_device(settings.device)
     with process_group(device):
         with first_before_others():
@@ -131,9 +129,6 @@ def train(
     continuation: Continuation | None = None,
 ) -> Trained:
     """The training itself, the same in every process; the network's device is the one it happens on."""
-    from milr.networks.training import train_prototypical
-    from milr.stages.augmentations import training_augmentation
-
     device, metric = next(network.parameters()).device, metric_of(settings)
     validate = validation(settings, pictures["validation"], metric, device)
     augmentation, training = training_augmentation(settings.augmentation), training_settings(settings)
@@ -144,24 +139,17 @@ def train(
 
 def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
     """The network before the training: its weights from a file, or drawn from the seed."""
-    from milr.networks.backbones import build_backbone
-    from milr.seeding import seeded
-
     with seeded(settings.seed):
         return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
 
 
 def metric_of(settings: TrainProtonet) -> Metric:
     """How queries are compared with prototypes."""
-    from milr.networks.prototypes import Metric
-
     return Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
 
 
 def training_settings(settings: TrainProtonet) -> Training:
     """The training's own settings from the stage's."""
-    from milr.networks.training import Training
-
     train, episode = settings.train, settings.episode
     return Training(
         episodes=train.episodes,
@@ -189,13 +177,6 @@ def validation(
     settings: TrainProtonet, pictures: Pictures, metric: Metric, device: torch.device
 ) -> Callable[[nn.Module], float]:
     """The accuracy over the same episodes of the validation classes at every look."""
-    from dataclasses import replace
-
-    from milr.data.episodes import draw_episodes
-    from milr.evaluation.accuracy import episode_accuracies
-    from milr.networks.protonet import represent
-    from milr.stages.devices import inputs
-
     episode = settings.episode
     numbers = range(settings.train.validation_episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, "validation", numbers)
@@ -211,10 +192,6 @@ def validation(
 @contextmanager
 def progress(run: Run, training: Training, every: int, continuation: Continuation) -> Iterator[Callable[[Step], None]]:
     """A progress bar and a line of metrics every few steps: reading a loss waits for the device."""
-    from tqdm import tqdm
-
-    from milr.networks.training import steps_of
-
     with tqdm(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:

@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milr.errors import MilrError
+from milr.evaluation.sweep_chart import SweepPoint, draw_sweep
+from milr.evaluation.tables import write_csv
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST, Run
 from milr.runs.resume import is_free
@@ -17,9 +19,6 @@ from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_ma
 from milr.settings.schema import Visualize
 from milr.settings.values import leaves
 from milr.sweeps.jobs import FAILED, read_jobs
-
-if TYPE_CHECKING:
-    from milr.evaluation.sweep_chart import SweepPoint
 
 log = logging.getLogger("milr")
 
@@ -99,8 +98,6 @@ def finished(fits: Sequence[Fit], folder: Path) -> list[Fit]:
 
 def point_of(fit: Fit) -> SweepPoint:
     """The key figures that a finished fit wrote about its validation episodes."""
-    from milr.evaluation.sweep_chart import SweepPoint
-
     assert fit.run
     terms = fit.run.manifest["result"]["validation"]
     return SweepPoint(fit.name, *fit.pair, *(terms[name] for name in FIELDS))
@@ -108,8 +105,6 @@ def point_of(fit: Fit) -> SweepPoint:
 
 def draw_sweep_of(settings: Visualize, run: Run) -> float:
     """sweep.csv and sweep.png; returns the best accuracy through a mask."""
-    from milr.evaluation.tables import write_csv
-
     run.promise("sweep.csv", "sweep.png")
     fits = finished(sweep_fits(Path(settings.source)), Path(settings.source))
     if len({fit.pair for fit in fits}) < len(fits):
@@ -137,8 +132,6 @@ def tell(points: Sequence[SweepPoint]) -> None:
 
 def draw_lines(path: Path, fits: Sequence[Fit]) -> None:
     """Accuracy, mask and bits along beta, a line for each alpha, of finished fits."""
-    from milr.evaluation.sweep_chart import draw_sweep
-
     draw_sweep(path, [point_of(fit) for fit in fits], 1 / fits[0].settings["episode.way"], title_of(fits))
 
 

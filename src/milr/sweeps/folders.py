@@ -7,6 +7,7 @@ from typing import IO, cast
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -63,8 +64,6 @@ def pinned(override: str, stage: str, outputs: Path) -> str:
 
 def is_swept_source(override: str) -> bool:
     """Whether the jobs have several sources."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     return (
         override.lstrip("+").startswith("source=")
         and OverridesParser.create().parse_override(override).is_sweep_override()
