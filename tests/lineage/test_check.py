@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from milr import cli
+from milr.data.catalogues import few
 from milr.data.records import Catalogue
-from milr.stages.rehearsal import few
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,7 +16,15 @@ from milr.runs.folder import open_run
 MakeRun = Callable[..., Path]
 
 CONFIG: dict[str, Any] = {
-    "dataset": {"name": "cub", "root": "/birds", "crop": "bbox", "size": 96, "split": "novel"},
+    "dataset": {
+        "name": "cub",
+        "root": "/birds",
+        "crop": "bbox",
+        "size": 96,
+        "split": "novel",
+        "classes": 0,
+        "pictures": 0,
+    },
     "backbone": {"name": "resnet18", "weights": "none"},
     "episode": {"way": 4, "shot": 2, "query": 3},
     "metric": {"distance": "cosine", "temperature": 0.1, "centre": True},

@@ -126,7 +126,7 @@ def test_a_size_against_the_source_is_an_error_also_with_another_data_set(source
 
 
 def test_a_config_of_another_version_is_named(make_run: MakeRun, tmp_path: Path) -> None:
-    source = find_run(tmp_path, "train_protonet", str(make_run(episode={"way": 5})))
+    source = find_run(tmp_path, "train_protonet", str(make_run(episode={"way": 5, "old": 1})))
     with pytest.raises(MilrError, match="'episode'.*another version"):
         inherit(composed(), source, [])
 

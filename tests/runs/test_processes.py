@@ -16,6 +16,7 @@ from milr.data.records import Catalogue
 from milr.errors import MilrError
 from milr.runs.folder import open_run
 from milr.runs.processes import check_processes, local_rank, processes, rank
+from milr.settings.stages import STAGES
 from milr.stages.train_protonet import require_as_many_processes
 
 Capture = pytest.CaptureFixture[str]
@@ -29,7 +30,7 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_alone_everything_is_allowed() -> None:
     assert (processes(), rank(), local_rank()) == (1, 0, 0)
-    check_processes("fit-milr", ["--multirun"])
+    check_processes(STAGES["fit_milr"], ["--multirun"])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_what_several_processes_would_each_do_anew_is_refused(
 ) -> None:
     stage, *words = line.split()
     with pytest.raises(MilrError, match=message):
-        check_processes(stage, words)
+        check_processes(STAGES[stage.replace("-", "_")], words)
     assert cli.main(line.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and told.count("\n") == 1
@@ -56,7 +57,7 @@ def test_what_several_processes_would_each_do_anew_is_refused(
 def test_help_and_training_are_allowed(second_of_two: None) -> None:
     assert (processes(), rank(), local_rank()) == (2, 1, 1)
     assert cli.main(["fit-milr", "--help"]) == 0
-    check_processes("train-protonet", ["seed=1"])
+    check_processes(STAGES["train_protonet"], ["seed=1"])
 
 
 def test_what_several_processes_began_is_not_resumed_by_one(tmp_path: Path) -> None:

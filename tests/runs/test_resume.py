@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
-from omegaconf import DictConfig
+from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
@@ -22,13 +21,9 @@ from milr.runs.resume import reopen_run, require_same, require_same_parent, run_
 from milr.runs.sources import find_run, is_done
 from milr.runs.states import saved_states
 from milr.settings.schema import TrainProtonet
-from milr.settings.store import store_schemas
-from milr.stages.job import run_stage
 
 Capture = pytest.CaptureFixture[str]
 MakeRun = Callable[..., Path]
-
-store_schemas()
 
 WORDS = ["train.episodes=6", "train.save_every=2", "train.log_every=1", "dataset.root=birds"]
 seen: list[TrainProtonet] = []
@@ -48,16 +43,11 @@ def train(settings: TrainProtonet, run: Run) -> float:
     return float(continuation.done)
 
 
-@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_stage(cfg, TrainProtonet, train)
-
-
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Path:
     """A run that was stopped in its fifth step."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "import_stage", lambda name: main)
+    pretend(monkeypatch, train_protonet=train)
     assert cli.main(["train-protonet", *WORDS]) == 1
     capsys.readouterr()
     seen.clear()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from milr.stages.rehearsal import few
 from PIL import Image
 
 from milr import cli
@@ -16,7 +17,6 @@ from milr.data.records import Catalogue
 from milr.data.settings import CubSettings, FolderSettings, SyntheticSettings
 from milr.errors import MilrError
 from milr.stages.job import console
-from milr.stages.rehearsal import few
 
 Capture = pytest.CaptureFixture[str]
 

@@ -50,7 +50,7 @@ def fit(settings: FitMilr, run: Run, source: SourceRun) -> float:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The caller's folder, and stages that pretend."""
     monkeypatch.chdir(tmp_path)
-    pretend(monkeypatch, train, fit)
+    pretend(monkeypatch, train_protonet=train, fit_milr=fit)
     worked.clear()
     broken.clear()
     return tmp_path

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from milr.command.help import config_folder, groups_of
+from milr.settings.stages import Stage
 
 FLAGS = ("-sc", "--shell-completion")
 RUNS_WORDS = ("stage=", "state=", "name=", "outputs=", "--json")
@@ -59,10 +60,10 @@ def command_words(
     return "", [name for name in among.get(command, ("outputs=",) if named else tuple(stages)) if name.startswith(last)]
 
 
-def tidy(answer: str, stage: str) -> str:
+def tidy(answer: str, stage: Stage) -> str:
     """Hydra's answer without what the stage does not take: other stages' groups, and the folders behind the scenes."""
     folders = {path.name for path in config_folder().iterdir() if path.is_dir()} - {"hydra"} | {"schema"}
-    groups = groups_of(stage)
+    groups = groups_of(stage.name)
     blank = "\n" if "\n" in answer.strip() else " "  # fish takes lines
     kept = []
     for word in answer.strip().split(blank):

@@ -1,13 +1,17 @@
-"""A stage's help: its config files with their comments, as text. Quick, because nothing is composed or imported."""
+"""A stage's help: its groups, and its settings with their defaults and meanings. Nothing heavy is imported."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from milr.data.settings import DATA_SETS
 from milr.errors import MilrError
+from milr.settings.stages import INHERITED, Stage
 
 FLAGS = """\
 paths (outputs=, source=, resume=, cache=, dataset.root=, backbone.weights=, images=[...]):
@@ -48,38 +52,65 @@ def group_options(group: str) -> list[str]:
     return sorted(path.stem for path in (config_folder() / group).glob("*.yaml")) if group else []
 
 
-def stage_help(stage: str, overrides: Sequence[str]) -> str:
+def stage_help(stage: Stage, overrides: Sequence[str]) -> str:
     """Everything that `milr <stage>` can be told, with the group options that `overrides` choose."""
-    spoken = stage.replace("_", "-")
-    head, keys = split_config((config_folder() / f"{stage}.yaml").read_text(encoding="utf-8"))
-    chosen = groups_of(stage)
+    chosen = groups_of(stage.name)
     for override in overrides:
         group, _, option = override.partition("=")
         if group in chosen and option in group_options(group):
             chosen[group] = option
-    lines = [head, "", f"usage: milr {spoken} [key=value | group=option] ... [flags]", "", "groups:"]
+    lines = [f"{stage.help[0].upper()}{stage.help[1:]}.", ""]
+    lines += [f"usage: milr {stage.cli_name} [key=value | group=option] ... [flags]", "", "groups:"]
     lines += [f"  {f'{group}={option}':<24}  of: {', '.join(group_options(group))}" for group, option in chosen.items()]
-    lines += ["", "keys:", *indented(keys)]
-    for group, option in chosen.items():
-        _, values = split_config((config_folder() / group / f"{option}.yaml").read_text(encoding="utf-8"))
-        if values.strip() and group != "experiment":
-            lines += [f"  {group}:  # with {group}={option}", *indented(values, "    ")]
-    return "\n".join([*lines, "", FLAGS.format(stage=spoken).rstrip()])
+    settings = default_settings(stage, chosen)
+    notes = {}
+    if stage.source:
+        for section in INHERITED:
+            notes[section] = "the source run's" + (", unless another is named" if section in stage.free else "")
+    return "\n".join(
+        [*lines, "", "keys:", *described(settings, notes), "", FLAGS.format(stage=stage.cli_name).rstrip()]
+    )
 
 
-def split_config(text: str) -> tuple[str, str]:
-    """The comment at the head of a config, and its keys without those that are Hydra's (`defaults`, `hydra`)."""
-    lines = text.splitlines()
-    head = [line[1:].strip() for line in lines if line.startswith("# ") and not line.startswith("# @")]
-    keys, hidden = [], False
-    for line in lines:
-        if re.match(r"\w", line):
-            hidden = line.startswith(("defaults:", "hydra:"))
-        if not hidden and not line.startswith("#"):
-            keys.append(line)
-    return (head[0] if head else ""), "\n".join(keys).strip("\n")
+def default_settings(stage: Stage, options: Mapping[str, str] | None = None) -> Any:
+    """A stage's settings by default, with these options of its groups."""
+    chosen = {**groups_of(stage.name), **(options or {})}
+    settings: Any = stage.settings(dataset=DATA_SETS[chosen["dataset"]].settings())
+    if "backbone" in chosen:
+        settings.backbone.name = chosen["backbone"]
+    if "layers" in chosen:
+        settings.layers.update(line.split(": ") for line in group_lines("layers", chosen["layers"]))
+    return settings
 
 
-def indented(text: str, by: str = "  ") -> list[str]:
-    """The lines of `text`, each moved to the right."""
-    return [by + line if line else line for line in text.splitlines()]
+def group_lines(group: str, option: str) -> list[str]:
+    """The lines `key: value` of a group's file."""
+    text = (config_folder() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return [line.partition("  #")[0] for line in text.splitlines() if re.match(r"\w+: ", line)]
+
+
+def described(settings: Any, notes: Mapping[str, str], indent: str = "  ") -> list[str]:
+    """A line for each key, its value and its meaning, as YAML; `notes` stand beside sections."""
+    lines = []
+    for each in fields(settings):
+        value, meaning = getattr(settings, each.name), each.metadata.get("meaning", "")
+        if is_dataclass(value):
+            note = f"  # {notes[each.name]}" if each.name in notes else ""
+            lines += [f"{indent}{each.name}:{note}", *described(value, {}, f"{indent}  ")]
+        elif isinstance(value, dict):
+            lines += [
+                f"{indent}{each.name}:  # {meaning}",
+                *(f"{indent}  {key}: {word}" for key, word in value.items()),
+            ]
+        else:
+            lines.append(f"{indent}{each.name}: {as_yaml(value)}" + (f"  # {meaning}" if meaning else ""))
+    return lines
+
+
+def as_yaml(value: object) -> str:
+    """A value as YAML, and the command line, have it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_yaml, value))}]"
+    return str(value) if value != "" else '""'

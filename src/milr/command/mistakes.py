@@ -23,9 +23,9 @@ from omegaconf.errors import (
 
 from milr.command.config_files import config_dirs, faulty_file, problem_of_file
 from milr.command.help import group_options, groups_of
-from milr.data.settings import DATASETS
-from milr.settings.schema import STAGES
-from milr.settings.values import nearest
+from milr.data.settings import DATA_SETS
+from milr.fields import nearest
+from milr.settings.stages import Stage
 
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list [a,b]"}
 # What stands in Hydra's groups and is not this project's: the extra that brings it.
@@ -40,7 +40,7 @@ KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./:@$-]*")
 HINTS = {"source": "give source=latest or source=<run folder>"}
 
 
-def explain(error: BaseException, stage: str, words: Sequence[str]) -> str:
+def explain(error: BaseException, stage: Stage, words: Sequence[str]) -> str:
     """The line for `error`, raised while the settings of `stage` were put together from `words` of the command line."""
     if isinstance(error, OverrideParseException):
         return unreadable(error.override)
@@ -49,7 +49,7 @@ def explain(error: BaseException, stage: str, words: Sequence[str]) -> str:
     return f"{file}: {line}" if file and not line.startswith(str(file)) else line
 
 
-def problem(error: BaseException, stage: str, overrides: Sequence[str], file: Path | None) -> str:
+def problem(error: BaseException, stage: Stage, overrides: Sequence[str], file: Path | None) -> str:
     """What is wrong, without the file that it stands in."""
     reasons = [reason for reason in (error.__cause__, error.__context__) if isinstance(reason, OmegaConfBaseException)]
     cause = reasons[0] if reasons and isinstance(error, ConfigCompositionException) else error
@@ -82,20 +82,20 @@ def unreadable(override: str) -> str:
     return f"cannot read {override!r}: text with , = brackets or blanks stands in two pairs of quotes, \"{key}='...'\""
 
 
-def unknown_key(key: str, stage: str, overrides: Sequence[str]) -> str:
+def unknown_key(key: str, stage: Stage, overrides: Sequence[str]) -> str:
     """The line for a key that the stage's schema does not have."""
     if section := a_key_of(key, stage, overrides):
         return section_line(key, section)
     if key.startswith("hydra."):
         return f"Hydra has no key {key!r}: --cfg hydra shows its keys, and a new one is added with a +"
-    among = [*keys_of(stage, overrides), *groups_of(stage)]
+    among = [*keys_of(stage, overrides), *groups_of(stage.name)]
     near = get_close_matches(key, among, n=1, cutoff=0.6)
     if key in near:  # in a file, `train.episodes: 5`
         return f"{key} is written in two lines there, {key.replace('.', ': ', 1)} with the second part below the first"
     if not near:  # the right last name in the wrong section: alpha, train.alpha
         near = [other for other in among if other.rpartition(".")[2] == key.rpartition(".")[2]][:1]
-    end = f": did you mean {near[0]!r}?" if near else f"; `milr {stage.replace('_', '-')} --help` lists the keys"
-    return f"{stage.replace('_', '-')} has no key {key!r}{end}"
+    end = f": did you mean {near[0]!r}?" if near else f"; `milr {stage.cli_name} --help` lists the keys"
+    return f"{stage.cli_name} has no key {key!r}{end}"
 
 
 def unknown_option(error: MissingConfigException, message: str, overrides: Sequence[str]) -> str:
@@ -110,7 +110,7 @@ def unknown_option(error: MissingConfigException, message: str, overrides: Seque
     return f"{group}={option}: choose one of {', '.join(options)}{nearest(option, options)}"
 
 
-def wrong_type(error: ValidationError, stage: str, overrides: Sequence[str]) -> str:
+def wrong_type(error: ValidationError, stage: Stage, overrides: Sequence[str]) -> str:
     """The line for a value of the wrong type."""
     key = str(error.full_key)
     deeper = [word.partition("=")[0].lstrip("+") for word in overrides if word.lstrip("+").startswith(f"{key}.")]
@@ -126,7 +126,7 @@ def wrong_type(error: ValidationError, stage: str, overrides: Sequence[str]) -> 
     return f"{value}: the value must be {expected}" if expected else f"{value}: {first_line(error)}"
 
 
-def expected_type(key: str, stage: str, overrides: Sequence[str]) -> str | None:
+def expected_type(key: str, stage: Stage, overrides: Sequence[str]) -> str | None:
     """The type of a key in words; of `train.freeze[0]`, an entry's."""
     kind = kind_of(key.partition("[")[0], stage, overrides)
     if "[" in key and get_args(kind):
@@ -134,12 +134,12 @@ def expected_type(key: str, stage: str, overrides: Sequence[str]) -> str | None:
     return TYPES.get(getattr(get_origin(kind) or kind, "__name__", ""))
 
 
-def kind_of(key: str, stage: str, overrides: Sequence[str]) -> Any:
+def kind_of(key: str, stage: Stage, overrides: Sequence[str]) -> Any:
     """The type of a key; None for a section, or a key that the stage does not have."""
-    return dict(keyed_types(STAGES[stage], chosen_dataset(overrides))).get(key) if stage in STAGES else None
+    return dict(keyed_types(stage.settings, chosen_dataset(overrides))).get(key)
 
 
-def a_key_of(section: str, stage: str, overrides: Sequence[str]) -> str | None:
+def a_key_of(section: str, stage: Stage, overrides: Sequence[str]) -> str | None:
     """The first key of a section; None where there is no such section."""
     return next((key for key in keys_of(stage, overrides) if key.startswith(f"{section}.")), None)
 
@@ -155,7 +155,7 @@ def given_as(key: str, overrides: Sequence[str]) -> str:
     return f"{key}={given[-1]}" if given else key
 
 
-def composition(message: str, stage: str, overrides: Sequence[str]) -> str:
+def composition(message: str, stage: Stage, overrides: Sequence[str]) -> str:
     """The line for what else can go wrong when a config is put together."""
     if match := re.match(r"Could not override '([^']+)'", message):
         return unknown_key(match[1], stage, overrides)
@@ -183,22 +183,22 @@ def composition(message: str, stage: str, overrides: Sequence[str]) -> str:
     return message
 
 
-def keys_of(stage: str, overrides: Sequence[str]) -> list[str]:
+def keys_of(stage: Stage, overrides: Sequence[str]) -> list[str]:
     """Every dotted key of a stage with the data set that `overrides` choose."""
-    return [key for key, _ in keyed_types(STAGES[stage], chosen_dataset(overrides))] if stage in STAGES else []
+    return [key for key, _ in keyed_types(stage.settings, chosen_dataset(overrides))]
 
 
 def chosen_dataset(overrides: Sequence[str]) -> str:
     """The data set that the overrides name last, else the default."""
     names = [override.partition("=")[2] for override in overrides if override.startswith("dataset=")]
-    return names[-1] if names and names[-1] in DATASETS else "synthetic"
+    return names[-1] if names and names[-1] in DATA_SETS else "synthetic"
 
 
 def keyed_types(settings: type[Any], dataset: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, type) of every leaf of a schema."""
     hints = get_type_hints(settings)
     for field in fields(settings):
-        kind = DATASETS[dataset] if prefix == "" and field.name == "dataset" else hints[field.name]
+        kind = DATA_SETS[dataset].settings if prefix == "" and field.name == "dataset" else hints[field.name]
         if is_dataclass(kind):
             yield from keyed_types(kind, dataset, f"{prefix}{field.name}.")
         elif field.name == "layers":
@@ -213,7 +213,7 @@ def first_line(error: BaseException | str) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def is_mendable(error: BaseException) -> bool:
+def is_user_error(error: BaseException) -> bool:
     """Whether this error, raised by Hydra around the jobs, is about what the user typed or wrote into a config.
 
     Hydra raises whatever its helpers do (ValueError, YAML's, RecursionError): it is so unless this package's own code,

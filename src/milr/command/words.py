@@ -14,6 +14,7 @@ from milr.command.help import group_options, groups_of
 from milr.command.mistakes import BUILT_IN, explain, keys_of, kind_of
 from milr.errors import MilrError
 from milr.settings.paths import path_override
+from milr.settings.stages import Stage
 
 SHORT = {
     "-c": "--cfg", "-p": "--package", "-r": "--run", "-m": "--multirun", "-i": "--info", "-sc": "--shell-completion",
@@ -34,7 +35,7 @@ REFUSED = {
 }
 
 
-def hydra_words(stage: str, words: Sequence[str]) -> list[str]:
+def hydra_words(stage: Stage, words: Sequence[str]) -> list[str]:
     """The words as Hydra's parser takes them: flags, then overrides with their paths quoted.
 
     Errors: MilrError for a flag or an override that no stage takes.
@@ -57,7 +58,7 @@ def hydra_words(stage: str, words: Sequence[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def split_flags(stage: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_flags(stage: Stage, words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The flags, a value joined to each that takes one, and the overrides."""
     flags, overrides, rest = [], [], list(words)
     while rest:
@@ -92,21 +93,21 @@ def flag_value(name: str, value: str) -> str:
     return value
 
 
-def unknown_flag(stage: str, word: str) -> str:
+def unknown_flag(stage: Stage, word: str) -> str:
     """The line for a flag that does not exist."""
-    spoken, name = stage.replace("_", "-"), word.partition("=")[0]
+    name = word.partition("=")[0]
     key = name.lstrip("-").replace("-", "_")
-    if key in keys_of(stage, []) or key in groups_of(stage):
-        return f"{spoken} has no flag {name!r}: a key is given without dashes, {key}=<value>"
+    if key in keys_of(stage, []) or key in groups_of(stage.name):
+        return f"{stage.cli_name} has no flag {name!r}: a key is given without dashes, {key}=<value>"
     near = get_close_matches(name, [*SWITCHES, *VALUED], n=1, cutoff=0.6)
-    end = f"did you mean {near[0]!r}?" if near else f"`milr {spoken} --hydra-help` lists them"
-    return f"{spoken} has no flag {name!r}: {end}"
+    end = f"did you mean {near[0]!r}?" if near else f"`milr {stage.cli_name} --hydra-help` lists them"
+    return f"{stage.cli_name} has no flag {name!r}: {end}"
 
 
-def check_overrides(stage: str, words: Sequence[str]) -> None:
+def check_overrides(stage: Stage, words: Sequence[str]) -> None:
     """MilrError for the first override that Hydra would take wrongly, or answer with a traceback."""
     parser, swept = OverridesParser.create(), dict[str, str]()
-    groups = [*groups_of(stage), "hydra/launcher", "hydra/sweeper"]
+    groups = [*groups_of(stage.name), "hydra/launcher", "hydra/sweeper"]
     for word in words:
         (override,) = parser.parse_overrides([word])
         key = override.key_or_group

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from milr.data.cub import read_cub
-from milr.data.folder import read_folder
-from milr.data.records import Catalogue
-from milr.data.settings import DatasetSettings
+from milr.data.records import Catalogue, Record
+from milr.data.settings import DATA_SETS, DatasetSettings
 from milr.data.split import of_split, require_episodes, split_of
-from milr.data.synthetic import read_synthetic
 from milr.errors import MilrError
+from milr.fields import load
 
 log = logging.getLogger(__name__)
-
-THINNED: ContextVar[Callable[[Catalogue], Catalogue] | None] = ContextVar("thinned", default=None)
 
 
 def open_catalogue(dataset: DatasetSettings) -> Catalogue:
@@ -30,26 +23,23 @@ def open_catalogue(dataset: DatasetSettings) -> Catalogue:
     Errors: MilrError if it is missing or partial, or has no boxes for crop=bbox.
     """
     root = Path(dataset.root)
-    if dataset.name == "synthetic":
-        catalogue = read_synthetic(root, **own_settings(dataset))
-    else:
-        catalogue = read_cub(root) if dataset.name == "cub" else read_folder(root)
+    catalogue: Catalogue = load(DATA_SETS[dataset.name].reader)(root, **own_settings(dataset))
     for note in catalogue.notes:
         log.info("%s", note)
     if dataset.crop == "bbox" and any(record.box is None for record in catalogue.records):
         raise MilrError(f"dataset.crop=bbox: not every picture in {root} has a box; take dataset.crop=none")
-    thin = THINNED.get()
-    return thin(catalogue) if thin else catalogue
+    return few(catalogue, dataset.classes, dataset.pictures) if dataset.classes or dataset.pictures else catalogue
 
 
-@contextmanager
-def thinned(thin: Callable[[Catalogue], Catalogue]) -> Iterator[None]:
-    """Every catalogue that is opened in the body goes through `thin`: a rehearsal needs a few pictures, not all."""
-    token = THINNED.set(thin)
-    try:
-        yield
-    finally:
-        THINNED.reset(token)
+def few(catalogue: Catalogue, classes: int, pictures: int) -> Catalogue:
+    """Of each split the first classes that have enough pictures, and so many pictures of each; 0: all."""
+    by_class: dict[int, list[Record]] = {}
+    for record in catalogue.records:
+        by_class.setdefault(record.class_id, []).append(record)
+    enough = catalogue.only(key for key, records in by_class.items() if len(records) >= pictures)
+    chosen = [key for keys in asdict(split_of(enough)).values() for key in keys[: classes or None]]
+    kept = [record for key in sorted(chosen) for record in by_class[key][: pictures or None]]
+    return replace(catalogue, records=tuple(kept))
 
 
 def own_settings(dataset: DatasetSettings) -> dict[str, Any]:

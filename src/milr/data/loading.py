@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from milr.data.cache import cached_pictures
-from milr.data.catalogues import THINNED, open_catalogue, open_split, view
+from milr.data.catalogues import open_catalogue, open_split, view
 from milr.data.episodes import draw_episodes
 from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Catalogue
@@ -40,8 +40,8 @@ def load_splits(
 
 
 def pictures_of(catalogue: Catalogue, dataset: DatasetSettings, cache: str | None) -> Pictures:
-    """All pictures of a catalogue, kept in the folder `cache` if there is one; a rehearsal leaves nothing there."""
-    folder = Path(cache).expanduser() if cache and THINNED.get() is None else None
+    """All pictures of a catalogue, kept in the folder `cache` if there is one."""
+    folder = Path(cache).expanduser() if cache else None
     return cached_pictures(catalogue.records, dataset.size, dataset.crop, folder)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.lineage.differences import new_keys, words_of
+from milr.lineage.differences import new_keys
 from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.facts import git_state, host, versions
 from milr.runs.find import FoundRun, find_runs, named_run
-from milr.runs.folder import FINISHED
-from milr.runs.sources import read_config
-from milr.settings.stages import spoken
-from milr.stages.job import REPEATED
+from milr.runs.folder import CONFIG, FINISHED
+from milr.runs.interrupts import terminable
+from milr.runs.sources import find_run, read_config
+from milr.settings.saved import settings_from
+from milr.settings.stages import STAGES
+from milr.stages.job import Job, carry_out, console
 
 DIFFERS = "DIFFERS"
 TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two runs share
@@ -25,10 +27,13 @@ TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two run
 log = logging.getLogger("milr")
 
 
-def rerun(outputs: Path | None, word: str, run_stage: Callable[[str, list[str]], int]) -> int:
-    """Repeats the run that `word` means; `run_stage(stage, words)` runs a stage and returns its exit code.
+def main(options: Namespace) -> int:
+    """`milr rerun`: 0, or 1 where the new run came out otherwise than the old."""
+    return rerun(options.outputs if options.named else None, options.run)
 
-    Returns that code, or 1 where the new run came out otherwise than the old.
+
+def rerun(outputs: Path | None, word: str) -> int:
+    """Repeats the run that `word` means from its saved settings, and compares.
 
     outputs: where runs are looked for and where the new one goes; None: ./outputs, and the place of the run.
     Errors: MilrError if the run cannot be repeated: no settings, or a parent that is gone or no longer the same.
@@ -36,21 +41,20 @@ def rerun(outputs: Path | None, word: str, run_stage: Callable[[str, list[str]],
     run = named_run(outputs or Path("outputs"), word)
     if run.problem:
         raise MilrError(run.problem)
-    config = read_config(run.folder)
+    stage, config = STAGES[run.stage], read_config(run.folder)
     refuse_changed(run)
     for warning in warnings_of(run, config):
         print(f"warning: {warning}", flush=True)
     place = outputs or place_of(run, config)
-    words = words_of(run.stage, config, place)
+    settings = settings_from(stage.settings, {**config, "outputs": str(place.absolute())}, run.folder / CONFIG)
+    source = find_run(place, stage.source, str(config["source"])) if stage.source else None
     print(f"repeating {run.folder}", flush=True)
-    with repeated(run.folder):
-        code = run_stage(spoken(run.stage), words)
-    if code == 0:
-        new = newest_repetition(place, run)
-        lines = comparison(run, new)
-        print("\n".join(lines))
-        return int(any(line.endswith(DIFFERS) for line in lines))
-    return code
+    with console(), terminable():
+        carry_out(Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder))
+    new = newest_repetition(place, run)
+    lines = comparison(run, new)
+    print("\n".join(lines))
+    return int(any(line.endswith(DIFFERS) for line in lines))
 
 
 def refuse_changed(run: FoundRun) -> None:
@@ -91,16 +95,6 @@ def git_warnings(then: Any, now: Mapping[str, Any] | None) -> list[str]:
 def place_of(run: FoundRun, config: Mapping[str, Any]) -> Path:
     """The outputs folder that the run lies in; for one in a sweep or elsewhere, the one its settings name."""
     return run.folder.parent.parent if run.folder.parent.name == run.stage else Path(str(config.get("outputs")))
-
-
-@contextmanager
-def repeated(folder: Path) -> Iterator[None]:
-    """The run in the body records that it repeats the one in `folder`."""
-    token = REPEATED.set(str(folder))
-    try:
-        yield
-    finally:
-        REPEATED.reset(token)
 
 
 def newest_repetition(outputs: Path, run: FoundRun) -> FoundRun:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,29 +51,11 @@ class Line:
     error: str
 
 
-def main(words: Sequence[str]) -> int:
-    """Read the command line after `milr sweep-report`, and write the report into the sweep's folder."""
-    try:
-        options = parser().parse_args(words)
-    except SystemExit as leaving:  # --help, or words that it does not take
-        return int(leaving.code or 0)
+def main(options: Namespace) -> int:
+    """`milr sweep-report`: write the report into the sweep's folder."""
     with console():
         report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
     return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """What `milr sweep-report` takes."""
-    found = argparse.ArgumentParser(
-        prog="milr sweep-report",
-        description="A sweep of fit-milr as a table, a grid of alpha and beta, and a contact sheet of one picture's "
-        "maps; written into FOLDER/report.",
-    )
-    found.add_argument("folder", metavar="FOLDER", help="the sweep's folder, such as outputs/fit_milr_sweeps/<sweep>")
-    found.add_argument("--episode", type=int, default=0, help="number of the seeded episode on the contact sheet: 0")
-    found.add_argument("--query", type=int, default=0, help="number of its query, one a class, from 0: 0")
-    found.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    return found
 
 
 def report(sweep: Path, device: str, episode: int, query: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.networks.backbones import bare_network, load_weights
 from milr.networks.freezing import frozen
-from milr.networks.prototypes import Metric
+from milr.networks.settings import MetricSettings
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PrototypicalNetwork:
 
     backbone: str
     network: nn.Module  # [K, 3, S, S] -> [K, D]
-    metric: Metric
+    metric: MetricSettings
     mean: Tensor  # [D], the mean representation of the training images; zeros where the metric does not centre
     size: int  # S, pixels
     classes: tuple[str, ...]  # names of the training classes
@@ -50,7 +50,7 @@ class PrototypicalNetwork:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
         network = bare_network(state["backbone"])
         load_weights(network, state["backbone"], state["weights"], "the checkpoint")
-        metric = Metric(**state["metric"])
+        metric = MetricSettings(**state["metric"])
         return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from milr.data.catalogues import fingerprint, open_catalogue
-from milr.data.settings import DATASETS
 from milr.data.split import of_split
 from milr.errors import MilrError
 from milr.files import sha256_of
-from milr.runs.folder import FINISHED
+from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.sources import parent_folder, read_manifest
+from milr.settings.saved import dataset_from
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str 
     if not Path(str(dataset.get("root"))).is_dir():
         return "it is gone"
     try:
-        catalogue = open_catalogue(DATASETS[str(dataset["name"])](**dataset))
+        catalogue = open_catalogue(dataset_from(dataset, Path(CONFIG)))
         if len(manifest.get("split") or {}) == 1:  # a stage that looked at one split alone
             catalogue = of_split(catalogue, str(dataset["split"]))
         now = fingerprint(catalogue)

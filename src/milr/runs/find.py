@@ -14,8 +14,7 @@ from milr.runs.disk import require_listable
 from milr.runs.facts import is_alive
 from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
 from milr.runs.sources import read_manifest
-from milr.settings.schema import STAGES
-from milr.settings.stages import spoken
+from milr.settings.stages import STAGES, cli_name
 
 STOPPED, UNSURE, BROKEN = "stopped", "running?", "broken"
 STATES = (FINISHED, RUNNING, UNSURE, STOPPED, FAILED, INTERRUPTED, BROKEN)
@@ -99,14 +98,14 @@ def named_run(outputs: Path, word: str) -> FoundRun:
             raise MilrError(f"{hidden.problem}; give yourself the permission, or name the run")
         wanted = [run for run in runs if run.state == FINISHED]
         if not wanted:
-            raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {spoken(stage)}'}")
+            raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
         return max(wanted, key=lambda run: str_moment(run.manifest.get("finished")))
     fitting = [run for run in runs if word.rstrip("/") in (run.folder.name, name_of(run, outputs))]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise MilrError(f"{word!r} fits several runs: {', '.join(name_of(run, outputs) for run in fitting)}")
-    names = [*(spoken(stage) for stage in STAGES), *(name_of(run, outputs) for run in runs)]
+    names = [*(cli_name(stage) for stage in STAGES), *(name_of(run, outputs) for run in runs)]
     near = get_close_matches(word, names, n=3, cutoff=0.4) or get_close_matches(
         word, [run.folder.name for run in runs], n=3, cutoff=0.4
     )

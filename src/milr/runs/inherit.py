@@ -8,25 +8,23 @@ A recipe (`experiment=`) is no such word: its values for these sections give way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from milr.data.settings import DATASETS, DatasetSettings, EpisodeSettings
+from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
-from milr.networks.settings import BackboneSettings, MetricSettings
+from milr.runs.folder import CONFIG
 from milr.runs.sources import SourceRun
+from milr.settings.saved import dataset_from, section_from, settings_from
 from milr.settings.schema import ChainedStageSettings, FitMilr
+from milr.settings.stages import INHERITED
 
-INHERITED = ("dataset", "backbone", "episode", "metric")
 BOUND = ("dataset.size",)  # never free: the network has seen no other size
 
 Settings = TypeVar("Settings", bound=ChainedStageSettings)
-Section = TypeVar("Section", DatasetSettings, BackboneSettings, EpisodeSettings, MetricSettings)
 
 
 def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], free: Sequence[str] = ()) -> Settings:
@@ -43,34 +41,22 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
         if not isinstance(theirs, dict):
             raise MilrError(f"{source.folder / 'config.yaml'} has no section {section!r}: it is of another version")
         values = merge(section, asdict(getattr(settings, section)), theirs, given, free, source)
-        kind = DATASETS.get(str(values.get("name"))) if section == "dataset" else type(getattr(settings, section))
-        sections[section] = filled(kind, section, values, source)
+        where = source.folder / CONFIG
+        if section == "dataset":
+            sections[section] = dataset_from(values, where)
+        else:
+            sections[section] = section_from(type(getattr(settings, section)), values, section, where)
     return replace(settings, **sections)
 
 
 def dataset_of(source: SourceRun) -> DatasetSettings:
     """The data set of the source run itself. MilrError if its section is of another version."""
-    values: dict[str, Any] = source.config.get("dataset") or {}
-    return filled(DATASETS.get(str(values.get("name"))), "dataset", values, source)
-
-
-def filled(kind: type[Section] | None, section: str, values: Mapping[str, Any], source: SourceRun) -> Section:
-    """A section of the source's settings as its class. MilrError if it has not the same keys: of another version."""
-    if kind is None or {field.name for field in fields(kind)} != values.keys():
-        raise MilrError(f"the section {section!r} of {source.folder / 'config.yaml'} is of another version")
-    return kind(**values)
+    return dataset_from(source.config.get("dataset") or {}, source.folder / CONFIG)
 
 
 def fit_settings_of(source: SourceRun) -> FitMilr:
     """The settings with which a fit-milr run was made. MilrError if they are of another version."""
-    schema = OmegaConf.structured(FitMilr)
-    schema.dataset = OmegaConf.structured(dataset_of(source))
-    try:
-        settings = OmegaConf.to_object(OmegaConf.merge(schema, source.config))
-    except OmegaConfBaseException as error:
-        raise MilrError(f"{source.folder / 'config.yaml'} is of another version: {error}") from error
-    assert isinstance(settings, FitMilr)
-    return settings
+    return settings_from(FitMilr, source.config, source.folder / CONFIG)
 
 
 def given_keys(overrides: Iterable[str]) -> set[str]:

@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 
 from milr.errors import MilrError
-
-SHARED = ("train-protonet",)  # the stages that several processes can do together
+from milr.settings.stages import Stage
 
 
 def processes() -> int:
@@ -25,13 +24,13 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if processes() > 1 else 0
 
 
-def check_processes(stage: str, words: Sequence[str]) -> None:
+def check_processes(stage: Stage, words: Sequence[str]) -> None:
     """MilrError for what several processes would each do anew: a sweep, or a stage that is for one."""
     if processes() == 1:
         return
     started = f"torchrun started {processes()} processes (WORLD_SIZE)"
-    if stage not in SHARED:
-        raise MilrError(f"{started}, and {stage} is for one: call `milr {stage}` without torchrun")
+    if stage.helper is None:
+        raise MilrError(f"{started}, and {stage.cli_name} is for one: call `milr {stage.cli_name}` without torchrun")
     if any(word in ("-m", "--multirun") or word.startswith("hydra.mode=") for word in words):
         raise MilrError(
             f"{started} for one training, and --multirun is for several: leave one out; "

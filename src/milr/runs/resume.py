@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from milr.data.settings import DATASETS
 from milr.errors import MilrError
+from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.facts import process
 from milr.runs.folder import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
 from milr.runs.locks import is_locked
 from milr.runs.sources import SourceRun, is_done, read_config, read_manifest
 from milr.settings.paths import here
+from milr.settings.saved import settings_from
 from milr.settings.schema import StageSettings
-from milr.settings.stages import spoken
-from milr.settings.values import leaves
+from milr.settings.stages import cli_name
 
 Settings = TypeVar("Settings", bound=StageSettings)
 
@@ -82,7 +81,7 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
     manifest = read_manifest(folder)
     if manifest.get("stage") != stage:
         raise MilrError(
-            f"resume={resume}: {folder} is a run of {spoken(manifest.get('stage'))}, not of {spoken(stage)}"
+            f"resume={resume}: {folder} is a run of {cli_name(manifest.get('stage'))}, not of {cli_name(stage)}"
         )
     if is_done(folder):
         raise MilrError(f"resume={resume}: the run {folder} is finished: there is nothing to resume")
@@ -96,7 +95,7 @@ def latest_unfinished(folder: Path, stage: str) -> Path:
     unfinished = [(created(run), run.name, run) for run in runs if not is_done(run) and created(run)]
     if not unfinished:
         there = f"all {len(runs)} run(s) in {folder} are finished" if runs else f"{folder} holds no run"
-        raise MilrError(f"resume=latest: {there}; leave resume= out to start a new one with `milr {spoken(stage)}`")
+        raise MilrError(f"resume=latest: {there}; leave resume= out to start a new one with `milr {cli_name(stage)}`")
     chosen = max(unfinished)[2].absolute()
     log.info("resume=latest is %s", chosen)
     return chosen
@@ -120,19 +119,14 @@ def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str
     typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
     stored = read_config(folder)
     require_same(settings, folder, typed)
-    schema = OmegaConf.structured(type(settings))
-    try:
-        schema.dataset = OmegaConf.structured(DATASETS[stored["dataset"]["name"]])
-        merged = OmegaConf.merge(schema, stored)
-        known = dict(leaves(stored))
-        for key, value in leaves(settings):
-            if is_free(key) and (key in typed or key not in known):
-                OmegaConf.update(merged, key, value)
-        resumed = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, LookupError, TypeError) as error:
-        raise MilrError(f"{folder / CONFIG} is of another version of milr: start a new run ({error})") from error
-    assert isinstance(resumed, type(settings))
-    return resumed
+    known = dict(leaves(stored))
+    merged = OmegaConf.create(stored)
+    for key, value in leaves(settings):
+        if is_free(key) and (key in typed or key not in known):
+            OmegaConf.update(merged, key, value)
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    return settings_from(type(settings), {str(key): value for key, value in plain.items()}, folder / CONFIG)
 
 
 def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None) -> None:

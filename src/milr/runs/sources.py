@@ -17,7 +17,7 @@ from milr.files import sha256_of
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST, counts_as_finished
 from milr.settings.paths import here
-from milr.settings.stages import spoken
+from milr.settings.stages import cli_name
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
     folder = latest_run(outputs / stage, stage) if source == "latest" else Path(here(source))
     manifest = read_manifest(folder)
     if manifest.get("stage") != stage:
-        raise MilrError(f"{folder} is a run of {spoken(manifest.get('stage'))}; needed is one of {spoken(stage)}")
+        raise MilrError(f"{folder} is a run of {cli_name(manifest.get('stage'))}; needed is one of {cli_name(stage)}")
     if not counts_as_finished(folder, manifest):
         raise MilrError(f"the run {folder} is not finished (its state is {manifest.get('state')!r}): name another")
     return SourceRun(folder, manifest, verified_config(folder, manifest))
@@ -97,7 +97,7 @@ def latest_run(folder: Path, stage: str) -> Path:
             finished.append((datetime.fromisoformat(str(manifest["finished"])), run.name, run))
     if not finished:
         there = f"{len(runs)} run(s), none finished" if runs else "no run"
-        raise MilrError(f"source=latest: {folder} holds {there}; run `milr {spoken(stage)}` first, or name a folder")
+        raise MilrError(f"source=latest: {folder} holds {there}; run `milr {cli_name(stage)}` first, or name a folder")
     chosen = max(finished)[2].absolute()
     log.info("source=latest is %s", chosen)
     return chosen

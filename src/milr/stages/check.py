@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import logging
 import shutil
 import tempfile
+import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from milr.command.entry import run_stage
 from milr.data.catalogues import open_catalogue, view
 from milr.data.pictures import read_picture
 from milr.data.records import Catalogue
 from milr.data.split import of_split, require_episodes
-from milr.errors import MENDABLE, MilrError
+from milr.errors import USER_ERROR, MilrError
 from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
 from milr.runs.facts import host
+from milr.runs.folder import open_run
+from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
-from milr.settings.schema import NetworkStageSettings
 from milr.stages.devices import choose_device
-from milr.stages.job import REHEARSAL, Work, stage_of
-from milr.stages.rehearsal import episode_size, one_step, tested_size
+from milr.stages.job import Job, first_entries
 
 SAMPLE = 40  # pictures that are opened
 FREE = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
-SPLITS = {"train_protonet": ("train", "validation"), "fit_milr": ("train", "validation", "novel"),
-          "sanity": ("train", "validation", "novel")}  # fmt: skip
 
 
-def check(stage: str, words: list[str], run_stage: Callable[[str, list[str]], int]) -> int:
-    """Checks what `milr <stage> <words>` would do, a line each, and returns 0, or 2 if one of them found a problem.
-
-    `run_stage(stage, words)` reads the settings; what is wrong with those, or with the source, it says itself.
-    """
+def main(options: Namespace) -> int:
+    """`milr check STAGE words`: a line for each check; 0, or 2 if one of them found a problem."""
     problems: list[str] = []
 
-    def rehearse(settings: Any, source: SourceRun | None, work: Work) -> float:
+    def rehearse(job: Job) -> float:
         """Make every check in place of the run, and keep the names of those that found a problem."""
+        settings = job.settings
         print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
-        for name, look in checks_of(settings, source, work):
+        for name, look in checks_of(job):
             line = outcome(look)
             problems.extend([name] if not line.startswith("ok") else [])
             print(f"{name:<8}  {line}", flush=True)
         return float(len(problems))
 
-    token = REHEARSAL.set(rehearse)
-    try:
-        code = run_stage(stage, words)
-    finally:
-        REHEARSAL.reset(token)
-    return code or (MENDABLE if problems else 0)
+    code = run_stage(options.stage, options.words, instead=rehearse)
+    return code or (USER_ERROR if problems else 0)
 
 
 def outcome(look: Callable[[], str]) -> str:
@@ -65,17 +65,17 @@ def outcome(look: Callable[[], str]) -> str:
         return f"PROBLEM: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def checks_of(settings: Any, source: SourceRun | None, work: Work) -> Iterator[tuple[str, Callable[[], str]]]:
+def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
     """(name, what to do) of every check; each returns what it found, or raises."""
-    stage = stage_of(type(settings))
+    settings, source = job.settings, job.source
     if source is not None:
         yield "source", lambda: check_source(source)
     if not getattr(settings, "images", None):
         yield "data", lambda: check_data(open_catalogue(settings.dataset))
-        yield "split", lambda: check_split(settings, stage, source)
+        yield "split", lambda: check_split(job)
     yield "device", lambda: check_device(settings.device)
     yield "disk", lambda: check_disk(Path(settings.outputs))
-    yield "one step", lambda: one_step(settings, stage, source, work)
+    yield "one step", lambda: one_step(job)
 
 
 def check_source(source: SourceRun) -> str:
@@ -100,11 +100,11 @@ def check_data(catalogue: Catalogue) -> str:
     return f"{count} in {catalogue.root}; {len(sample)} of them opened"
 
 
-def check_split(settings: NetworkStageSettings, stage: str, source: SourceRun | None) -> str:
+def check_split(job: Job) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    found = []
-    for split in SPLITS.get(stage, (settings.dataset.split,)):
-        needed, each = episode_size(settings, source) if split == "train" else tested_size(settings)
+    settings, found = job.settings, []
+    for split in job.stage.splits or (settings.dataset.split,):
+        needed, each = episode_size(settings, job.source) if split == "train" else tested_size(settings)
         catalogue = open_catalogue(settings.dataset)
         require_episodes(catalogue, split, needed, each)
         count = len(of_split(catalogue, split).class_names)
@@ -134,3 +134,61 @@ def check_disk(outputs: Path) -> str:
     if free < FREE:
         raise MilrError(f"{free / 1e9:.1f} GB free in {place}: make room ({FREE / 1e9:.0f} GB are wanted)")
     return f"{free / 1e9:.0f} GB free in {place}"
+
+
+def one_step(job: Job) -> str:
+    """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
+    sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
+    classes, pictures = map(max, sizes)
+    short = replace(job, settings=shortened(job, classes, pictures))
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="milr-check-") as place,
+        quiet(),
+        open_run(Path(place), job.stage.name, "check", first_entries(short)) as run,
+    ):
+        short.work(run)
+    seconds = time.perf_counter() - started
+    return f"{job.stage.cli_name} on {classes} classes a split, {seconds:.1f} s"
+
+
+def tested_size(settings: Any) -> tuple[int, int]:
+    """Classes of an episode that is not trained on, and pictures of each."""
+    asked = getattr(settings, "visualize", None)
+    return settings.episode.way, settings.episode.shot + (asked.queries if asked else settings.episode.query)
+
+
+def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
+    """Classes of the largest episode of the stage, and pictures of each."""
+    way, pictures = tested_size(settings)
+    training = getattr(settings, "train", None) or getattr(settings, "milr", None)
+    if hasattr(settings, "sanity") and source:
+        training = fit_settings_of(source).milr  # it fits again as the source was fitted
+    if training is None:
+        return way, pictures
+    return training.way or way, settings.episode.shot + (training.query or settings.episode.query)
+
+
+def shortened(job: Job, classes: int, pictures: int) -> Any:
+    """A copy of the settings with one step of everything, on so many classes and pictures, which leaves no cache."""
+    short = copy.deepcopy(job.settings)
+    short.dataset.classes, short.dataset.pictures = classes, pictures
+    if hasattr(short, "cache"):
+        short.cache = None
+    for key, value in job.stage.one_step.items():
+        section, _, name = key.partition(".")
+        setattr(getattr(short, section), name, value)
+    return short
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Neither progress bars nor what a stage reports; only the warnings of the body come through."""
+    log = logging.getLogger("milr")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from milr.data.access import readable
@@ -19,13 +17,7 @@ from milr.data.pictures import read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
-from milr.runs.disk import disk_errors
-from milr.settings.limits import check_limits
-from milr.settings.schema import Data, DownloadSettings
-from milr.settings.store import store_schemas
-from milr.stages.job import console, typed_settings
-
-store_schemas()
+from milr.settings.schema import Data, DataSection
 
 log = logging.getLogger("milr")
 
@@ -44,7 +36,7 @@ def data(settings: Data) -> float:
     return float(len(catalogue.records))
 
 
-def fetch_missing(root: Path, download: DownloadSettings) -> None:
+def fetch_missing(root: Path, download: DataSection) -> None:
     """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted.
 
     What is there, whole or not, is left as it is.
@@ -104,11 +96,3 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
         raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; of the first: {first}")
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="data", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    with console(), disk_errors():
-        settings = typed_settings(cfg, Data)
-        check_limits(settings)
-        return data(settings)

@@ -10,9 +10,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-import hydra
 import torch
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from milr.data.augmentation import to_input
@@ -33,13 +31,9 @@ from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.settings.store import store_schemas
 from milr.stages.devices import choose_device, inputs
 from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
-from milr.stages.job import run_chained_stage
-
-store_schemas()
 
 log = logging.getLogger("milr")
 
@@ -60,7 +54,6 @@ PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, or
 
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     """Returns the area between the keep and the remove curve of the decision map."""
-    run.promise("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", METRICS)
     shares = Shares(
         shares_of("evaluate.percent", settings.evaluate.percent),
         shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
@@ -173,8 +166,3 @@ def report(results: Sequence[Result], title: str) -> None:
             continue
         cells = " ".join(f"{table[name, metric].value:10.3f}" for name in names)
         log.info("%-32s %s   %.3f", metric, cells, table[names[0], metric].chance)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="evaluate", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, Evaluate, evaluate, source_stage="fit_milr", free=("dataset", "episode"))

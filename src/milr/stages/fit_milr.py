@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import hydra
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import to_input
+from milr.data.augmentation import augmentation_of, to_input
 from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
@@ -24,21 +22,17 @@ from milr.explanation.figures import Column
 from milr.explanation.fitting import Terms, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.settings import FitSettings, MilrSettings
+from milr.fields import pick
 from milr.networks.continuation import Continuation
 from milr.networks.layers import fingerprint
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
-from milr.runs.folder import METRICS, Run
+from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
-from milr.settings.store import store_schemas
-from milr.stages.augmentations import training_augmentation
 from milr.stages.boards import Board, board
 from milr.stages.devices import choose_device, dtype_of, example_images, inputs
-from milr.stages.job import run_chained_stage
-
-store_schemas()
 
 log = logging.getLogger("milr")
 
@@ -49,7 +43,6 @@ ESTIMATE_BATCHES = 4
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
-    run.promise("milr.pt", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
@@ -68,7 +61,15 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
             on_validation = looking(run, shown, explainer, pictures["validation"], settings, device)
-            kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation, continuation)
+            kept = fit(
+                explainer,
+                batches,
+                pick(FitSettings, settings.milr, seed=settings.seed),
+                validation,
+                on_step,
+                on_validation,
+                continuation,
+            )
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -97,22 +98,11 @@ def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: 
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
-    explainer = MILR(network, *layers, example, module_settings(settings), dtype_of(settings.precision))
+    explainer = MILR(
+        network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
+    )
     explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
     return explainer
-
-
-def fit_settings(settings: FitMilr) -> FitSettings:
-    """How to fit, from the stage's settings."""
-    milr = settings.milr
-    steps = milr.steps, milr.learning_rate, milr.beta_warmup
-    return FitSettings(*steps, milr.validate_every, milr.patience, settings.seed)
-
-
-def module_settings(settings: FitMilr) -> MilrSettings:
-    """The MI-LR module's settings from the stage's."""
-    milr = settings.milr
-    return MilrSettings(milr.alpha, milr.beta, milr.redundancy, settings.infomax, settings.mask, settings.bottleneck)
 
 
 def episode_batches(
@@ -120,7 +110,7 @@ def episode_batches(
 ) -> EpisodeBatches:
     """Episodes of these pictures as the fit takes them."""
     episode = settings.episode
-    augmentation = training_augmentation(settings.augmentation) if augmented else None
+    augmentation = augmentation_of(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
     if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
         shape = (settings.milr.way or episode.way, episode.shot, settings.milr.query or episode.query)
@@ -196,8 +186,3 @@ def report(result: dict[str, Any]) -> None:
             100 * found["saturation"],
             found["images"],
         )
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, FitMilr, fit_milr, source_stage="train_protonet")

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import hydra
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
@@ -25,20 +23,18 @@ from milr.explanation.batches import permute_supports
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings
+from milr.fields import pick
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.randomise import blocks, randomised
-from milr.runs.folder import METRICS, Run
+from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
-from milr.settings.store import store_schemas
 from milr.stages.devices import choose_device, inputs
 from milr.stages.estimator_checks import estimator_rows, information_rows
 from milr.stages.explainers import load_explainer
-from milr.stages.fit_milr import BATCH, episode_batches, fit_settings, prepared
-from milr.stages.job import run_chained_stage
-
-store_schemas()
+from milr.stages.fit_milr import BATCH, episode_batches, prepared
 
 log = logging.getLogger("milr")
 
@@ -47,7 +43,6 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
-    run.promise("sanity.csv", METRICS, *(f"sheet_{kind}.png" for kind in KINDS))
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
     catalogue, pictures = load_splits(settings.dataset, settings.cache)
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
@@ -163,7 +158,13 @@ def refit(
 
     validation = [] if permuted else [held_out(number) for number in range(fitting.milr.validation_episodes)]
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, batch_of, fit_settings(fitting), validation, on_step=lambda step, terms: bar.update() and None)
+        fit(
+            explainer,
+            batch_of,
+            pick(FitSettings, fitting.milr, seed=fitting.seed),
+            validation,
+            on_step=lambda step, terms: bar.update() and None,
+        )
     return explainer
 
 
@@ -173,8 +174,3 @@ def report(rows: Sequence[Row]) -> None:
         interval = f" [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
         wanted = f"   (wanted: {row.wanted})" if row.wanted else ""
         log.info("%-28s %-10s %-17s %.3f%s%s", row.variant, row.map, row.measure, row.value, interval, wanted)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="sanity", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, Sanity, sanity, source_stage="fit_milr", free=("dataset.split",))

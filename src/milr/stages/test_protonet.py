@@ -6,8 +6,6 @@ import csv
 import logging
 from collections.abc import Iterable, Sequence
 
-import hydra
-from omegaconf import DictConfig
 from torch import Tensor
 
 from milr.data.catalogues import data_entry, open_split, view
@@ -17,21 +15,16 @@ from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.runs.checkpoints import load_checkpoint
-from milr.runs.folder import METRICS, Run
+from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import TestProtonet
-from milr.settings.store import store_schemas
 from milr.stages.devices import choose_device, inputs
-from milr.stages.job import run_chained_stage
-
-store_schemas()
 
 log = logging.getLogger("milr")
 
 
 def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     """Returns the mean accuracy."""
-    run.promise("episodes.csv", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
@@ -74,9 +67,3 @@ def write_episodes(run: Run, episodes: Sequence[Episode], accuracies: Tensor, na
         writer.writerow(["episode", "accuracy", "classes"])
         for number, (episode, accuracy) in enumerate(zip(episodes, accuracies.tolist(), strict=True)):
             writer.writerow([number, f"{accuracy:.6f}", ";".join(names[label] for label in episode.classes)])
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="test_protonet", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    free = ("dataset", "episode")
-    return run_chained_stage(cfg, TestProtonet, test_protonet, source_stage="train_protonet", free=free)

@@ -7,37 +7,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import hydra
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from tqdm import tqdm
 
+from milr.data.augmentation import augmentation_of
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.episodes import draw_episodes
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
+from milr.fields import pick
 from milr.networks.backbones import build_backbone
 from milr.networks.continuation import Continuation
 from milr.networks.distributed import first_before_others, process_group
 from milr.networks.protonet import PrototypicalNetwork, represent
-from milr.networks.prototypes import Metric
-from milr.networks.training import Step, Trained, Training, steps_of, train_prototypical
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
-from milr.runs.folder import METRICS, Run
-from milr.runs.processes import processes, rank
+from milr.runs.folder import Run
+from milr.runs.processes import processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
 from milr.settings.schema import TrainProtonet
-from milr.settings.store import store_schemas
-from milr.stages.augmentations import training_augmentation
 from milr.stages.boards import board
 from milr.stages.devices import choose_device, inputs
-from milr.stages.job import checked_settings, run_stage
-
-store_schemas()
 
 log = logging.getLogger("milr")
 
@@ -47,8 +42,7 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was kept."""
-    run.promise("best.pt", METRICS)
-    device, metric = choose_device(settings.device), metric_of(settings)
+    device, metric = choose_device(settings.device), settings.metric
 
     def keep(name: str) -> None:
         """Save the network as it is now, with what it needs to compare pictures."""
@@ -76,7 +70,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         with (
             saved_states(run, settings.train.save_every) as continuation,
             board(run, settings.logger, continuation.done),
-            progress(run, training_settings(settings), settings.train.log_every, continuation) as on_step,
+            progress(run, training_of(settings), settings.train.log_every, continuation) as on_step,
         ):
             trained = train(settings, network, pictures, on_step, on_validation, continuation)
     if continuation.state:
@@ -107,7 +101,7 @@ def require_as_many_processes(run: Run) -> None:
     run.record(processes=begun)
 
 
-def assist(settings: TrainProtonet) -> float:
+def help_to_train(settings: TrainProtonet) -> float:
     """What every process of torchrun's but the first does: the same training on episodes of its own, writing nothing.
 
     Returns the accuracy that the first one found.
@@ -129,9 +123,9 @@ def train(
     continuation: Continuation | None = None,
 ) -> Trained:
     """The training itself, the same in every process; the network's device is the one it happens on."""
-    device, metric = next(network.parameters()).device, metric_of(settings)
+    device, metric = next(network.parameters()).device, settings.metric
     validate = validation(settings, pictures["validation"], metric, device)
-    augmentation, training = training_augmentation(settings.augmentation), training_settings(settings)
+    augmentation, training = augmentation_of(settings.augmentation), training_of(settings)
     return train_prototypical(
         network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
     )
@@ -143,38 +137,15 @@ def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
         return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
 
 
-def metric_of(settings: TrainProtonet) -> Metric:
-    """How queries are compared with prototypes."""
-    return Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
-
-
-def training_settings(settings: TrainProtonet) -> Training:
+def training_of(settings: TrainProtonet) -> Training:
     """The training's own settings from the stage's."""
     train, episode = settings.train, settings.episode
-    return Training(
-        episodes=train.episodes,
-        way=train.way or episode.way,
-        shot=episode.shot,
-        query=train.query or episode.query,
-        episodes_per_step=train.episodes_per_step,
-        rotate=train.rotate,
-        optimizer=train.optimizer,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        schedule=train.schedule,
-        warmup=train.warmup,
-        precision=train.precision,
-        freeze=tuple(train.freeze),
-        batch_norm=train.batch_norm,
-        compile=train.compile,
-        winograd=train.winograd,
-        validate_every=train.validate_every,
-        seed=settings.seed,
-    )
+    shape = {"way": train.way or episode.way, "shot": episode.shot, "query": train.query or episode.query}
+    return pick(Training, train, **shape, seed=settings.seed)
 
 
 def validation(
-    settings: TrainProtonet, pictures: Pictures, metric: Metric, device: torch.device
+    settings: TrainProtonet, pictures: Pictures, metric: MetricSettings, device: torch.device
 ) -> Callable[[nn.Module], float]:
     """The accuracy over the same episodes of the validation classes at every look."""
     episode = settings.episode
@@ -203,10 +174,3 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
                 bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}")
 
         yield on_step
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    if rank() > 0:
-        return assist(checked_settings(cfg, TrainProtonet))
-    return run_stage(cfg, TrainProtonet, train_protonet)

@@ -7,9 +7,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
-
 from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
@@ -19,25 +16,18 @@ from milr.explanation.export import export
 from milr.explanation.figures import Column
 from milr.explanation.maps import Maps
 from milr.networks.protonet import PrototypicalNetwork
-from milr.runs.folder import METRICS, Run
+from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
-from milr.settings.paths import home
 from milr.settings.schema import Visualize
-from milr.settings.store import store_schemas
 from milr.stages.devices import choose_device
 from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
-from milr.stages.job import run_chained_stage, run_stage
-from milr.sweeps.fits import draw_sweep_of, is_sweep
-
-store_schemas()
 
 log = logging.getLogger("milr")
 
 
 def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
-    run.promise("figures.json", METRICS)
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
@@ -96,11 +86,3 @@ def describe(settings: Visualize) -> str:
         return f"your own, crop=none, {settings.dataset.size} px"
     episode = f"{settings.episode.way}-way {settings.episode.shot}-shot"
     return f"{episode}, {settings.dataset.split} split, {view(settings.dataset)}"
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="visualize", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    if is_sweep(sweep := Path(home(str(cfg.source)))):
-        cfg.source = str(sweep.absolute())  # the saved settings are read from other folders too
-        return run_stage(cfg, Visualize, draw_sweep_of)
-    return run_chained_stage(cfg, Visualize, visualize, source_stage="fit_milr", free=("dataset", "episode"))

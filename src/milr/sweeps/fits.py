@@ -11,13 +11,11 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.evaluation.sweep_chart import SweepPoint, draw_sweep
-from milr.evaluation.tables import write_csv
+from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
-from milr.runs.folder import CONFIG, MANIFEST, Run
+from milr.runs.folder import CONFIG, MANIFEST
 from milr.runs.resume import is_free
 from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
-from milr.settings.schema import Visualize
-from milr.settings.values import leaves
 from milr.sweeps.jobs import FAILED, read_jobs
 
 log = logging.getLogger("milr")
@@ -101,33 +99,6 @@ def point_of(fit: Fit) -> SweepPoint:
     assert fit.run
     terms = fit.run.manifest["result"]["validation"]
     return SweepPoint(fit.name, *fit.pair, *(terms[name] for name in FIELDS))
-
-
-def draw_sweep_of(settings: Visualize, run: Run) -> float:
-    """sweep.csv and sweep.png; returns the best accuracy through a mask."""
-    run.promise("sweep.csv", "sweep.png")
-    fits = finished(sweep_fits(Path(settings.source)), Path(settings.source))
-    if len({fit.pair for fit in fits}) < len(fits):
-        raise MilrError(
-            f"{settings.source} varies more than milr.alpha and milr.beta: its figure would mix the rest up; "
-            f"`milr sweep-report {settings.source}` draws one for each of the rest"
-        )
-    points = [point_of(fit) for fit in fits]
-    write_csv(run.path("sweep.csv"), points)
-    tell(points)
-    draw_lines(run.path("sweep.png"), fits)
-    best = max(point.accuracy for point in points)
-    run.record(result={"fits": len(points), "best_accuracy": best})
-    log.info("open %s", run.path("sweep.png"))
-    return best
-
-
-def tell(points: Sequence[SweepPoint]) -> None:
-    """The table that a person reads."""
-    log.info("%8s %8s " + "%10s " * len(FIELDS), "alpha", "beta", *(name[:10] for name in FIELDS))
-    for point in points:
-        numbers = [getattr(point, name) for name in FIELDS]
-        log.info("%8g %8g " + "%10.3f " * len(FIELDS), point.alpha, point.beta, *numbers)
 
 
 def draw_lines(path: Path, fits: Sequence[Fit]) -> None:

@@ -16,14 +16,8 @@ from milr.runs.locks import lock
 from milr.runs.names import sweep_name
 from milr.runs.sources import find_run
 from milr.settings.paths import home, quoted
+from milr.settings.stages import STAGES
 
-SOURCE_STAGES = {
-    "test_protonet": "train_protonet",
-    "fit_milr": "train_protonet",
-    "visualize": "fit_milr",
-    "evaluate": "fit_milr",
-    "sanity": "fit_milr",
-}
 LOCK = ".lock"
 JOBS = "job-*.json"  # in a sweep's folder: one for each job that has ended since it was started last
 
@@ -57,9 +51,10 @@ def start_sweep(config: DictConfig) -> Path:
 
 def pinned(override: str, stage: str, outputs: Path) -> str:
     """`source=latest` as the run that it is now: while a sweep runs, another run may become the latest."""
-    if override.lstrip("+") != "source=latest" or stage not in SOURCE_STAGES:
+    needed = STAGES[stage].source if stage in STAGES else None
+    if override.lstrip("+") != "source=latest" or needed is None:
         return override
-    return f"source={quoted(str(find_run(outputs, SOURCE_STAGES[stage], 'latest').folder))}"
+    return f"source={quoted(str(find_run(outputs, needed, 'latest').folder))}"
 
 
 def is_swept_source(override: str) -> bool:

@@ -20,26 +20,12 @@ from milr.runs.folder import CONFIG, MANIFEST, SET_ASIDE, plain
 from milr.runs.resume import require_same, require_same_parent, state_of
 from milr.runs.sources import SourceRun, read_manifest
 from milr.settings.schema import NetworkStageSettings
+from milr.settings.stages import STAGES
 from milr.sweeps.folders import JOBS
 
 log = logging.getLogger("milr")
 
 DONE, SKIPPED, RESUMED, FAILED = "done", "skipped", "resumed", "failed"
-
-KEY_FIGURES = {  # of each stage's result
-    "train_protonet": ("validation_accuracy",),
-    "test_protonet": ("accuracy",),
-    "fit_milr": (
-        "validation.accuracy",
-        "validation.untouched_accuracy",
-        "validation.mask_mean",
-        "validation.decision_bits",
-        "validation.redundant_bits",
-    ),
-    "visualize": ("total_mean_bits",),
-    "evaluate": ("decision_area",),
-    "sanity": ("decision_repeatability",),
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +113,8 @@ def ended_job(
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures of a run that stand in tables, under their last names."""
     found = {}
-    for name in KEY_FIGURES.get(str(manifest.get("stage")), ()):
+    stage = STAGES.get(str(manifest.get("stage")))
+    for name in stage.columns if stage else ():
         value: Any = manifest.get("result") or {}
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
