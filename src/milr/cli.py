@@ -14,7 +14,7 @@ from io import StringIO
 from milr import __version__
 from milr.command.completion import command_words, is_query, read_line, tidy
 from milr.command.help import stage_help
-from milr.errors import MilrError
+from milr.errors import USER_ERROR, MilrError
 from milr.runs.disk import disk_error, spoken
 from milr.runs.processes import check_processes
 from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
