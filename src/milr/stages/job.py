@@ -72,11 +72,7 @@ class Job:
 
 
 def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | None = None) -> float:
-<<<<<<< HEAD
-    """The objective of the job that Hydra made these settings for. instead: what is done with the job in its place."""
-=======
     """The objective of the job that Hydra made these settings for. instead: done with it in place of the work."""
->>>>>>> 47923af (A line within its length)
     if rank() > 0:  # one of torchrun's processes: the first alone writes and tells
         settings = typed_settings(cfg, stage)
         check(settings)
