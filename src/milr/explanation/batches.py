@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from milr.data.augmentation import Augmentation, augment, to_device, to_input
+from milr.data.augmentation import augment, to_device, to_input
 from milr.data.episodes import Episode, draw_episode
 from milr.data.pictures import Pictures
+from milr.data.settings import Augmentation
 from milr.explanation.fitting import Batch, Decision
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings
 
 
-def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Tensor | None) -> Decision:
+def episode_decision(way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None) -> Decision:
     """The network's own objective: queries against the prototypes, from outputs [way·shot + way·query, E].
 
     Supports come first, class by class. `centre` [E] is the training images' mean representation, for a metric that
@@ -40,7 +42,7 @@ class EpisodeBatches:
         self,
         pictures: Pictures,
         shape: tuple[int, int, int],  # way, shot, query
-        metric: Metric,
+        metric: MetricSettings,
         centre: Tensor | None,
         augmentation: Augmentation | None,
         seed: int,
@@ -69,7 +71,9 @@ def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:
     return Batch(images, batch.decide, batch.modules)
 
 
-def query_distances(output: Tensor, shape: tuple[int, int, int], metric: Metric, centre: Tensor | None) -> Tensor:
+def query_distances(
+    output: Tensor, shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor | None
+) -> Tensor:
     """Each query's distance to each prototype [way·query, way]: squared Euclidean, or 1 - cosine."""
     scores, _ = episode_decision(*shape, metric, centre)(output)
     return (1 if metric.distance == "cosine" else 0) - scores * metric.temperature
