@@ -40,10 +40,10 @@ def test_comparisons_are_image_by_image() -> None:
 
 def test_every_metric_has_a_direction() -> None:
     assert Metric("keep", "", "accuracy", 0.2).direction() == "higher"
-    assert Metric("keep", "", "loss", 0.2, pixels=True).direction() == "lower"
+    assert Metric("keep", "", "loss", 0.2, at="pixels").direction() == "lower"
     assert Metric("remove", "", "accuracy", 0.2).direction() == "lower"
     assert Metric("remove", "", "loss", 0.2).direction() == "higher"
-    assert Metric("area", "", "cosine", pixels=True).direction() == "higher"
+    assert Metric("area", "", "cosine", at="pixels").direction() == "higher"
     assert Metric("untouched", "", "accuracy").direction() == "none"
     with pytest.raises(ValueError, match="no metric 'beauty'"):
         Metric("beauty", "box")
@@ -51,13 +51,13 @@ def test_every_metric_has_a_direction() -> None:
 
 def test_a_metric_has_a_name_a_unit_and_a_chance() -> None:
     heat = torch.zeros(10, 10)
-    loss, accuracy = Metric("keep", "", "loss", 0.2, pixels=True), Metric("remove", "", "accuracy", 0.07)
+    loss, accuracy = Metric("keep", "", "loss", 0.2, at="pixels"), Metric("remove", "", "accuracy", 0.07)
     assert (loss.name, loss.unit, loss.source) == ("keep 20% pixels, loss", "nats", "Petsiuk et al. 2018")
     assert (accuracy.name, accuracy.chance(heat, 5)) == ("remove 7%, accuracy", 0.2)
     assert math.isnan(loss.chance(heat, 5)) and math.isnan(Metric("area", "", "accuracy").chance(heat, 5))
     assert Metric("rank accuracy", "box", small=True).name == "rank accuracy, box up to a third"
     assert Metric("contrast", "bill, head and wing").name == "contrast, bill, head and wing"
-    assert Metric("area", measure="cosine", pixels=True).name == "area pixels, cosine"
+    assert Metric("area", measure="cosine", at="pixels").name == "area pixels, cosine"
     assert Metric("coverage", "left eye").chance(heat, (0, 0)) == 0.2
 
 
@@ -79,7 +79,7 @@ def test_measurements_come_back_out_of_a_table(tmp_path: Path) -> None:
         POINTING,
         Metric("rank accuracy", "box", small=True),
         Metric("contrast", "bill, head and wing"),
-        *(Metric("keep", "", measure, 0.2, pixels) for measure in MEASURES for pixels in (False, True)),
+        *(Metric("keep", "", measure, 0.2, at) for measure in MEASURES for at in ("layer", "pixels")),
     ]
     rows = [Measurement("total", 3, "a, b.jpg", metric, 1 / 3, math.pi) for metric in metrics]
     write_csv(tmp_path / "per_image.csv", rows)

@@ -22,7 +22,7 @@ OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkt
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 AREA = Metric("area", measure="accuracy")
 BARS = {  # file -> its metrics; those that the data set has not are left out
-    "decision": (AREA, Metric("area", measure="accuracy", pixels=True), Metric("area", measure="cosine")),
+    "decision": (AREA, Metric("area", measure="accuracy", at="pixels"), Metric("area", measure="cosine")),
     "location": (
         Metric("rank accuracy", "defining"),
         Metric("pointing", "defining"),
@@ -52,19 +52,19 @@ def canvas(width: float, height: float) -> Figure:
 
 def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: str, title: str) -> None:
     """Keep and remove, at the local layer and at the pixels: the measure along the share of places, a line a map."""
-    rows = [(False, "places of the layer", shares.places), (True, "pixels", shares.pixels)]
+    rows = [("layer", "places of the layer", shares.places), ("pixels", "pixels", shares.pixels)]
     rows = [row for row in rows if row[2]]
     drawing = canvas(11, 3.75 * len(rows))
     panels = drawing.subplots(len(rows), 2, sharey=True, sharex=True, squeeze=False)
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
     colours = dict(zip((name for name in names if name not in COLOURS), cycle(OTHER_COLOURS), strict=False)) | COLOURS
-    for row, (pixels, where, own) in enumerate(rows):
+    for row, (at, where, own) in enumerate(rows):
         percent = [100 * share for share in own]
         for column, what in enumerate(("keep", "remove")):
             panel = panels[row, column]
             for name in names:
-                points = [table[name, Metric(what, "", measure, share, pixels)] for share in own]
+                points = [table[name, Metric(what, "", measure, share, at)] for share in own]
                 style = STYLES[points[0].method]
                 label = name.replace("_", " ")
                 panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colours[name])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
@@ -16,7 +16,6 @@ from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
-from milr.networks.layers import LayerPair
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class Scene:
     statistics: FeatureStatistics | None  # of single features over the training images, where a method needs them
 
     @property
-    def layers(self) -> LayerPair:
-        """The network, and where it is looked at."""
-        return self.explainer.layers
+    def network(self) -> nn.Module:
+        """The network that is explained."""
+        return self.explainer.layers.network
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -56,7 +55,7 @@ def iba(scene: Scene) -> Tensor:
     """`per_sample_bottleneck` with noise of its own for each episode."""
     assert scene.statistics is not None  # `Methods` looks for them
     generator = torch.Generator().manual_seed(seed_of("iba", scene.seed))
-    return per_sample_bottleneck(scene.layers, scene.batch, scene.statistics, generator)
+    return per_sample_bottleneck(scene.explainer.layers, scene.batch, scene.statistics, generator)
 
 
 ROWS = (  # in the order in which tables and charts have them
@@ -73,15 +72,10 @@ ROWS = (  # in the order in which tables and charts have them
     Method(
         "integrated_gradients",
         "baseline",
-        lambda scene: integrated_gradients(scene.layers.network, scene.batch, scene.shape[1:]),
-        package="captum",
+        lambda scene: integrated_gradients(scene.network, scene.batch, scene.shape[1:]),
+        "captum",
     ),
-    Method(
-        "occlusion",
-        "baseline",
-        lambda scene: occlusion(scene.layers.network, scene.batch, scene.shape[1:]),
-        package="captum",
-    ),
+    Method("occlusion", "baseline", lambda scene: occlusion(scene.network, scene.batch, scene.shape[1:]), "captum"),
 )
 METHODS = {method.name: method for method in ROWS}
 KINDS, CONTROLS, BASELINES = (

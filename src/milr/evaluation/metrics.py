@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ CLAIMS = {  # (map, contrast): what the paper says of one map says nothing of th
 }
 
 Place = tuple[int, int]
+Group = tuple[Sequence[str], Mapping[str, Place]]  # names of parts, and where all parts of a picture are
 Chance = float | Callable[[Tensor, Any], float]  # a number, or of the map and what it is taken against
 
 
@@ -62,7 +63,7 @@ class Metric:
     subject: str = ""  # the region, part or group
     measure: str = ""  # of a curve
     share: float | None = None  # of the places that are kept or removed
-    pixels: bool = False  # places are the picture's, not the local layer's
+    at: str = "layer"  # whose places: the local layer's, or "pixels"
     small: bool = False  # only of regions up to SMALL_REGION
 
     def __post_init__(self) -> None:
@@ -73,8 +74,8 @@ class Metric:
     def name(self) -> str:
         """As tables and charts have it: "keep 20% pixels, loss"."""
         share = "" if self.share is None else f" {self.share:.0%}"
-        small = " up to a third" if self.small else ""
-        return f"{self.kind}{share}{' pixels' if self.pixels else ''}, {self.subject or self.measure}{small}"
+        pixels, small = " pixels" * (self.at == "pixels"), " up to a third" * self.small
+        return f"{self.kind}{share}{pixels}, {self.subject or self.measure}{small}"
 
     @property
     def unit(self) -> str:
@@ -104,13 +105,19 @@ class Metric:
         return direction
 
 
-def contrast(heat: Tensor, places: tuple[list[Place], list[Place]], seed: int = 0) -> float:
+def contrast(heat: Tensor, group: Group, seed: int = 0) -> float:
     """Mean percentile of a map [H, W] at the visible parts of a group, minus the mean at all others.
 
     NaN where no part of it, or no other part, can be seen.
     """
-    inside, outside = ([percentile(heat, place) for place in group] for group in places)
-    return sum(inside) / len(inside) - sum(outside) / len(outside) if inside and outside else math.nan
+    names, parts = group
+    ranks: dict[bool, list[float]] = {True: [], False: []}
+    for part, place in parts.items():  # a group names no sides: "eye" is "left eye", too
+        ranks[part.removeprefix("left ").removeprefix("right ") in names].append(percentile(heat, place))
+    if not all(ranks.values()):
+        return math.nan
+    inside, outside = (sum(own) / len(own) for own in ranks.values())
+    return inside - outside
 
 
 def area_share(heat: Tensor, region: Tensor) -> float:
@@ -150,7 +157,7 @@ def location_measurements(
     heat: Tensor, regions: Mapping[str, Tensor], parts: Mapping[str, Place], seed: int
 ) -> dict[Metric, tuple[float, float]]:
     """Metric -> (value, chance) of one map [H, W] against the regions and parts of its image."""
-    groups = {name: split(parts, group) for name, group in CONTRASTS.items()} if parts else {}
+    groups = {name: (group, parts) for name, group in CONTRASTS.items()} if parts else {}
     measurements = {}
     for over, marks in {"regions": regions, "parts": parts, "groups": groups}.items():
         for subject, marked in marks.items():
@@ -162,9 +169,3 @@ def location_measurements(
                     if kind.small_too and value[1] <= SMALL_REGION:
                         measurements[replace(metric, small=True)] = value
     return measurements
-
-
-def split(parts: Mapping[str, Place], group: tuple[str, ...]) -> tuple[list[Place], list[Place]]:
-    """The places of the parts of a group, which names no sides ("eye" of "left eye"), and of all others."""
-    inside = {name for name in parts if name.removeprefix("left ").removeprefix("right ") in group}
-    return [parts[name] for name in parts if name in inside], [parts[name] for name in parts if name not in inside]

@@ -53,7 +53,7 @@ def measure_episode(
         found = untouched | curves(layer, heat, shares.places, episode, batch.images.device)
         if shares.pixels:
             wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
-            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, pixels=True)
+            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
         for metric, values in found.items():
             chance = metric.chance(heat, logits.shape[1])
             owners = files[len(files) - len(values) :]
@@ -78,7 +78,7 @@ def locations(
 
 
 def curves(
-    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, pixels: bool = False
+    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, at: str = "layer"
 ) -> dict[Metric, Tensor]:
     """Each measure, [Q] or [K], with each share kept and removed, and the areas between keep and remove."""
     curve: dict[Metric, Tensor] = {}
@@ -86,12 +86,12 @@ def curves(
         high = highest(heat, share, seed).to(device)
         for kind, kept in (("keep", high), ("remove", ~high)):
             for measure, values in trial(kept).items():
-                curve[Metric(kind, "", measure, share, pixels)] = values
+                curve[Metric(kind, "", measure, share, at)] = values
     for measure in (name for name, row in MEASURES.items() if row.direction == "higher"):
         keep, remove = (
-            torch.stack([curve[Metric(kind, "", measure, share, pixels)] for share in shares], dim=1)
+            torch.stack([curve[Metric(kind, "", measure, share, at)] for share in shares], dim=1)
             for kind in ("keep", "remove")
         )
         area = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
-        curve[Metric("area", "", measure, pixels=pixels)] = area
+        curve[Metric("area", "", measure, at=at)] = area
     return curve

@@ -119,8 +119,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     def measurement(row: dict[str, str]) -> Measurement:
         value, chance = float(row["value"]), float(row["chance"])
         share = float(row["share"]) if row["share"] else None
-        pixels, small = row["pixels"] == "True", row["small"] == "True"
-        metric = Metric(row["kind"], row["subject"], row["measure"], share, pixels, small)
+        metric = Metric(row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True")
         return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance)
 
     with path.open(newline="", encoding="utf-8") as file:
