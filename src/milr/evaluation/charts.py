@@ -95,6 +95,7 @@ def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[Metric], 
         panel.barh(names, values, xerr=reach, color=[COLOURS.get(row.map, "0.7") for row in rows], capsize=2)
         panel.axvline(rows[0].chance, color="black", linestyle=":", linewidth=1)  # NaN draws nothing
         panel.set_title(metric.name, fontsize=9)
+        panel.set_xlabel(metric.unit, fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(axis="x", alpha=0.3)
     panels[0].invert_yaxis()

@@ -114,10 +114,8 @@ def contrast(heat: Tensor, group: Group, seed: int = 0) -> float:
     ranks: dict[bool, list[float]] = {True: [], False: []}
     for part, place in parts.items():  # a group names no sides: "eye" is "left eye", too
         ranks[part.removeprefix("left ").removeprefix("right ") in names].append(percentile(heat, place))
-    if not all(ranks.values()):
-        return math.nan
-    inside, outside = (sum(own) / len(own) for own in ranks.values())
-    return inside - outside
+    inside, outside = ranks[True], ranks[False]
+    return sum(inside) / len(inside) - sum(outside) / len(outside) if inside and outside else math.nan
 
 
 def area_share(heat: Tensor, region: Tensor) -> float:

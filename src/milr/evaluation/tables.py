@@ -27,9 +27,7 @@ class Measurement:
     file: str
     metric: Metric
     value: float  # NaN where it cannot be measured: left out of means, and counted
-    chance: (
-        float  # what a map unrelated to the image gets, of an accuracy 1 / classes; NaN where there is no such number
-    )
+    chance: float  # what a map unrelated to the image gets; NaN where there is no such number
 
 
 @dataclass(frozen=True)
