@@ -34,6 +34,12 @@ class Inspection:
 
     def name_of(self, name: str) -> str:
         """The layer's name in the unwrapped network; MilrError with the nearest ones if there is none."""
+        if not isinstance(name, str):
+            own = [known for known, module in self.modules.items() if module is name]
+            what = f"a {type(name).__name__}" if isinstance(name, nn.Module) else repr(name)
+            raise MilrError(
+                f"layers are given by their names in the network, not as {what}" + (f": '{own[0]}'" if own else "")
+            )
         for known in (name, plain_name(name)):
             if known in self.modules:
                 return known
