@@ -355,6 +355,8 @@ def test_graphs_and_scripts_are_refused_with_what_is_true_of_them() -> None:
     exported = torch.export.export(model, (images(),))
     with pytest.raises(MilrError, match="is a ExportedProgram, not a torch.nn.Module"):
         LayerPair(exported, "layer1", "avgpool", images())  # type: ignore[arg-type]
+    with pytest.raises(MilrError, match="is a graph of torch.export"):
+        LayerPair(exported.module(), "layer1", "avgpool", images())
 
 
 def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:

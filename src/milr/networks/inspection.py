@@ -138,6 +138,8 @@ def check_network(network: object) -> None:
         raise MilrError(f"the network is a {type(network).__name__}, not a torch.nn.Module: its layers cannot be read")
     if isinstance(network, torch.jit.ScriptModule):
         raise MilrError("the network is TorchScript, whose layers run without Python: pass the module it was made of")
+    if isinstance(network, torch.fx.GraphModule) and "eval" in vars(network):  # it raises NotImplementedError
+        raise MilrError("the network is a graph of torch.export, which calls no layers: pass the module it was made of")
     if any(is_lazy(parameter) for parameter in network.parameters()):
         raise MilrError("the network has lazy layers that know no shapes yet: run it once on a batch of images")
     if any(tensor.is_inference() for tensor in chain(network.parameters(), network.buffers())):
