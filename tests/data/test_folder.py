@@ -58,9 +58,9 @@ def test_a_name_means_the_same_in_an_ascii_locale(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from milr.data.folder import read_folder
-from milr.data.catalogues import fingerprint
+from milr.data.catalogues import catalogue_sha256
 catalogue = read_folder(Path(sys.argv[1]))
-print(ascii(catalogue.class_names), fingerprint(catalogue))
+print(ascii(catalogue.class_names), catalogue_sha256(catalogue))
 """
     answers = [
         subprocess.run(

@@ -42,7 +42,7 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     """
     if folder is None:
         return load_pictures(records, size, crop, progress=True)
-    path = folder / f"{fingerprint(records, size, crop)}.npy"
+    path = folder / f"{cache_name(records, size, crop)}.npy"
     shape = (len(records), 3, size, size)
     images = open_images(path, shape)
     if images is None:
@@ -57,7 +57,7 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     return Pictures(images, labels_of(records), tuple(records))
 
 
-def fingerprint(records: Sequence[Record], size: int, crop: str) -> str:
+def cache_name(records: Sequence[Record], size: int, crop: str) -> str:
     """sha256 over each picture's path, size and time of change, its box, and how it is framed and by what."""
     digest = sha256(f"{VERSION}\t{PIL.__version__}\t{crop}\t{size}\n".encode())
     for record in records:

@@ -70,7 +70,7 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
         **own_settings(dataset),
         "images": len(catalogue.records),
         "classes": len(catalogue.class_names),
-        "fingerprint": fingerprint(catalogue),
+        "fingerprint": catalogue_sha256(catalogue),
     }
 
 
@@ -80,7 +80,7 @@ def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
     return {split: [names[key] for key in keys] for split, keys in asdict(split_of(catalogue)).items()}
 
 
-def fingerprint(catalogue: Catalogue) -> str:
+def catalogue_sha256(catalogue: Catalogue) -> str:
     """sha256 over each picture's path below the root, class, box and file size: the same wherever the data set lies.
 
     The pixels are not read, which would take longer than many a run.

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 
 from milr.evaluation.location import ranked
-from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.layers import FirstPass, frozen
+from milr.seeding import seed_of
 
 Outcome = dict[str, Tensor]
 Trial = Callable[[Tensor], Outcome]

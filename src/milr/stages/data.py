@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from milr.data.access import readable
-from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import IncompleteError, find_masks, find_root
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
 from milr.data.pictures import read_picture
@@ -76,7 +76,7 @@ def description(catalogue: Catalogue) -> list[str]:
         "segmentations": sum(record.segmentation is not None for record in records),
     }
     lines += [f"  with {what}: {count} of {len(records)}" for what, count in marked.items()]
-    return [*lines, f"  fingerprint: {fingerprint(catalogue)}"]
+    return [*lines, f"  fingerprint: {catalogue_sha256(catalogue)}"]
 
 
 def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]:
