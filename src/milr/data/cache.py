@@ -22,6 +22,7 @@ import PIL
 import torch
 from torch import Tensor
 
+from milr.data.access import readable
 from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -61,10 +62,8 @@ def cache_name(records: Sequence[Record], size: int, crop: str) -> str:
     """sha256 over each picture's path, size and time of change, its box, and how it is framed and by what."""
     digest = sha256(f"{VERSION}\t{PIL.__version__}\t{crop}\t{size}\n".encode())
     for record in records:
-        try:
+        with readable(record.path):
             status = record.path.stat()
-        except OSError as error:
-            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
         line = f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from milr.data.access import readable
 from milr.data.records import Catalogue, Record
 from milr.data.settings import DATA_SETS, DatasetSettings
 from milr.data.split import of_split, require_episodes, split_of
@@ -86,16 +87,9 @@ def catalogue_sha256(catalogue: Catalogue) -> str:
     The pixels are not read, which would take longer than many a run.
     """
     digest = sha256()
-    for record in catalogue.records:
-        try:
-            size = record.path.stat().st_size
-        except OSError as error:
-            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
-        try:
-            path = record.path.relative_to(catalogue.root).as_posix()
-        except ValueError:  # an index may name a file elsewhere
-            path = record.path.name
-        digest.update(
-            f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n".encode(errors="surrogateescape")
-        )
+    with readable(catalogue.root):
+        for record in catalogue.records:
+            path, size = record.path.relative_to(catalogue.root).as_posix(), record.path.stat().st_size
+            line = f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
