@@ -40,10 +40,13 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
         missing = not root.exists()
     if missing:
         draw(root, settings)
-    with readable(note):
-        if not note.is_file():
-            raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
-        found = read_note(note)
+    try:
+        with readable(note):
+            found = json.loads(note.read_bytes()) if note.is_file() else None
+    except ValueError as error:
+        raise MilrError(f"{note} is damaged ({error}): move {root} away, and the birds are drawn again") from error
+    if not isinstance(found, dict):
+        raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
     if found != settings:
         differing = ", ".join(
             f"{key} {found.get(key)} instead of {value}" for key, value in settings.items() if found.get(key) != value
@@ -77,17 +80,6 @@ def draw(root: Path, settings: dict[str, int]) -> None:
         raise MilrError(
             f"cannot draw birds into {root} ({error.strerror}): name another folder with dataset.root="
         ) from error
-
-
-def read_note(path: Path) -> dict[str, object]:
-    """The settings with which the birds were drawn. MilrError for another content."""
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise MilrError(
-            f"{path} is damaged ({error}): move {path.parent} away, and the birds are drawn again"
-        ) from error
-    return found if isinstance(found, dict) else {}
 
 
 def all_species(count: int, seed: int) -> list[Species]:

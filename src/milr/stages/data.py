@@ -61,8 +61,7 @@ def fetch_missing(root: Path, download: DataSection) -> None:
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
     records, names = catalogue.records, catalogue.class_names
-    split = split_of(catalogue)
-    parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
+    parts = vars(split_of(catalogue))
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
     for part, ids in parts.items():
