@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from functools import cache
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from milr.data.settings import Augmentation, AugmentationSettings
+from milr.seeding import seed_number
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -96,11 +96,6 @@ def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
     grey = to_yiq[0].expand(3, 3)
     quarter = torch.linalg.inv(to_yiq) @ torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ to_yiq
     return grey, torch.eye(3) - grey, quarter
-
-
-def seed_number(seed: int | str) -> int:
-    """A 63-bit number from a seed that may be text, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
 
 
 def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:

@@ -12,10 +12,10 @@ from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
-from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
+from milr.seeding import seed_of
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from torch.nn.functional import interpolate
 
 from milr.evaluation.location import ranked
 from milr.evaluation.metrics import MEASURES
-from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.layers import FirstPass, frozen
+from milr.seeding import seed_of
 
 Outcome = dict[str, Tensor]
 Trial = Callable[[Tensor], Outcome]

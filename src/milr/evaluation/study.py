@@ -12,11 +12,11 @@ from milr.data.pictures import Pictures
 from milr.evaluation.metrics import MEASURES, Metric, location_measurements
 from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, highest, to_pixels
 from milr.evaluation.regions import framing_of, parts_of, regions_of
-from milr.evaluation.seeds import seed_of
 from milr.evaluation.tables import Measurement
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
+from milr.seeding import seed_of
 
 
 @dataclass(frozen=True)

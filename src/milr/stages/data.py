@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from milr.data.access import readable
-from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import IncompleteError, find_masks, find_root
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
 from milr.data.pictures import read_picture
@@ -61,8 +61,7 @@ def fetch_missing(root: Path, download: DataSection) -> None:
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
     records, names = catalogue.records, catalogue.class_names
-    split = split_of(catalogue)
-    parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
+    parts = vars(split_of(catalogue))
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
     for part, ids in parts.items():
@@ -76,7 +75,7 @@ def description(catalogue: Catalogue) -> list[str]:
         "segmentations": sum(record.segmentation is not None for record in records),
     }
     lines += [f"  with {what}: {count} of {len(records)}" for what, count in marked.items()]
-    return [*lines, f"  fingerprint: {fingerprint(catalogue)}"]
+    return [*lines, f"  fingerprint: {catalogue_sha256(catalogue)}"]
 
 
 def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]:
