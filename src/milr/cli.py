@@ -19,6 +19,7 @@ from milr.runs.disk import disk_error, spoken
 from milr.runs.processes import check_processes
 from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
 from milr.streams import lossy_streams
+from milr.text import aligned
 
 INTERRUPTED = 130  # an exit code
 
@@ -132,11 +133,9 @@ def fail(line: str) -> int:
 
 def overview() -> str:
     """What `milr` alone says: the stages and the commands about runs, one line each."""
-    rows = [(stage.cli_name, stage.help) for stage in STAGES.values()]
-    width = max(len(name) for name, _ in rows)
-    about = [(name, command.help) for name, command in COMMANDS.items()]
-    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each] for each in (rows, about))
+    rows = [(f"  {stage.cli_name}", stage.help) for stage in STAGES.values()]
+    table = aligned([*rows, *((f"  {name}", command.help) for name, command in COMMANDS.items())])
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
-    lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
-    lines += ["about runs:", *commands, ""]
+    lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *table[: len(rows)], ""]
+    lines += ["about runs:", *table[len(rows) :], ""]
     return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from milr.errors import MilrError
-from milr.lineage.listing import aligned, key_figure, list_runs
+from milr.lineage.listing import key_figure, list_runs
 from milr.runs.find import FoundRun
 from milr.runs.folder import open_run
 
@@ -66,7 +66,3 @@ def test_the_table_and_its_filters(make_run: MakeRun, outputs: Path) -> None:
 def test_a_filter_that_cannot_fit_is_refused(filters: dict[str, str], message: str) -> None:
     with pytest.raises(MilrError, match=message):
         list_runs(Path("anywhere"), filters)
-
-
-def test_columns_are_aligned() -> None:
-    assert aligned([("a", "bcd", "e"), ("fgh", "", "ij")]) == ["a    bcd  e", "fgh       ij"]

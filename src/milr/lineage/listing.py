@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.runs.find import STATES, FoundRun, find_runs, name_of
 from milr.settings.stages import STAGES, cli_name
+from milr.text import aligned
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
 
@@ -103,9 +104,3 @@ def first_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
     line = (str(text).splitlines() or [""])[0]
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of left-aligned columns, the last one ragged."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

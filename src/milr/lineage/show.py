@@ -11,11 +11,12 @@ from typing import Any
 from milr.errors import MilrError
 from milr.fields import leaves
 from milr.lineage.differences import differences
-from milr.lineage.listing import aligned, key_figure
+from milr.lineage.listing import key_figure
 from milr.runs.ancestry import Ancestor, ancestors, data_problem
 from milr.runs.find import FoundRun, named_run
 from milr.runs.sources import parent_folder, read_config
 from milr.settings.stages import cli_name
+from milr.text import aligned
 
 FACTS = ("milr", "versions", "git", "host", "seed", "repeats")
 

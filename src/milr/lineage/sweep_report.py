@@ -26,10 +26,13 @@ from milr.stages.explainers import load_explainer
 from milr.stages.job import console
 from milr.sweeps.fits import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
 Pair = tuple[float, float]
+
+FIGURES = ("accuracy_kept", *FIELDS)
 
 
 @dataclass(frozen=True)
@@ -83,20 +86,17 @@ def report(sweep: Path, device: str, episode: int, query: int) -> None:
 def line_of(fit: Fit) -> Line:
     """What the table says of a fit."""
     point = point_of(fit) if fit.run else None
-    figures = {name: getattr(point, name, math.nan) for name in ("accuracy_kept", *FIELDS)}
+    figures = {name: getattr(point, name, math.nan) for name in FIGURES}
     return Line(fit.name, fit.state, fit.others, *fit.pair, **figures, error=fit.error)
 
 
 def table(lines: Sequence[Line]) -> list[str]:
     """The lines as text."""
-    shown = ("accuracy_kept", *FIELDS)
-    width = max(map(len, [*(line.others for line in lines), ""]))
-    texts = [f"{'':<{width}} {'alpha':>8} {'beta':>8} {'state':>11} " + " ".join(f"{name[:14]:>14}" for name in shown)]
+    rows = [["", "alpha", "beta", "state", *(name[:14] for name in FIGURES)]]
     for line in lines:
-        figures = [getattr(line, name) for name in shown]
-        cells = " ".join(f"{number(None if math.isnan(figure) else figure):>14}" for figure in figures)
-        texts.append(f"{line.others:<{width}} {line.alpha:>8g} {line.beta:>8g} {line.state:>11} {line.error or cells}")
-    return texts
+        cells = [line.error] if line.error else [number(getattr(line, name)) for name in FIGURES]
+        rows.append([line.others, f"{line.alpha:g}", f"{line.beta:g}", line.state, *cells])
+    return aligned(rows, right=range(1, len(rows[0])))
 
 
 def empty_cells(fits: Sequence[Fit]) -> dict[Pair, str]:

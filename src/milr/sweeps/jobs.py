@@ -22,6 +22,7 @@ from milr.runs.sources import SourceRun, read_manifest
 from milr.settings.schema import NetworkStageSettings
 from milr.settings.stages import STAGES
 from milr.sweeps.folders import JOBS
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
@@ -142,15 +143,15 @@ def table(jobs: Sequence[Job]) -> list[str]:
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     names = [" ".join(override for override in job.overrides if override not in shared) for job in jobs]
     figures = list(dict.fromkeys(name for job in jobs for name in job.figures))
-    width = max(map(len, [*names, "job"]))
-    lines = [f"{'job':<{width}}  {'state':<7}  {'objective':>10}" + "".join(f"  {name:>18}" for name in figures)]
+    rows = [["job", "state", "objective", *figures, ""]]
     for name, job in zip(names, jobs, strict=True):
-        cells = [f"{number(job.objective):>10}", *(f"{number(job.figures.get(figure)):>18}" for figure in figures)]
-        lines.append(f"{name:<{width}}  {job.state:<7}  " + ("  ".join(cells) if not job.code else str(job.error)))
+        numbers = map(number, [job.objective, *map(job.figures.get, figures)])
+        rows.append([name, job.state, *([str(job.error)] if job.code else [*numbers, ""])])
+    lines = aligned(rows, right=range(2, len(rows[0])))
     counts = {state: sum(job.state == state for job in jobs) for state in (DONE, RESUMED, SKIPPED, FAILED)}
     return [*lines, f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
 
 
 def number(value: float | None) -> str:
     """A figure in a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
