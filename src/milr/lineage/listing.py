@@ -87,7 +87,7 @@ def key_figure(run: FoundRun) -> str:
     """What one wants to know of the run first: its result, else what went wrong."""
     result = run.manifest.get("result")
     if not isinstance(result, Mapping):
-        return first_line(run.problem or run.manifest.get("error") or "")
+        return shortened_line(run.problem or run.manifest.get("error") or "")
     try:
         formats = STAGES[run.stage].figure
     except KeyError:
@@ -100,7 +100,7 @@ def key_figure(run: FoundRun) -> str:
     return "?"
 
 
-def first_line(text: object, longest: int = 80) -> str:
+def shortened_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
     line = (str(text).splitlines() or [""])[0]
     return line if len(line) <= longest else f"{line[: longest - 3]}..."

@@ -33,7 +33,7 @@ def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
     if run.problem:
         raise MilrError(run.problem)
     story = story_of(run)
-    return json.dumps(story, indent=2) if as_json else told(story, key_figure(run))
+    return json.dumps(story, indent=2) if as_json else as_text(story, key_figure(run))
 
 
 def story_of(run: FoundRun) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def files_of(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def told(story: Mapping[str, Any], figure: str) -> str:
+def as_text(story: Mapping[str, Any], figure: str) -> str:
     """The story as a person reads it."""
     seconds = f", {story['seconds']:.0f} s" if story["seconds"] is not None else ""
     lines = [f"{story['stage']}  {story['state']}  {story['created']}{seconds}", story["folder"]]

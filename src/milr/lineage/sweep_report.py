@@ -57,11 +57,11 @@ class Line:
 def main(options: Namespace) -> int:
     """`milr sweep-report`: write the report into the sweep's folder."""
     with console():
-        report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
+        write_report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
     return 0
 
 
-def report(sweep: Path, device: str, episode: int, query: int) -> None:
+def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
     """Write sweep.csv and the figures. Errors: MilrError if the folder is no sweep of fits, or none is finished."""
     fits = sweep_fits(sweep)
     folder = sweep / REPORT

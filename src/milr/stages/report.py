@@ -24,7 +24,7 @@ from milr.settings.stages import STAGES
 from milr.stages.job import console, log
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
-from milr.sweeps.jobs import ended_job, manifest_if_any, read_jobs, table, write_job
+from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
 
 UNEXPECTED = 1  # an exit code
 
@@ -63,14 +63,14 @@ class JobReport(Callback):
         """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given no objective for it."""
         error = None
         if job_return.status == JobStatus.FAILED:
-            error = self.tell(job_return._return_value, config)
+            error = self.print_error(job_return._return_value, config)
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if in_sweep():
             job = config.hydra.job.num, overrides_as_typed(config.hydra)
-            ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
-            write_job(Path(config.hydra.sweep.dir), ended)
+            summary = summary_of(*job, job_return.return_value, job_folder(), self.before, error, self.code)
+            write_job(Path(config.hydra.sweep.dir), summary)
 
-    def tell(self, error: BaseException, config: DictConfig) -> str:
+    def print_error(self, error: BaseException, config: DictConfig) -> str:
         """Print what went wrong, and return it in one line."""
         if isinstance(error, OSError) and (cause := disk_error(error)):
             error = MilrError(spoken(cause))

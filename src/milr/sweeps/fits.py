@@ -16,7 +16,7 @@ from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST
 from milr.runs.resume import is_free
 from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
-from milr.sweeps.jobs import FAILED, read_jobs
+from milr.sweeps.jobs import JOB_FAILED, read_jobs
 
 log = logging.getLogger("milr")
 
@@ -55,9 +55,9 @@ def sweep_fits(folder: Path) -> list[Fit]:
     require_readable_runs(folder)
     fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
     for job in read_jobs(folder):
-        if job.state == FAILED and job.folder not in {fit.name for fit in fits}:
+        if job.state == JOB_FAILED and job.folder not in {fit.name for fit in fits}:
             asked = dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override)
-            fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
+            fits.append(Fit(job.folder, JOB_FAILED, asked, None, job.error or ""))
     varied = {
         key
         for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}

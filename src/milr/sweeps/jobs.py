@@ -26,11 +26,11 @@ from milr.text import aligned
 
 log = logging.getLogger("milr")
 
-DONE, SKIPPED, RESUMED, FAILED = "done", "skipped", "resumed", "failed"
+JOB_DONE, JOB_SKIPPED, JOB_RESUMED, JOB_FAILED = "done", "skipped", "resumed", "failed"
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSummary:
     """One job of a sweep, ended."""
 
     number: int
@@ -51,7 +51,7 @@ def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: Source
     if state_of(folder) == "absent":
         return None
     if not ((folder / MANIFEST).is_file() and (folder / CONFIG).is_file()):  # killed before it had begun
-        set_aside(folder)
+        move_aside(folder)
         return None
     try:
         require_same(settings, folder)
@@ -70,7 +70,7 @@ def objective_of(folder: Path) -> float:
     return math.nan if objective is None else float(objective)
 
 
-def set_aside(folder: Path) -> None:
+def move_aside(folder: Path) -> None:
     """Move what is left of a job that begins anew out of the way: nothing is deleted."""
     if not folder.exists():
         return
@@ -90,7 +90,7 @@ def manifest_if_any(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def ended_job(
+def summary_of(
     number: int,
     overrides: list[str],
     objective: float | None,
@@ -98,17 +98,17 @@ def ended_job(
     before: Mapping[str, Any],
     error: str | None,
     code: int,
-) -> Job:
+) -> JobSummary:
     """How a job ended. before: the manifest that its folder had when it began; error and code: of a failure."""
     if code:
-        return Job(number, folder.name, overrides, FAILED, None, {}, error, code)
+        return JobSummary(number, folder.name, overrides, JOB_FAILED, None, {}, error, code)
     after = manifest_if_any(folder)
-    state = DONE
+    state = JOB_DONE
     if before.get("finished") and before["finished"] == after.get("finished"):
-        state = SKIPPED
+        state = JOB_SKIPPED
     elif len(after.get("resumed", ())) > len(before.get("resumed", ())):
-        state = RESUMED
-    return Job(number, folder.name, overrides, state, objective, key_figures(after), None, 0)
+        state = JOB_RESUMED
+    return JobSummary(number, folder.name, overrides, state, objective, key_figures(after), None, 0)
 
 
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
@@ -123,7 +123,7 @@ def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def write_job(sweep: Path, job: Job) -> None:
+def write_job(sweep: Path, job: JobSummary) -> None:
     """Keep how a job ended, for the process that runs the sweep."""
     sweep.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(asdict(job)), indent=2) + "\n"
@@ -132,13 +132,13 @@ def write_job(sweep: Path, job: Job) -> None:
     )
 
 
-def read_jobs(sweep: Path) -> list[Job]:
+def read_jobs(sweep: Path) -> list[JobSummary]:
     """The jobs that have ended since the sweep was started last, in their order."""
-    jobs = [Job(**json.loads(path.read_text(encoding="utf-8"))) for path in sweep.glob(JOBS)]
+    jobs = [JobSummary(**json.loads(path.read_text(encoding="utf-8"))) for path in sweep.glob(JOBS)]
     return sorted(jobs, key=lambda job: job.number)
 
 
-def table(jobs: Sequence[Job]) -> list[str]:
+def table(jobs: Sequence[JobSummary]) -> list[str]:
     """A line for each job: what is its own of the overrides, its state and its figures; then how many of each state."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     names = [" ".join(override for override in job.overrides if override not in shared) for job in jobs]
@@ -148,7 +148,9 @@ def table(jobs: Sequence[Job]) -> list[str]:
         numbers = map(number, [job.objective, *map(job.figures.get, figures)])
         rows.append([name, job.state, *([str(job.error)] if job.code else [*numbers, ""])])
     lines = aligned(rows, right=range(2, len(rows[0])))
-    counts = {state: sum(job.state == state for job in jobs) for state in (DONE, RESUMED, SKIPPED, FAILED)}
+    counts = {
+        state: sum(job.state == state for job in jobs) for state in (JOB_DONE, JOB_RESUMED, JOB_SKIPPED, JOB_FAILED)
+    }
     return [*lines, f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
 
 
