@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from milr.errors import MilrError
 from milr.fields import load, nearest
-from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
+from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 
 FILTERS = ("stage", "state", "name", "outputs")
 RUN = "a run folder, a run's name, or a stage for its finished run that ended last (latest: of any stage)"
@@ -73,9 +73,7 @@ def stage_to_check(words: Sequence[str]) -> Stage:
     if not words:
         names = (stage.cli_name for stage in STAGES.values() if stage.makes_run)
         raise MilrError(f"name the stage: one of {', '.join(names)}")
-    stage = STAGES.get(words[0].replace("-", "_"))
-    if stage is None:
-        raise MilrError(unknown_stage(words[0]))
+    stage = stage_named(words[0])
     if not stage.makes_run:
         raise MilrError("`milr data` is a check itself: it opens every picture")
     if any(word in ("-m", "--multirun") for word in words):

@@ -14,7 +14,7 @@ from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.methods import KINDS
-from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
+from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids, draw_sweep
 from milr.evaluation.tables import write_csv
 from milr.explanation.figures import readable
 from milr.explanation.maps import Maps
@@ -24,7 +24,7 @@ from milr.runs.names import sweep_name
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
 from milr.stages.job import console
-from milr.sweeps.fits import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
+from milr.sweeps.fits import FIELDS, Fit, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
 from milr.text import aligned
 
@@ -76,8 +76,10 @@ def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
         done = [fit for fit in group if fit.run]
         if len({fit.pair for fit in done}) < len(done):
             raise MilrError(f"{sweep} holds two fits of the same settings: {', '.join(fit.name for fit in done)}")
+        if not done and len(groups) == 1:
+            raise MilrError(f"no fit in {sweep} is finished")
         if not done:
-            finished(group, sweep) if len(groups) == 1 else log.warning("no fit is finished of: %s", others)
+            log.warning("no fit is finished of: %s", others)
             continue
         draw(folder, ends, done, empty_cells(group), device, episode, query)
     log.info("open %s", folder)
@@ -108,12 +110,13 @@ def draw(
     folder: Path, ends: str, fits: Sequence[Fit], missing: Mapping[Pair, str], device: str, episode: int, query: int
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
-    draw_grids(folder / f"alpha_beta{ends}", [point_of(fit) for fit in fits], missing, title_of(fits))
-    draw_lines(folder / f"along_beta{ends}", fits)
+    points, way = [point_of(fit) for fit in fits], fits[0].settings["episode.way"]
+    draw_grids(folder / f"alpha_beta{ends}", points, missing, title_of(fits))
+    draw_sweep(folder / f"along_beta{ends}", points, 1 / way, title_of(fits))
+    if not 0 <= query < way:
+        raise MilrError(f"--query {query}: the episode has {way} queries, from 0")
     pictures = episode_of(fits[0], episode)
-    shown = len(pictures.records) - fits[0].settings["episode.way"] + query
-    if not 0 <= query < fits[0].settings["episode.way"]:
-        raise MilrError(f"--query {query}: the episode has {fits[0].settings['episode.way']} queries, from 0")
+    shown = len(pictures.records) - way + query
     maps = {fit.pair: maps_of(fit, pictures, device) for fit in fits}
     record = pictures.records[shown]
     for kind in KINDS:

@@ -74,14 +74,10 @@ class Job:
 def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | None = None) -> float:
     """The objective of the job that Hydra made these settings for. instead: done with it in place of the work."""
     if rank() > 0:  # one of torchrun's processes: the first alone writes and tells
-        settings = typed_settings(cfg, stage)
-        check(settings)
-        return float(load(str(stage.helper))(settings))
+        return float(load(str(stage.helper))(typed_settings(cfg, stage)))
     with console(), terminable(), disk_errors():
         if not stage.makes_run:
-            settings = typed_settings(cfg, stage)
-            check(settings)
-            return float(load(stage.work)(settings))
+            return float(load(stage.work)(typed_settings(cfg, stage)))
         return (instead or carry_out)(job_of(cfg, stage))
 
 
@@ -151,6 +147,7 @@ def typed_settings(cfg: DictConfig, stage: Stage) -> Any:
         raise MilrError(f"the config is not one of {stage.cli_name}: leave --config-name out")
     check_paths(settings)
     check_names(settings)
+    check(settings)
     settings.outputs = home(settings.outputs)
     settings.dataset.root = here(settings.dataset.root)
     backbone: BackboneSettings | None = getattr(settings, "backbone", None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.fields import leaves
 from milr.files import write_atomically
 from milr.runs.folder import CONFIG, MANIFEST, SET_ASIDE, plain
 from milr.runs.resume import require_same, require_same_parent, state_of
@@ -113,14 +114,8 @@ def summary_of(
 
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures of a run that stand in tables, under their last names."""
-    found = {}
-    stage = STAGES.get(str(manifest.get("stage")))
-    for name in stage.columns if stage else ():
-        value: Any = manifest.get("result") or {}
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        found[name.rpartition(".")[2]] = value
-    return found
+    stage, numbers = STAGES.get(str(manifest.get("stage"))), dict(leaves(manifest.get("result") or {}))
+    return {name.rpartition(".")[2]: numbers.get(name) for name in (stage.columns if stage else ())}
 
 
 def write_job(sweep: Path, job: JobSummary) -> None:
