@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from milr.errors import MilrError
 from milr.fields import leaves
 from milr.lineage.differences import differences
 from milr.lineage.listing import key_figure
-from milr.runs.ancestry import Ancestor, ancestors, data_problem
+from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.find import FoundRun, named_run
 from milr.runs.sources import parent_folder, read_config
 from milr.settings.stages import cli_name
@@ -38,18 +39,19 @@ def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
 
 def story_of(run: FoundRun) -> dict[str, Any]:
     """Everything that is shown, as plain values."""
-    line = ancestors(run.folder, run.manifest)
-    kept = ("created", "finished", "seconds", "command", "error")
-    story: dict[str, Any] = {"stage": cli_name(run.stage), "folder": str(run.folder), "state": run.state}
-    story |= {key: run.manifest.get(key) for key in kept}
-    story |= settings_of(run)
-    story["parents"] = [as_entry(ancestor) for ancestor in line]
-    story["data"] = run.manifest.get("data")
-    story["result"] = run.manifest.get("result")
-    story["checkpoint"] = run.manifest.get("checkpoint")
-    story["facts"] = {key: run.manifest.get(key) for key in FACTS}
-    story["files"] = files_of(run.folder)
-    return story
+    entries = run.manifest.get
+    return {
+        **{"stage": cli_name(run.stage), "folder": str(run.folder), "state": run.state},
+        **{key: entries(key) for key in ("created", "finished", "seconds", "command", "error")},
+        **settings_of(run),
+        "parents": [
+            {**asdict(each), "stage": cli_name(each.stage), "folder": str(each.folder)}
+            for each in ancestors(run.folder, run.manifest)
+        ],
+        **{key: entries(key) for key in ("data", "result", "checkpoint")},
+        "facts": {key: entries(key) for key in FACTS},
+        "files": files_of(run.folder),
+    }
 
 
 def settings_of(run: FoundRun) -> dict[str, Any]:
@@ -77,12 +79,6 @@ def settings_of_parent(run: FoundRun) -> dict[str, Any] | None:
         return None
 
 
-def as_entry(ancestor: Ancestor) -> dict[str, Any]:
-    """An ancestor as JSON has it."""
-    names = {"stage": cli_name(ancestor.stage), "folder": str(ancestor.folder), "checkpoint": ancestor.checkpoint}
-    return {**names, "problem": ancestor.problem}
-
-
 def files_of(folder: Path) -> dict[str, int]:
     """File below the folder -> bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -96,8 +92,7 @@ def as_text(story: Mapping[str, Any], figure: str) -> str:
     lines += [f"$ {story['command']}"] if story["command"] else []
     lines += [f"error: {story['error']}"] if story["error"] else []
     given = [(f"  {key}", str(value)) for key, value in story["differences"].items()]
-    lines += ["", "settings beside the defaults, and beside those of the parent:" if story["parents"] else ""]
-    lines[-1] = lines[-1] or "settings beside the defaults:"
+    lines += ["", f"settings beside the defaults{', and beside those of the parent' if story['parents'] else ''}:"]
     lines += [f"  {story['settings_problem']}"] if story["settings_problem"] else []
     lines += aligned(given) if given else ["  none"]
     return "\n".join([*lines, "", *lineage_lines(story), "", *result_lines(story, figure), "", *file_lines(story)])

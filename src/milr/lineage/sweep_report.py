@@ -81,7 +81,8 @@ def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
         if not done:
             log.warning("no fit is finished of: %s", others)
             continue
-        draw(folder, ends, done, empty_cells(group), device, episode, query)
+        missing = {fit.pair: fit.state for fit in group if not fit.run and not any(map(math.isnan, fit.pair))}
+        draw(folder, ends, done, missing, device, episode, query)
     log.info("open %s", folder)
 
 
@@ -99,11 +100,6 @@ def table(lines: Sequence[Line]) -> list[str]:
         cells = [line.error] if line.error else [number(getattr(line, name)) for name in FIGURES]
         rows.append([line.others, f"{line.alpha:g}", f"{line.beta:g}", line.state, *cells])
     return aligned(rows, right=range(1, len(rows[0])))
-
-
-def empty_cells(fits: Sequence[Fit]) -> dict[Pair, str]:
-    """(alpha, beta) -> why there is nothing to draw."""
-    return {fit.pair: fit.state for fit in fits if not fit.run and not any(map(math.isnan, fit.pair))}
 
 
 def draw(

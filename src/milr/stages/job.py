@@ -1,17 +1,8 @@
 """What every stage does around its own work: read the settings, open the run folder, go on from a source.
 
-A stage's module holds its work and nothing of this; its row in `milr/settings/stages.py` names it:
-
-    def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
-        ...  # typed functions of the library, never `settings` or `run` below this level
-        run.metrics(step=1, loss=0.5)
-        run.record(result={"accuracy": 0.9})
-        save_checkpoint(run.path("milr.pt"), {...})
-        run.record_checkpoint("milr.pt")
-        return 0.9  # what a sweeper may optimise
-
-The manifest's `data` and `split` are for the stage to record (`milr.data.catalogues` has both); everything else that
-is known from the settings or the source is there already.
+A stage's module holds its work and nothing of this; its row in `milr/settings/stages.py` names it (CONTRIBUTING.md has
+an example). The manifest's `data` and `split` are for the stage to record, `milr.data.catalogues` has both; everything
+else that is known from the settings or the source is there already.
 """
 
 from __future__ import annotations
@@ -123,12 +114,8 @@ def open_job(job: Job) -> Iterator[Run]:
             log.info("%s, resumed: %s", stage.cli_name, run.folder)
             yield run
         return
-    parent, name = (
-        (job_folder().parent, job_folder().name)
-        if in_sweep()
-        else (Path(job.settings.outputs) / stage.name, timestamp())
-    )
-    with open_run(parent, stage.name, name, first_entries(job)) as run:
+    folder = job_folder() if in_sweep() else Path(job.settings.outputs, stage.name, timestamp())
+    with open_run(folder.parent, stage.name, folder.name, first_entries(job)) as run:
         text = OmegaConf.to_yaml(OmegaConf.structured(job.settings))
         run.promise(CONFIG, *stage.files)
         write_atomically(run.path(CONFIG), lambda file: file.write(text.encode()))
@@ -167,13 +154,8 @@ def first_entries(job: Job) -> Mapping[str, Any]:
         "repeats": str(job.repeats) if job.repeats else None,
         "parent": source.as_parent() if source else None,
         "weights": None if source else weights_entry(settings.backbone),
-        "data": None,
-        "split": None,
-        "backbone": asdict(settings.backbone),
-        "episode": asdict(settings.episode),
-        "metric": asdict(settings.metric),
-        "result": None,
-        "checkpoint": None,
+        **{name: asdict(getattr(settings, name)) for name in ("backbone", "episode", "metric")},
+        **dict.fromkeys(("data", "split", "result", "checkpoint")),
     }
 
 
