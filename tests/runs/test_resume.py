@@ -15,7 +15,6 @@ from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
-from milr.runs.facts import process
 from milr.runs.folder import DONE, Run, open_run
 from milr.runs.resume import reopen_run, require_same, require_same_parent, run_to_resume, state_of
 from milr.runs.sources import find_run, is_done
@@ -132,14 +131,6 @@ with reopen_run(Path(sys.argv[1])):
     assert state_of(stopped) == "partial"  # the lock ends with its process
     with pytest.raises(MilrError, match="promised: best.pt"), reopen_run(stopped):
         pass
-
-
-def test_the_process_that_goes_on_is_the_one_the_manifest_names(stopped: Path) -> None:
-    entries = manifest(stopped)
-    (stopped / "manifest.json").write_text(json.dumps({**entries, "process": {**entries["process"], "started": 1}}))
-    with pytest.raises(KeyboardInterrupt), reopen_run(stopped):
-        assert manifest(stopped)["process"] == process()
-        raise KeyboardInterrupt
 
 
 def test_leftovers_of_a_killed_write_are_removed(stopped: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.runs.disk import require_listable
-from milr.runs.facts import is_alive
-from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
+from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, LOG, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
+from milr.runs.locks import is_locked
 from milr.runs.sources import read_manifest
 from milr.settings.stages import STAGES, cli_name
 
-STOPPED, UNSURE, BROKEN = "stopped", "running?", "broken"
-STATES = (FINISHED, RUNNING, UNSURE, STOPPED, FAILED, INTERRUPTED, BROKEN)
+STOPPED, BROKEN = "stopped", "broken"
+STATES = (FINISHED, RUNNING, STOPPED, FAILED, INTERRUPTED, BROKEN)
 NO_RUNS = (REPORT, SET_ASIDE, SUBMITIT)
 
 
@@ -27,6 +27,7 @@ class FoundRun:
 
     folder: Path  # absolute
     manifest: Mapping[str, Any]
+    locked: bool = False  # its log, as it is by the process of a run that is going on
     problem: str | None = None
     forbidden: bool = False  # the problem is one of the disk's, such as a permission
 
@@ -37,16 +38,11 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """The manifest's word; but a run that cannot say any more that it ended is "stopped".
-
-        "running?": the process ran on another machine, in another container or before a restart.
-        """
+        """The manifest's word; but a run whose process ended without saying so is "stopped"."""
         if self.problem:
             return BROKEN
         state = str(self.manifest.get("state"))
-        if state != RUNNING:
-            return state
-        return {True: RUNNING, False: STOPPED, None: UNSURE}[is_alive(self.manifest.get("process"))]
+        return STOPPED if state == RUNNING and not self.locked else state
 
     @property
     def created(self) -> datetime | None:
@@ -56,10 +52,11 @@ class FoundRun:
 
 def read_run(folder: Path) -> FoundRun:
     """The run in a folder, broken or not."""
+    locked = is_locked(folder / LOG)  # before the manifest: a run that just ends is not told as stopped
     try:
-        return FoundRun(folder.absolute(), read_manifest(folder))
+        return FoundRun(folder.absolute(), read_manifest(folder), locked)
     except MilrError as error:
-        return FoundRun(folder.absolute(), {}, str(error), isinstance(error.__cause__, OSError))
+        return FoundRun(folder.absolute(), {}, locked, str(error), isinstance(error.__cause__, OSError))
 
 
 def find_runs(outputs: Path) -> list[FoundRun]:

@@ -16,7 +16,6 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
-from milr.runs.facts import process
 from milr.runs.folder import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
 from milr.runs.locks import is_locked
 from milr.runs.sources import SourceRun, is_done, read_config, read_manifest
@@ -67,7 +66,7 @@ def reopen_run(folder: Path, **session: Any) -> Iterator[Run]:
     manifest.pop("error", None)
     run = Run(folder, {"promised": [], **manifest})
     sessions = [*manifest.get("resumed", ()), {"when": now(), **session}]
-    run.record(state=RUNNING, finished=None, process=process(), resumed=sessions)  # the one before is gone
+    run.record(state=RUNNING, finished=None, resumed=sessions)  # the one before is gone
     with kept(run, handler):
         yield run
 

@@ -36,7 +36,7 @@ from milr.fields import check, leaves, load
 from milr.files import sha256_of, write_atomically
 from milr.networks.settings import BackboneSettings
 from milr.runs.disk import disk_errors
-from milr.runs.facts import git_state, host, process, versions
+from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
 from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
@@ -194,7 +194,6 @@ def this_session(job: Job) -> dict[str, Any]:
         "versions": versions(),
         "git": git_state(),
         "host": host(job.settings.device),
-        "process": process(),
     }
 
 
