@@ -11,14 +11,13 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.runs.disk import require_listable
-from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, LOG, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
+from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, LOG, MANIFEST, NO_RUNS, RUNNING, moment, seconds_of
 from milr.runs.locks import is_locked
-from milr.runs.sources import read_manifest
+from milr.runs.sources import counts_as_finished, read_manifest
 from milr.settings.stages import STAGES, cli_name
 
 STOPPED, BROKEN = "stopped", "broken"
 STATES = (FINISHED, RUNNING, STOPPED, FAILED, INTERRUPTED, BROKEN)
-NO_RUNS = (REPORT, SET_ASIDE, SUBMITIT)
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,13 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """The manifest's word; but a run whose process ended without saying so is "stopped"."""
+        """The manifest's word; but a run that ended without saying so, or without its marker, is "stopped"."""
         if self.problem:
             return BROKEN
         state = str(self.manifest.get("state"))
-        return STOPPED if state == RUNNING and not self.locked else state
+        if state not in (RUNNING, FINISHED) or counts_as_finished(self.folder, self.manifest):
+            return state
+        return RUNNING if self.locked else STOPPED
 
     @property
     def created(self) -> datetime | None:
@@ -77,7 +78,7 @@ def find_runs(outputs: Path) -> list[FoundRun]:
         folders |= {path for path in jobs if path.is_dir() and path.name not in NO_RUNS}
     folders = {folder for folder in folders if folder.parent not in folders}  # not what a run keeps inside
     runs = [read_run(folder) for folder in sorted(folders)]
-    return sorted(runs, key=lambda run: run.created.timestamp() if run.created else 0.0)
+    return sorted(runs, key=lambda run: seconds_of(run.manifest.get("created")))
 
 
 def named_run(outputs: Path, word: str) -> FoundRun:
@@ -96,7 +97,7 @@ def named_run(outputs: Path, word: str) -> FoundRun:
         wanted = [run for run in runs if run.state == FINISHED]
         if not wanted:
             raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
-        return max(wanted, key=lambda run: str_moment(run.manifest.get("finished")))
+        return max(wanted, key=lambda run: seconds_of(run.manifest.get("finished")))
     fitting = [run for run in runs if word.rstrip("/") in (run.folder.name, name_of(run, outputs))]
     if len(fitting) == 1:
         return fitting[0]
@@ -122,17 +123,3 @@ def stage_of_place(folder: Path) -> str | None:
     """The stage whose folder a run lies in: outputs/<stage>/<run> or outputs/<stage>_sweeps/<sweep>/<run>."""
     places = (folder.parent.name, folder.parent.parent.name.removesuffix("_sweeps"))
     return next((place for place in places if place in STAGES), None)
-
-
-def moment(text: object) -> datetime | None:
-    """A time as manifests have it."""
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-
-
-def str_moment(text: object) -> float:
-    """The same as seconds, for sorting; 0 where there is none."""
-    found = moment(text)
-    return found.timestamp() if found else 0.0

@@ -15,10 +15,9 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.disk import require_readable_runs
-from milr.runs.folder import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
+from milr.runs.folder import CONFIG, LOG, RUNNING, Run, kept, now, open_log
 from milr.runs.locks import is_locked
-from milr.runs.sources import SourceRun, is_done, read_config, read_manifest
+from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.saved import settings_from
 from milr.settings.schema import StageSettings
@@ -64,7 +63,7 @@ def reopen_run(folder: Path, **session: Any) -> Iterator[Run]:
             "other package versions than this run was started with: it may not end bit for bit as it would have"
         )
     manifest.pop("error", None)
-    run = Run(folder, {"promised": [], **manifest})
+    run = Run(folder, manifest)
     sessions = [*manifest.get("resumed", ()), {"when": now(), **session}]
     run.record(state=RUNNING, finished=None, resumed=sessions)  # the one before is gone
     with kept(run, handler):
@@ -89,25 +88,12 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
 
 def latest_unfinished(folder: Path, stage: str) -> Path:
     """The unfinished run in `folder` that was begun last. Errors: MilrError if there is none, or it may not be read."""
-    require_readable_runs(folder)
-    runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
-    unfinished = [(created(run), run.name, run) for run in runs if not is_done(run) and created(run)]
-    if not unfinished:
-        there = f"all {len(runs)} run(s) in {folder} are finished" if runs else f"{folder} holds no run"
+    chosen, number = newest(folder, "created", finished=False)
+    if chosen is None:
+        there = f"all {number} run(s) in {folder} are finished" if number else f"{folder} holds no run"
         raise MilrError(f"resume=latest: {there}; leave resume= out to start a new one with `milr {cli_name(stage)}`")
-    chosen = max(unfinished)[2].absolute()
     log.info("resume=latest is %s", chosen)
     return chosen
-
-
-def created(folder: Path) -> str:
-    """When the run was begun, or nothing where its manifest cannot be read."""
-    try:
-        return str(read_manifest(folder).get("created") or "")
-    except MilrError as error:
-        if isinstance(error.__cause__, OSError):  # it may be the one that is meant
-            raise
-        return ""
 
 
 def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str]) -> Settings:
