@@ -15,7 +15,7 @@ from milr import __version__
 from milr.command.completion import command_words, is_query, read_line, tidy
 from milr.command.help import stage_help
 from milr.errors import USER_ERROR, MilrError
-from milr.runs.disk import disk_error, spoken
+from milr.runs.disk import disk_error, disk_message
 from milr.runs.processes import check_processes
 from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
 from milr.streams import lossy_streams
@@ -58,7 +58,7 @@ def is_job(words: Sequence[str]) -> bool:
 def disk_line(error: OSError) -> str | None:
     """The line for a file or folder that may not be read, and the like; None for another error."""
     cause = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else disk_error(error)
-    return None if cause is None else spoken(cause)
+    return None if cause is None else disk_message(cause)
 
 
 def require_working_folder() -> None:

@@ -21,7 +21,7 @@ STATES = (FINISHED, RUNNING, STOPPED, FAILED, INTERRUPTED, BROKEN)
 
 
 @dataclass(frozen=True)
-class FoundRun:
+class RunInfo:
     """A run folder with what its manifest says; `problem` tells why nothing could be read."""
 
     folder: Path  # absolute
@@ -51,16 +51,16 @@ class FoundRun:
         return moment(self.manifest.get("created"))
 
 
-def read_run(folder: Path) -> FoundRun:
+def read_run(folder: Path) -> RunInfo:
     """The run in a folder, broken or not."""
     locked = is_locked(folder / LOG)  # before the manifest: a run that just ends is not told as stopped
     try:
-        return FoundRun(folder.absolute(), read_manifest(folder), locked)
+        return RunInfo(folder.absolute(), read_manifest(folder), locked)
     except MilrError as error:
-        return FoundRun(folder.absolute(), {}, locked, str(error), isinstance(error.__cause__, OSError))
+        return RunInfo(folder.absolute(), {}, locked, str(error), isinstance(error.__cause__, OSError))
 
 
-def find_runs(outputs: Path) -> list[FoundRun]:
+def find_runs(outputs: Path) -> list[RunInfo]:
     """Every run under `outputs`, the oldest first, broken ones before them.
 
     MilrError if there is no such folder, or if one on the way to the runs may not be read.
@@ -81,7 +81,7 @@ def find_runs(outputs: Path) -> list[FoundRun]:
     return sorted(runs, key=lambda run: seconds_of(run.manifest.get("created")))
 
 
-def named_run(outputs: Path, word: str) -> FoundRun:
+def named_run(outputs: Path, word: str) -> RunInfo:
     """The run that a word means: a run folder; a stage, for its finished run that ended last; or a run's name.
 
     Errors: MilrError with the nearest names, or with all that a name fits.
@@ -111,7 +111,7 @@ def named_run(outputs: Path, word: str) -> FoundRun:
     raise MilrError(f"there is no run {word!r} in {outputs}: {end}")
 
 
-def name_of(run: FoundRun, outputs: Path) -> str:
+def name_of(run: RunInfo, outputs: Path) -> str:
     """The run's folder, from the outputs folder on where it lies below."""
     try:
         return run.folder.relative_to(outputs.absolute()).as_posix()

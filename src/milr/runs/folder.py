@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 LOG = "log.txt"
-DONE = "DONE"
+MARKER = "DONE"
 STATES = "state-*.pt"
 REPORT, SUBMITIT = "report", ".submitit"  # in a sweep's folder, beside its runs: its report, and its launcher's files
 SET_ASIDE = "set_aside"  # there too: what is left of jobs that had to begin anew
@@ -106,7 +106,7 @@ def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -
     except OSError as error:
         reason = error.strerror or error
         raise MilrError(f"cannot write a run folder in {parent}: {reason}; name another place with outputs=") from error
-    with kept(run, handler):
+    with recorded(run, handler):
         yield run
 
 
@@ -124,7 +124,7 @@ def open_log(folder: Path) -> logging.FileHandler:
 
 
 @contextmanager
-def kept(run: Run, handler: logging.FileHandler) -> Iterator[None]:
+def recorded(run: Run, handler: logging.FileHandler) -> Iterator[None]:
     """Keep the log and the manifest's state until the body ends; then the marker, if all that was promised is there."""
     log.addHandler(handler)
     try:
@@ -163,7 +163,7 @@ def is_filled(path: Path) -> bool:
 def mark_done(run: Run) -> None:
     """Write the marker, the last file of a run; then the states to resume from are of no use any more."""
     line = f"{run.manifest['stage']} {run.manifest['finished']}\n"
-    write_atomically(run.folder / DONE, lambda file: file.write(line.encode()))
+    write_atomically(run.folder / MARKER, lambda file: file.write(line.encode()))
     for state in run.folder.glob(STATES):
         state.unlink()
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.folder import CONFIG, LOG, RUNNING, Run, kept, now, open_log
+from milr.runs.folder import CONFIG, LOG, RUNNING, Run, now, open_log, recorded
 from milr.runs.locks import is_locked
 from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
 from milr.settings.paths import here
@@ -29,10 +29,10 @@ log = logging.getLogger("milr")
 
 # Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
 # compared by its sha256.
-FREE = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
+MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
 
 
-def state_of(folder: Path) -> str:
+def folder_state(folder: Path) -> str:
     """`absent`, `done`, `running` (in another process now), or `partial`: to be resumed."""
     if not folder.is_dir():
         return "absent"
@@ -66,7 +66,7 @@ def reopen_run(folder: Path, **session: Any) -> Iterator[Run]:
     run = Run(folder, manifest)
     sessions = [*manifest.get("resumed", ()), {"when": now(), **session}]
     run.record(state=RUNNING, finished=None, resumed=sessions)  # the one before is gone
-    with kept(run, handler):
+    with recorded(run, handler):
         yield run
 
 
@@ -107,7 +107,7 @@ def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str
     known = dict(leaves(stored))
     merged = OmegaConf.create(stored)
     for key, value in leaves(settings):
-        if is_free(key) and (key in typed or key not in known):
+        if may_differ(key) and (key in typed or key not in known):
             OmegaConf.update(merged, key, value)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
@@ -123,7 +123,7 @@ def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None
     before, differing = dict(leaves(read_config(folder))), []
     for key, value in leaves(settings):
         reached = words is None or any(key == word or key.startswith(f"{word}.") for word in words)
-        if reached and not is_free(key) and plain_value(value) != before.get(key):
+        if reached and not may_differ(key) and plain_value(value) != before.get(key):
             differing.append(f"{key}={value} (the run has {before.get(key, 'no such key')})")
     if differing:
         raise MilrError(
@@ -142,9 +142,9 @@ def require_same_parent(run_manifest: Mapping[str, Any], source: SourceRun) -> N
         )
 
 
-def is_free(key: str) -> bool:
+def may_differ(key: str) -> bool:
     """Whether a key may change when a run is resumed."""
-    return key.rpartition(".")[2] in FREE
+    return key.rpartition(".")[2] in MAY_DIFFER
 
 
 def plain_value(value: Any) -> Any:

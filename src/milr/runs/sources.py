@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.files import sha256_of
 from milr.runs.disk import require_readable_runs
-from milr.runs.folder import CONFIG, DONE, FINISHED, MANIFEST, seconds_of
+from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER, seconds_of
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
 
@@ -111,7 +111,7 @@ def newest(folder: Path, time: str, finished: bool) -> tuple[Path | None, int]:
 
 def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether the run's manifest says finished and its marker is there."""
-    return manifest.get("state") == FINISHED and (folder / DONE).is_file()
+    return manifest.get("state") == FINISHED and (folder / MARKER).is_file()
 
 
 def is_done(folder: Path) -> bool:

@@ -40,7 +40,7 @@ from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
 from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
-from milr.runs.processes import rank
+from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_run, is_done, read_config
 from milr.settings.paths import here, home
@@ -73,7 +73,7 @@ class Job:
 
 def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | None = None) -> float:
     """The objective of the job that Hydra made these settings for. instead: done with it in place of the work."""
-    if rank() > 0:  # one of torchrun's processes: the first alone writes and tells
+    if launched_rank() > 0:  # one of torchrun's processes: the first alone writes and tells
         settings = typed_settings(cfg, stage)
         check(settings)
         return float(load(str(stage.helper))(settings))
