@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.folder import CONFIG, LOG, RUNNING, Run, now, open_log, recorded
+from milr.runs.folder import CONFIG, LOG, RUNNING, Run, now, open_log, plain, recorded
 from milr.runs.locks import is_locked
 from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
 from milr.settings.paths import here
@@ -109,9 +109,7 @@ def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str
     for key, value in leaves(settings):
         if may_differ(key) and (key in typed or key not in known):
             OmegaConf.update(merged, key, value)
-    plain = OmegaConf.to_container(merged)
-    assert isinstance(plain, dict)
-    return settings_from(type(settings), {str(key): value for key, value in plain.items()}, folder / CONFIG)
+    return settings_from(type(settings), merged, folder / CONFIG)
 
 
 def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None) -> None:
@@ -123,7 +121,7 @@ def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None
     before, differing = dict(leaves(read_config(folder))), []
     for key, value in leaves(settings):
         reached = words is None or any(key == word or key.startswith(f"{word}.") for word in words)
-        if reached and not may_differ(key) and plain_value(value) != before.get(key):
+        if reached and not may_differ(key) and plain(value) != before.get(key):
             differing.append(f"{key}={value} (the run has {before.get(key, 'no such key')})")
     if differing:
         raise MilrError(
@@ -145,8 +143,3 @@ def require_same_parent(run_manifest: Mapping[str, Any], source: SourceRun) -> N
 def may_differ(key: str) -> bool:
     """Whether a key may change when a run is resumed."""
     return key.rpartition(".")[2] in MAY_DIFFER
-
-
-def plain_value(value: Any) -> Any:
-    """The value as it comes back from a file."""
-    return list(value) if isinstance(value, tuple) else value
