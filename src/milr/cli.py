@@ -15,7 +15,7 @@ from milr import __version__
 from milr.command.completion import command_words, is_query, read_line, tidy
 from milr.command.help import stage_help
 from milr.errors import USER_ERROR, MilrError
-from milr.runs.disk import disk_error, spoken
+from milr.runs.disk import disk_error, disk_message
 from milr.runs.processes import check_processes
 from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 from milr.streams import lossy_streams
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cause = disk_error(error)
             if cause is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            code = fail(spoken(cause))
+            code = fail(disk_message(cause))
         output.flush()
         if output.complaint:
             line = f"standard output: {output.complaint}; what was to be shown there is lost"

@@ -22,8 +22,8 @@ The runs under outputs/, those in sweeps too, the oldest first: stage, name, whe
   milr runs stage=fit-milr state=finished name=beta=0.1
 
 name= is a part of the name, or a pattern with *. {OUTPUTS}.
-States: finished, failed, interrupted, running; stopped: it says "running" and its process is gone; running?: the same,
-but on another machine or before a restart, where that cannot be told; broken: its manifest cannot be read.""",
+States: finished, failed, interrupted, running; stopped: it says "running" and no process holds its log (seen
+from another machine, only where the disk they share knows locks); broken: its manifest cannot be read.""",
     "show": f"""\
 One run: settings beside the defaults, what it was made from up to the data and whether that is unchanged, result and
 files.

@@ -13,7 +13,7 @@ from milr.errors import MilrError
 from milr.lineage.differences import new_keys
 from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.facts import git_state, host, versions
-from milr.runs.find import FoundRun, named_run, read_run
+from milr.runs.find import RunInfo, named_run, read_run
 from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.interrupts import terminable
 from milr.runs.sources import find_run, read_config
@@ -57,7 +57,7 @@ def rerun(outputs: Path | None, word: str) -> int:
     return int(any(line.endswith(DIFFERS) for line in lines))
 
 
-def refuse_changed(run: FoundRun) -> None:
+def refuse_changed(run: RunInfo) -> None:
     """MilrError for the first thing the run was made from that is gone or not the same any more."""
     for ancestor in ancestors(run.folder, run.manifest):
         if ancestor.problem:
@@ -65,7 +65,7 @@ def refuse_changed(run: FoundRun) -> None:
             raise MilrError(f"{run.folder} cannot be repeated: it was made from {where}, and {ancestor.problem}")
 
 
-def warnings_of(run: FoundRun, config: Mapping[str, Any]) -> list[str]:
+def warnings_of(run: RunInfo, config: Mapping[str, Any]) -> list[str]:
     """What may make the repetition come out otherwise."""
     found = []
     for name, now in (("versions", versions()), ("host", host(str(config.get("device", "auto"))))):
@@ -92,12 +92,12 @@ def git_warnings(then: Any, now: Mapping[str, Any] | None) -> list[str]:
     return []
 
 
-def place_of(run: FoundRun, config: Mapping[str, Any]) -> Path:
+def place_of(run: RunInfo, config: Mapping[str, Any]) -> Path:
     """The outputs folder that the run lies in; for one in a sweep or elsewhere, the one its settings name."""
     return run.folder.parent.parent if run.folder.parent.name == run.stage else Path(str(config.get("outputs")))
 
 
-def comparison(old: FoundRun, new: FoundRun) -> list[str]:
+def comparison(old: RunInfo, new: RunInfo) -> list[str]:
     """One line for each thing that can be compared; the old run must have ended well for that."""
     lines = [f"repeated as {new.folder}"]
     if old.state != FINISHED:

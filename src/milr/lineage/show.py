@@ -14,7 +14,7 @@ from milr.fields import leaves
 from milr.lineage.differences import differences
 from milr.lineage.listing import key_figure
 from milr.runs.ancestry import ancestors, data_problem
-from milr.runs.find import FoundRun, named_run
+from milr.runs.find import RunInfo, named_run
 from milr.runs.sources import parent_folder, read_config
 from milr.settings.stages import cli_name
 from milr.text import aligned
@@ -37,7 +37,7 @@ def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
     return json.dumps(story, indent=2) if as_json else as_text(story, key_figure(run))
 
 
-def story_of(run: FoundRun) -> dict[str, Any]:
+def story_of(run: RunInfo) -> dict[str, Any]:
     """Everything that is shown, as plain values."""
     entries = run.manifest.get
     return {
@@ -54,7 +54,7 @@ def story_of(run: FoundRun) -> dict[str, Any]:
     }
 
 
-def settings_of(run: FoundRun) -> dict[str, Any]:
+def settings_of(run: RunInfo) -> dict[str, Any]:
     """The entries of the settings and of the data, each with what stands in the way of telling it."""
     try:
         config = read_config(run.folder)
@@ -68,7 +68,7 @@ def settings_of(run: FoundRun) -> dict[str, Any]:
     return {"differences": found, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
 
 
-def settings_of_parent(run: FoundRun) -> dict[str, Any] | None:
+def settings_of_parent(run: RunInfo) -> dict[str, Any] | None:
     """The settings of the run that it went on from; None where there is none, or they are gone."""
     parent = run.manifest.get("parent")
     if not isinstance(parent, Mapping) or not {"folder", "stage"} <= parent.keys():

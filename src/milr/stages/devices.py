@@ -11,7 +11,7 @@ from torch import Tensor
 
 from milr.data.augmentation import to_input
 from milr.errors import MilrError
-from milr.runs.processes import local_rank
+from milr.runs.processes import launched_local_rank
 from milr.sweeps.folders import in_sweep
 
 
@@ -30,9 +30,9 @@ def choose_device(device: str) -> torch.device:
     # for it with precision=bfloat16.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     gpus = torch.cuda.device_count()
-    if local_rank() >= gpus:
+    if launched_local_rank() >= gpus:
         raise MilrError(f"torchrun started more processes than this machine has GPUs ({gpus}): --nproc-per-node={gpus}")
-    number = HydraConfig.get().job.num if in_sweep() else local_rank()
+    number = HydraConfig.get().job.num if in_sweep() else launched_local_rank()
     chosen = torch.device("cuda", number % gpus)
     torch.cuda.set_device(chosen)  # what asks for "cuda" alone gets the same one
     return chosen

@@ -27,11 +27,11 @@ from milr.fields import check, leaves, load
 from milr.files import sha256_of, write_atomically
 from milr.networks.settings import BackboneSettings
 from milr.runs.disk import disk_errors
-from milr.runs.facts import git_state, host, process, versions
+from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
 from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
-from milr.runs.processes import rank
+from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_run, is_done, read_config
 from milr.settings.paths import here, home
@@ -64,7 +64,7 @@ class Job:
 
 def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | None = None) -> float:
     """The objective of the job that Hydra made these settings for. instead: done with it in place of the work."""
-    if rank() > 0:  # one of torchrun's processes: the first alone writes and tells
+    if launched_rank() > 0:  # one of torchrun's processes: the first alone writes and tells
         return float(load(str(stage.helper))(typed_settings(cfg, stage)))
     with console(), terminable(), disk_errors():
         if not stage.makes_run:
@@ -173,7 +173,6 @@ def this_session(job: Job) -> dict[str, Any]:
         "versions": versions(),
         "git": git_state(),
         "host": host(job.settings.device),
-        "process": process(),
     }
 
 

@@ -19,7 +19,7 @@ from milr.command.config_files import named_file
 from milr.command.entry import traceback_wanted
 from milr.command.mistakes import explain
 from milr.errors import USER_ERROR, MilrError
-from milr.runs.disk import disk_error, spoken
+from milr.runs.disk import disk_error, disk_message
 from milr.settings.stages import STAGES
 from milr.stages.job import console, log
 from milr.streams import lossy_streams
@@ -71,7 +71,7 @@ class JobReport(Callback):
     def print_error(self, error: BaseException, config: DictConfig) -> str:
         """Print what went wrong, and return it in one line."""
         if isinstance(error, OSError) and (cause := disk_error(error)):
-            error = MilrError(spoken(cause))
+            error = MilrError(disk_message(cause))
         user_error = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = USER_ERROR if user_error else UNEXPECTED
         line = line_of(error, config) if user_error else f"{type(error).__name__}: {error}"

@@ -27,7 +27,7 @@ from milr.networks.settings import MetricSettings, Training
 from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
-from milr.runs.processes import processes
+from milr.runs.processes import launched_processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
 from milr.settings.schema import TrainProtonet
@@ -92,11 +92,11 @@ def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
 
 def require_as_many_processes(run: Run) -> None:
     """Record how many processes train. MilrError for a resumed run that was begun by others: its steps were others."""
-    begun = run.manifest.get("processes", processes())
-    if begun != processes():
+    begun = run.manifest.get("processes", launched_processes())
+    if begun != launched_processes():
         raise MilrError(
             f"the run {run.folder} was begun by {begun} processes of torchrun, whose steps are not those of "
-            f"{processes()}: a training of several processes cannot be resumed yet, start a new run"
+            f"{launched_processes()}: a training of several processes cannot be resumed yet, start a new run"
         )
     run.record(processes=begun)
 

@@ -13,7 +13,7 @@ from milr.evaluation.sweep_chart import SweepPoint
 from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST
-from milr.runs.resume import is_free
+from milr.runs.resume import may_differ
 from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
 from milr.sweeps.jobs import JOB_FAILED, read_jobs
 
@@ -58,7 +58,8 @@ def sweep_fits(folder: Path) -> list[Fit]:
     varied = {
         key
         for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}
-        if (key == "source" or not is_free(key)) and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
+        if (key == "source" or not may_differ(key))
+        and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
     }
     return [
         replace(fit, others=",".join(f"{key}={fit.settings[key]}" for key in sorted(varied) if key in fit.settings))
