@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import augmentation_of, to_input
+from milr.data.augmentation import augmentation_of, input_batches, to_input
 from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
-from milr.evaluation.information import estimate_information
+from milr.evaluation.information import estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.figures import Column
 from milr.explanation.fitting import Terms, fit, validate
@@ -32,13 +32,9 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.devices import choose_device, dtype_of, example_images, inputs
+from milr.stages.devices import choose_device, dtype_of, example_images
 
 log = logging.getLogger("milr")
-
-BATCH = 32  # images that go through the frozen network at once where no episode says otherwise
-ESTIMATE_IMAGES = 64  # K of the quoted estimates: their cap is log2 of it
-ESTIMATE_BATCHES = 4
 
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
@@ -49,7 +45,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     before = fingerprint(network.network)
     catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
-    explainer = prepared(settings, network.network, pictures["train"], device)
+    explainer = new_explainer(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
     validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
@@ -60,8 +56,8 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             board(run, settings.logger, continuation.done) as shown,
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
-            on_validation = looking(run, shown, explainer, pictures["validation"], settings, device)
-            kept = fit(
+            on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
+            step = fit(
                 explainer,
                 batches,
                 pick(FitSettings, settings.milr, seed=settings.seed),
@@ -77,13 +73,13 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     if fingerprint(network.network) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
     result = {
-        "step": kept,
+        "step": step,
         "network_sha256": before,
         "validation": terms,
         "information": estimates(explainer, pictures, device),
     }
     run.record(result=result)
-    report(result)
+    log_summary(result)
     return terms["objective"]
 
 
@@ -94,14 +90,14 @@ def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
     return {"train": own, "validation": (episode.way, episode.shot + episode.query)}
 
 
-def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
+def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
     explainer = MILR(
         network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
     )
-    explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
+    explainer.prepare(input_batches(pictures.images, device), len(pictures.images), settings.seed)
     return explainer
 
 
@@ -117,23 +113,7 @@ def episode_batches(
     return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
 
 
-def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:
-    """Total information in bits on each split's pictures, by the strict bound; only the training ones were seen."""
-    found = {}
-    for split, part in pictures.items():
-        count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
-        order = torch.randperm(len(part.images), generator=torch.Generator().manual_seed(0))[:count]
-        estimate = estimate_information(explainer, inputs(part.images[order], min(ESTIMATE_IMAGES, count), device))
-        found[split] = {
-            "bits": estimate.bits,
-            "cap_bits": estimate.cap,
-            "saturation": estimate.saturation,
-            "images": estimate.images,
-        }
-    return found
-
-
-def looking(
+def on_validation_of(
     run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
 ) -> Callable[[int, dict[str, float]], None]:
     """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
@@ -168,7 +148,7 @@ def progress(run: Run, steps: int, every: int, continuation: Continuation) -> It
         yield on_step
 
 
-def report(result: dict[str, Any]) -> None:
+def log_summary(result: dict[str, Any]) -> None:
     """The lines that a person reads at the end."""
     validation = result["validation"]
     log.info(
@@ -177,12 +157,12 @@ def report(result: dict[str, Any]) -> None:
         validation["accuracy"],
         validation["mask_mean"],
     )
-    for split, found in result["information"].items():
+    for split, estimate in result["information"].items():
         log.info(
             "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
             split,
-            found["bits"],
-            found["cap_bits"],
-            100 * found["saturation"],
-            found["images"],
+            estimate["bits"],
+            estimate["cap_bits"],
+            100 * estimate["saturation"],
+            estimate["images"],
         )
