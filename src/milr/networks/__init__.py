@@ -1,0 +1,1 @@
+"""Backbones, prototypical networks and their training; hooks, freezing."""
