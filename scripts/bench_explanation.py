@@ -34,7 +34,7 @@ from milr.explanation.milr import MILR
 from milr.explanation.settings import FitSettings, MaskSettings, MilrSettings
 from milr.networks.backbones import build_backbone
 from milr.networks.layers import frozen
-from milr.networks.prototypes import Metric
+from milr.networks.settings import MetricSettings
 
 QUEUE_STEPS = 16  # after as many the fit's queue is full and a step has its final cost
 SETTINGS = MilrSettings(beta=0.03, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
@@ -54,7 +54,7 @@ def explainer_on(bench: Bench, pictures: Pictures) -> MILR:
 
 def episodes_of(bench: Bench, pictures: Pictures, way: int, query: int) -> EpisodeBatches:
     """Episodes of one support a class, as the fit takes them, without changes to the pictures."""
-    return EpisodeBatches(pictures, (way, 1, query), Metric("cosine", 0.05), None, None, 0, bench.device)
+    return EpisodeBatches(pictures, (way, 1, query), MetricSettings("cosine", 0.05), None, None, 0, bench.device)
 
 
 def maps(bench: Bench) -> list[Row]:

@@ -13,16 +13,17 @@ from bench_clock import Bench, Prepared, Row
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from milr.data.augmentation import Augmentation, to_input
+from milr.data.augmentation import to_input
 from milr.data.cub import read_cub
 from milr.data.episodes import draw_episodes
 from milr.data.pictures import Pictures
+from milr.data.settings import Augmentation
 from milr.data.split import of_split
 from milr.evaluation.accuracy import episode_accuracies
 from milr.networks.backbones import build_backbone
 from milr.networks.protonet import represent
-from milr.networks.prototypes import Metric
-from milr.networks.training import Training, episode_inputs, episode_loss, forward_pass, train_prototypical
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import episode_inputs, episode_loss, forward_pass, train_prototypical
 
 WAY, SHOT, QUERY = 5, 5, 10  # easyfsl's own training episode: 75 pictures
 WORKERS, PREFETCHED = 2, 4  # of the peer's DataLoader: two batches each, made before the clock starts
@@ -87,7 +88,9 @@ def training(bench: Bench) -> list[Row]:
 
     episodes, images = 4, 4 * WAY * (SHOT + QUERY)
     pictures = bench.pictures("train", 84)
-    settings = Training(episodes, WAY, SHOT, QUERY, optimizer="sgd", learning_rate=1e-2, weight_decay=5e-4)
+    settings = Training(
+        episodes=episodes, way=WAY, shot=SHOT, query=QUERY, optimizer="sgd", learning_rate=1e-2, weight_decay=5e-4
+    )
     torch.manual_seed(0)
     network, peer = (build_backbone("resnet18").to(bench.device) for _ in range(2))
     model = PrototypicalNetworks(peer).to(bench.device)
@@ -95,7 +98,7 @@ def training(bench: Bench) -> list[Row]:
     fixed = to_input(pictures.images[: WAY * (SHOT + QUERY)]).to(bench.device)
 
     def ours() -> None:
-        train_prototypical(network, pictures, Metric(), settings, CHANGES, lambda network: 0.0)
+        train_prototypical(network, pictures, MetricSettings(), settings, CHANGES, lambda network: 0.0)
 
     forward = forward_pass(network, settings, bench.device)
 
@@ -103,7 +106,7 @@ def training(bench: Bench) -> list[Row]:
         network.train()
         for _ in range(episodes):
             network.zero_grad(set_to_none=True)
-            torch.autograd.backward(episode_loss(forward(fixed), settings, Metric())[0])
+            torch.autograd.backward(episode_loss(forward(fixed), settings, MetricSettings())[0])
 
     def theirs(loader: Iterator[Any]) -> None:
         model.train()
@@ -134,7 +137,9 @@ def data(bench: Bench) -> list[Row]:
     # of asking the system for new pages each time.
     torch.empty(31 << 20, dtype=torch.uint8)
     episodes, images = 20, 20 * WAY * (SHOT + QUERY)
-    ours = partial(make_inputs, bench, bench.pictures("train", 84), Training(episodes, WAY, SHOT, QUERY))
+    ours = partial(
+        make_inputs, bench, bench.pictures("train", 84), Training(episodes=episodes, way=WAY, shot=SHOT, query=QUERY)
+    )
 
     def theirs(loader: Iterator[Any]) -> None:
         deque(islice(loader, episodes), 0)
@@ -161,7 +166,7 @@ def testing(bench: Bench) -> list[Row]:
 
     def score() -> None:
         episodes = draw_episodes(pictures.labels, WAY, 1, QUERY, 0, range(TEST_EPISODES))
-        episode_accuracies(known[0], episodes, Metric()).mean().item()
+        episode_accuracies(known[0], episodes, MetricSettings()).mean().item()
 
     def peer() -> None:
         loader = peer_loader(bench, "novel", timed, False, 1)

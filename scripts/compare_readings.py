@@ -22,9 +22,9 @@ from milr.evaluation.regions import framing_of, regions_of
 from milr.explanation.maps import stack
 from milr.explanation.milr import MILR
 from milr.networks.protonet import PrototypicalNetwork
-from milr.stages.checkpoints import load_checkpoint
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.sources import find_parent, find_run
 from milr.stages.devices import example_images
-from milr.stages.sources import find_parent, find_run
 
 IMAGES = 200
 

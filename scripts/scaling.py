@@ -18,18 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from milr.data.augmentation import Augmentation
 from milr.data.episodes import draw_episodes
 from milr.data.pictures import Pictures
 from milr.data.records import Record
+from milr.data.settings import Augmentation
 from milr.evaluation.accuracy import episode_accuracies
 from milr.explanation.fitting import Batch, measure
 from milr.explanation.milr import MILR
 from milr.information.infomax import Critic, batch_information
 from milr.information.statistics import Standardise
 from milr.networks.backbones import build_backbone
-from milr.networks.prototypes import Metric
-from milr.networks.training import Training, train_prototypical
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import train_prototypical
 
 CALLS = 5
 Work = Callable[[], object]
@@ -103,8 +103,8 @@ def pictures_of(classes: int, each: int, size: int) -> Pictures:
 def training(episodes: int) -> Work:
     """5-way 1-shot episodes with 5 queries, augmented, 42 px, conv4."""
     network, pictures = build_backbone("conv4"), pictures_of(6, 8, 42)
-    how = Training(episodes, 5, 1, 5, validate_every=10**6)
-    return lambda: train_prototypical(network, pictures, Metric(), how, Augmentation(), lambda _: 0.0)
+    how = Training(episodes=episodes, way=5, shot=1, query=5, validate_every=10**6)
+    return lambda: train_prototypical(network, pictures, MetricSettings(), how, Augmentation(), lambda _: 0.0)
 
 
 def testing(episodes: int) -> Work:
@@ -112,7 +112,7 @@ def testing(episodes: int) -> Work:
     labels = torch.arange(20).repeat_interleave(30)
     representation = torch.randn(len(labels), 512)
     drawn = draw_episodes(labels, 5, 1, 15, 0, range(episodes))
-    return lambda: episode_accuracies(representation, drawn, Metric())
+    return lambda: episode_accuracies(representation, drawn, MetricSettings())
 
 
 PARTS = (

@@ -1,15 +1,20 @@
-"""A disk that is full, as a test may have it (no file of this process can grow beyond some bytes), and a user who may
-not read everything."""
+"""A disk that is full (no file of this process can grow beyond some bytes), and files that may not be read."""
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
 import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 
 @contextmanager
@@ -52,3 +57,24 @@ def open_folder() -> Iterator[Path]:
         for path in folder.rglob("*"):
             path.chmod(0o755)
         shutil.rmtree(folder)
+
+
+def deny(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the right to read a file or folder, or to make it; from root, who may all, in the functions that do."""
+    if os.geteuid() != 0:
+        if place.exists():
+            place.chmod(0)
+        else:
+            place.parent.chmod(0o500)
+        return
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any = ".", *args: Any, **keywords: Any) -> Any:
+            if isinstance(path, (str, os.PathLike)) and Path(path) == place:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *args, **keywords)
+
+        return call
+
+    for module, name in ((builtins, "open"), (io, "open"), (os, "scandir"), (os, "listdir"), (os, "open")):
+        monkeypatch.setattr(module, name, guarded(getattr(module, name)))

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.networks.distributed import average, first_before_others, process_group, rank
-from milr.networks.prototypes import Metric
-from milr.networks.training import Step, Training, train_prototypical
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import Step, train_prototypical
 
 CPU = torch.device("cpu")
-FROZEN = Training(8, 3, 1, 2, optimizer="sgd", learning_rate=0.1, batch_norm="eval", validate_every=2)  # statistics
+FROZEN = Training(
+    episodes=8, way=3, shot=1, query=2, optimizer="sgd", learning_rate=0.1, batch_norm="eval", validate_every=2
+)  # statistics
 MOVING = replace(FROZEN, batch_norm="train")
 
 
@@ -51,7 +53,7 @@ def train(training: Training, seed: int = 0, breaks_in: int = -1) -> dict[str, T
         if rank() == breaks_in and step.number == 2:
             raise ZeroDivisionError("only here")
 
-    trained = train_prototypical(model, pictures(), Metric(), training, None, lambda _: next(looks) / 100, note)
+    trained = train_prototypical(model, pictures(), MetricSettings(), training, None, lambda _: next(looks) / 100, note)
     return {**trained.weights, "losses": torch.stack(losses), "accuracy": torch.tensor(trained.accuracy)}
 
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from types import ModuleType
 
-import hydra
 import pytest
-from omegaconf import DictConfig
 
-from milr import cli
-from milr.stages.job import run_chained_stage, run_stage
-from milr.stages.schema import FitMilr, TrainProtonet
-from milr.stages.store import store_schemas
+from milr.settings.stages import STAGES
 
 Work = Callable[..., float]
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, train: Work, fit: Work) -> None:
-    """`milr train-protonet` does `train(settings, run)`, and `milr fit-milr` does `fit(settings, run, source)`."""
-    store_schemas()
-
-    @hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-    def train_main(cfg: DictConfig) -> float:
-        return run_stage(cfg, TrainProtonet, train)
-
-    @hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
-    def fit_main(cfg: DictConfig) -> float:
-        return run_chained_stage(cfg, FitMilr, fit, source_stage="train_protonet")
-
-    stages: dict[str, Any] = {"train_protonet": train_main, "fit_milr": fit_main}
-    monkeypatch.setattr(cli, "import_stage", stages.__getitem__)
+def pretend(monkeypatch: pytest.MonkeyPatch, **works: Work) -> None:
+    """`milr train-protonet` does `works["train_protonet"](settings, run)`, and so on; no file is promised."""
+    module = ModuleType("pretended")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name, work in works.items():
+        setattr(module, name, work)
+        monkeypatch.setitem(STAGES, name, replace(STAGES[name], work=f"pretended:{name}", files=()))
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from milr import __version__
 from milr.cli import main
-from milr.names import STAGES
+from milr.settings.stages import STAGES, cli_name
 
 Capture = pytest.CaptureFixture[str]
 
@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 def test_milr_alone_lists_the_stages_one_line_each(arguments: list[str], capsys: Capture) -> None:
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    for stage, what in STAGES.items():
+    for stage, what in ((stage.cli_name, stage.help) for stage in STAGES.values()):
         assert sum(line.split() == [stage, *what.split()] for line in lines) == 1
 
 
@@ -36,7 +36,7 @@ def test_an_unknown_stage_suggests_the_nearest(word: str, near: str, capsys: Cap
     assert capsys.readouterr().err == f"error: there is no stage {word!r}: did you mean {near!r}?\n"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", list(map(cli_name, STAGES)))
 def test_help_shows_keys_with_comments_and_groups(stage: str, capsys: Capture) -> None:
     assert main([stage, "--help"]) == 0
     text = capsys.readouterr().out
@@ -64,16 +64,11 @@ assert main([]) == 0 and main(["fit-milr", "--help"]) == 0
 heavy = {"torch", "hydra", "omegaconf", "numpy", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        answer = python(code)
-        seconds.append(time.perf_counter() - started)
-        assert answer.returncode == 0, answer.stderr
-    assert min(seconds) < 0.3
+    answer = python(code)
+    assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", list(map(cli_name, STAGES)))
 def test_settings_are_put_together_without_torch(stage: str) -> None:
     source = [] if stage in ("train-protonet", "data") else ["source=latest"]
     answer = python(f"""
@@ -119,6 +114,62 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("fit-milr", "source is missing: give source=latest or source=<run folder>"),
         ("fit-milr source=latest", "run `milr train-protonet` first"),
         ("visualize source=/no/such/run", "no folder /no/such/run"),
+        ("train-protonet backbone=null", "backbone=null: choose one of conv4, resnet10"),
+        ("train-protonet backbone=5", "backbone=5: choose one of conv4, resnet10"),
+        ("train-protonet dataset=", "dataset=: choose one of cub, folder, synthetic"),
+        ("train-protonet dataset=[cub]", "dataset=[cub]: choose one of cub, folder, synthetic"),
+        ("train-protonet --multirun dataset=null,cub", "dataset=null,cub: choose one of cub, folder, synthetic"),
+        ("train-protonet dataset=${nosuch}", "dataset=${nosuch}: choose one of cub, folder, synthetic"),
+        ("train-protonet dataset=???", "dataset=???: choose one of cub, folder, synthetic"),
+        ("train-protonet dataset.name=cub", "with the keys of another data set: choose it with dataset=cub"),
+        ("train-protonet backbone.name=resnet9", "backbone.name=resnet9: choose one of conv4, resnet10"),
+        ("train-protonet experiment={a:1}", "experiment={a:1}: choose one of closer_look"),
+        ("train-protonet +dataset=cub", "dataset is there already: leave the + out"),
+        ("fit-milr layers=null", "layers=null: choose one of layer1_avgpool"),
+        (
+            "fit-milr source=x +layers.other=layer2",
+            "layers.other: there are two layers, layers.local and layers.global",
+        ),
+        ("fit-milr source=x layers.local=", "layers.local= is empty: give the layer's name in the network"),
+        ("visualize source=x images=['']", "images=['']: one of the paths is empty"),
+        ("fit-milr milr=null", "milr is a section: set one of its keys, such as milr.alpha=<value>"),
+        ("fit-milr milr=[1]", "milr is a section: set one of its keys, such as milr.alpha=<value>"),
+        ("train-protonet train=${episode}", "train is a section: set one of its keys"),
+        ("train-protonet ~dataset", "~dataset: a key can be changed, not taken away"),
+        ("train-protonet ~hydra.callbacks.report", "a key can be changed, not taken away"),
+        ("train-protonet hydra.callbacks.report=null", "hydra.callbacks is milr's own: leave it out"),
+        ("train-protonet hydra=null", "Config group override must be a string or a list"),
+        ("train-protonet hydra/launcher=null", "hydra/launcher=null: choose one of basic, joblib, local, slurm"),
+        ("train-protonet hydra/sweeper=nosuch", "hydra/sweeper=nosuch: choose one of basic, optuna"),
+        ("train-protonet hydra.searchpath=[/nosuch]", "hydra.searchpath: there is no folder /nosuch"),
+        ("train-protonet =5", "cannot read '=5': an override is key=value"),
+        ("train-protonet train.freeze[0]=a", "'train.freeze[0]' is no key"),
+        ("train-protonet train.freeze=[[a]]", "a list within the list"),
+        ("train-protonet train.freeze=[null]", "train.freeze[0]: the value must be a list of which each entry is text"),
+        ("train-protonet train.episodes.x=1", "no key 'train.episodes.x': did you mean 'train.episodes'?"),
+        ("train-protonet train.learning_rate=inf", "train.learning_rate=inf: the value must be a finite number"),
+        ("train-protonet train.rotate=5", "train.rotate=5: the value must be true or false"),
+        ("train-protonet -m seed=1,2 seed=3,4", "seed is given twice, seed=1,2 and seed=3,4: leave one out"),
+        ("train-protonet -m seed=1,2 seed=3", "seed is given twice, seed=1,2 and seed=3: leave one out"),
+        ("train-protonet seed=${nosuch}", "seed=${nosuch}: Interpolation key 'nosuch' not found"),
+        ("train-protonet dataset.root=${oc.env:NOSUCH}", "Environment variable 'NOSUCH' not found"),
+        ("train-protonet outputs=", "outputs= is empty: give outputs=<path>"),
+        ("train-protonet --config-dir /nosuch", "--config-dir '/nosuch': there is no such folder"),
+        ("train-protonet --config-dir", "--config-dir '': there is no such folder"),
+        ("train-protonet --config-path x", "--config-path: a stage's configs are milr's own"),
+        ("train-protonet --config-name nosuch", "Cannot find primary config 'nosuch'"),
+        ("train-protonet --config-name data", "the config is not one of train-protonet: leave --config-name out"),
+        ("train-protonet --experimental-rerun nosuch", "`milr rerun RUN` repeats one"),
+        ("train-protonet --seed=5", "has no flag '--seed': a key is given without dashes, seed=<value>"),
+        ("train-protonet --multrun seed=5", "has no flag '--multrun': did you mean '--multirun'?"),
+        ("train-protonet --cfg nosuch", "--cfg nosuch: choose one of job, hydra, all"),
+        ("train-protonet --resolve", "--resolve and --package say how --cfg shows the settings: add --cfg job"),
+        ("train-protonet --run --multirun", "Only one of --run, --multirun"),
+        ("train-protonet -m seed=interval(0,2)", "interval() needs Optuna's sweeper: pip install 'milr[optuna]'"),
+        ("train-protonet -m seed=range(3,3)", "nothing to sweep over: a range or a pattern among seed=range(3,3)"),
+        ("train-protonet -m backbone=glob(x*)", "there is nothing to sweep over"),
+        ("train-protonet -m seed=range(0,9,0)", "range() arg 3 must not be zero"),
+        ("train-protonet -m hydra.sweeper.max_batch_size=0 seed=1,2", "Hydra cannot use what it was given"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
@@ -136,7 +187,10 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 def test_the_process_is_as_before_afterwards(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     argv, environment, folder = list(sys.argv), dict(os.environ), os.getcwd()
+    handlers = list(logging.getLogger().handlers)
     assert main(["train-protonet", "seed=x"]) == 2
+    assert main(["train-protonet", "--info"]) == 0
+    assert logging.getLogger().handlers == handlers
     assert (sys.argv, dict(os.environ), os.getcwd()) == (argv, environment, folder)
 
 
@@ -189,3 +243,32 @@ def test_a_run_folder_of_hydras_is_refused_and_not_made(
     captured = capsys.readouterr()
     assert captured.err == "error: hydra.run.dir=runs/mine: no run goes there; name the folder of runs with outputs=\n"
     assert captured.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_info_and_its_kind_may_stand_between_overrides(capsys: Capture) -> None:
+    for line in ("--info config seed=4 episode.way=3", "seed=4 --info=config episode.way=3", "seed=4 -i config"):
+        assert main(["train-protonet", *line.split()]) == 0
+        assert "pkg://milr.conf" in capsys.readouterr().out
+    for line in ("seed=4 --info", "--info seed=4", "seed=4 -i episode.way=3"):  # all of it: no override is its value
+        assert main(["train-protonet", *line.split()]) == 0
+        assert "seed: 4\n" in capsys.readouterr().out
+    assert main(["train-protonet", "seed=4", "--hydra-help"]) == 0
+    assert "--multirun" in capsys.readouterr().out
+    assert main(["train-protonet", "--package", "train", "train.episodes=7", "-c", "job"]) == 0
+    assert capsys.readouterr().out.startswith("# @package train\nepisodes: 7\n")
+
+
+def test_optuna_that_is_not_installed_is_named_with_its_extra() -> None:
+    from hydra.errors import MissingConfigException
+
+    from milr.command.mistakes import explain
+
+    error = MissingConfigException("Could not find it", "hydra/sweeper/optuna")
+    line = explain(error, "fit_milr", ["hydra/sweeper=optuna"])
+    assert line == "the sweeper optuna is not installed: pip install 'milr[optuna]'"
+
+
+def test_of_a_key_that_is_given_twice_the_last_value_counts(capsys: Capture) -> None:
+    assert main(["train-protonet", "seed=1", "dataset=cub", "seed=2", "dataset=folder", "--cfg", "job"]) == 0
+    text = capsys.readouterr().out
+    assert "seed: 2\n" in text and "  name: folder\n" in text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from milr.stages.sources import is_done
+from milr.runs.sources import is_done
 from milr.streams import LossyStream, lossy_streams
 
 MILR = [sys.executable, "-m", "milr"]

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 
 from milr import __version__
-from milr.errors import MENDABLE, MilrError
-from milr.names import COMMANDS, STAGES, unknown_stage
+from milr.command.completion import command_words, is_query, read_line, tidy
+from milr.command.help import stage_help
+from milr.errors import USER_ERROR, MilrError
+from milr.runs.disk import disk_error, spoken
+from milr.runs.processes import check_processes
+from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
 from milr.streams import lossy_streams
 
 INTERRUPTED = 130  # an exit code
@@ -27,11 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = dispatch(words)
         except MilrError as error:
             code = fail(str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = INTERRUPTED
         except OSError as error:
-            mendable = disk_line(error)
-            if mendable is None:
+            line = disk_line(error)
+            if line is None:
                 raise
-            code = fail(mendable)
+            code = fail(line)
         output.flush()
         if output.complaint:
             line = f"standard output: {output.complaint}; what was to be shown there is lost"
@@ -44,14 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def is_job(words: Sequence[str]) -> bool:
     """Whether these words make a run: what is printed then is beside the point, else it is all that is asked."""
     flags = {word for word in words[1:] if word.startswith("-")}
-    stage = words[0].replace("_", "-") if words else "data"
-    return stage in STAGES and stage != "data" and flags <= {"-m", "--multirun"}
+    stage = STAGES.get(words[0].replace("-", "_")) if words else None
+    return stage is not None and stage.makes_run and flags <= {"-m", "--multirun"}
 
 
 def disk_line(error: OSError) -> str | None:
     """The line for a file or folder that may not be read, and the like; None for another error."""
-    from milr.stages.disk import disk_error, spoken
-
     cause = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else disk_error(error)
     return None if cause is None else spoken(cause)
 
@@ -67,7 +72,7 @@ def require_working_folder() -> None:
 
 
 def dispatch(words: list[str]) -> int:
-    """Answer what needs no stage; else hand over to the stage."""
+    """Answer what needs no stage; else hand over to the stage or the command."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -79,139 +84,59 @@ def dispatch(words: list[str]) -> int:
         require_working_folder()
     if words[0] in ("-sc", "--shell-completion"):
         return complete(words)
-    if words[0] == "sweep-report":
-        from milr.stages.sweep_report import main as sweep_report
-
-        return sweep_report(words[1:])
     if words[0] in COMMANDS:
-        from milr.lineage.commands import run_command
+        from milr.lineage.commands import run_command  # argparse
 
-        return run_command(words[0], words[1:], run_stage)
-    stage = words[0].replace("_", "-")
-    if stage not in STAGES:
-        return fail(unknown_stage(words[0]))
+        return run_command(words[0], words[1:])
+    stage = STAGES.get(words[0].replace("-", "_"))
+    if stage is None:
+        raise MilrError(unknown_stage(words[0]))
     if help_wanted:
-        from milr.stages.help import stage_help
-
-        print(stage_help(stage.replace("-", "_"), words[1:]))
+        print(stage_help(stage, words[1:]))
         return 0
-    from milr.stages.processes import check_processes
-
     check_processes(stage, words[1:])
-    return run_stage(stage, words[1:])
+    return run(stage, words[1:])
 
 
-def run_stage(stage: str, words: list[str]) -> int:
-    """Let the stage's own Hydra read `words`, and tell what it refuses in one line."""
-    from concurrent.futures import BrokenExecutor
+def run(stage: Stage, words: list[str]) -> int:
+    """The stage, with Hydra, which is imported here: the lists and helps need not wait for it."""
+    from milr.command.entry import run_stage
 
-    from milr.stages.mistakes import explain, is_mendable
-    from milr.stages.report import traceback_wanted
-
-    name = stage.replace("-", "_")
-    with hydra_environment(flags_first(quoted_paths(words))):
-        try:
-            import_stage(name)()
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
-        except SystemExit as leaving:
-            return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        except OSError as error:
-            if traceback_wanted():
-                raise
-            if is_mendable(error):
-                return fail(explain(error, name, words))
-            return fail(f"{error.filename or 'file'}: {error.strerror or error}")  # a sweep's folder: Hydra makes it
-        except BrokenExecutor:  # joblib then stops the sweep's other processes too
-            if traceback_wanted():
-                raise
-            return fail("a process of the sweep was killed, for want of memory or by hand: the same command goes on")
-        except Exception as error:
-            if traceback_wanted() or not is_mendable(error):
-                raise
-            return fail(explain(error, name, words))
-    return 0
-
-
-def flags_first(words: list[str]) -> list[str]:
-    """The same words, overrides last: Hydra's parser takes no flag between two overrides."""
-    overrides = [word for word in words if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    return [word for word in words if word not in overrides] + overrides
-
-
-def quoted_paths(words: list[str]) -> list[str]:
-    """The same words, with quotes about paths that are there and hold a `,` or `=`, as the names of sweeps do."""
-    keys = ("source=", "resume=", "outputs=", "hydra.sweep.dir=")
-    found = []
-    for word in words:
-        key, _, value = word.partition("=")
-        path = word.startswith(keys) and ("," in value or "=" in value) and "'" not in value and os.path.exists(value)
-        found.append(f"{key}='{value}'" if path else word)
-    return found
-
-
-def import_stage(name: str) -> Callable[[], None]:
-    """The Hydra entry point of one stage's module."""
-    from importlib import import_module
-
-    entry: Callable[[], None] = import_module(f"milr.stages.{name}").main
-    return entry
-
-
-@contextmanager
-def hydra_environment(words: list[str], **variables: str) -> Iterator[None]:
-    """The process as Hydra shall see it, put back afterwards: argv without the stage, and errors raised, not printed.
-
-    A user who set HYDRA_FULL_ERROR=1 wants tracebacks; MILR_TRACEBACK keeps that wish.
-    """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        variables["MILR_TRACEBACK"] = "1"
-    variables["HYDRA_FULL_ERROR"] = "1"
-    program = "milr" if sys.argv[0].endswith(".py") else sys.argv[0]  # Hydra would complete `python`
-    argv, before = sys.argv, {name: os.environ.get(name) for name in variables}
-    sys.argv = [program, *words]
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    return run_stage(stage, words)
 
 
 def complete(words: list[str]) -> int:
     """Answer the shell's completion: the stages, or what the stage in COMP_LINE takes."""
-    from milr.stages.completion import command_words, is_query, read_line, tidy
+    from milr.command.entry import hydra_environment, hydra_main
 
     if not is_query(words):
-        return run_stage("data", words)  # any stage's Hydra prints the script for `milr`
-    line, offered = command_words(os.environ, list(STAGES), list(COMMANDS))
-    stage, line = read_line({"COMP_LINE": line}, list(STAGES))
-    if stage is None:
+        return run(STAGES["data"], words)  # any stage's Hydra prints the script for `milr`
+    names = {stage.cli_name: stage for stage in STAGES.values()}
+    line, offered = command_words(os.environ, list(names), list(COMMANDS))
+    name, line = read_line({"COMP_LINE": line}, list(names))
+    if name is None:
         print(" ".join(offered))
         return 0
-    name, answer = stage.replace("-", "_"), StringIO()
+    answer = StringIO()
     with hydra_environment(words, COMP_LINE=line), redirect_stdout(answer), suppress(Exception, SystemExit):
-        import_stage(name)()  # what goes wrong is kept from the shell
-    print(tidy(answer.getvalue(), name))
+        hydra_main(names[name])()  # what goes wrong is kept from the shell
+    print(tidy(answer.getvalue(), names[name]))
     return 0
+
+
+def fail(line: str) -> int:
+    """Print an error in one line; its exit code."""
+    print(f"error: {line}", file=sys.stderr)
+    return USER_ERROR
 
 
 def overview() -> str:
     """What `milr` alone says: the stages and the commands about runs, one line each."""
-    width = max(map(len, STAGES))
-    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each.items()] for each in (STAGES, COMMANDS))
+    rows = [(stage.cli_name, stage.help) for stage in STAGES.values()]
+    width = max(len(name) for name, _ in rows)
+    about = [(name, command.help) for name, command in COMMANDS.items()]
+    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each] for each in (rows, about))
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
     lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
     lines += ["about runs:", *commands, ""]
     return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])
-
-
-def fail(line: str) -> int:
-    """Say in one line what the user can mend."""
-    print(f"error: {line}", file=sys.stderr)
-    return MENDABLE

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from disks import deny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,10 +68,51 @@ def test_a_missing_picture_is_named(root: Path) -> None:
         read_cub(root)
 
 
-@pytest.mark.parametrize("name", ["classes.txt", "image_class_labels.txt", "bounding_boxes.txt"])
+@pytest.mark.parametrize("name", ["classes.txt", "image_class_labels.txt"])
 def test_a_missing_file_is_named(root: Path, name: str) -> None:
     (root / name).unlink()
     with pytest.raises(MilrError, match=rf"{name} is missing"):
+        read_cub(root)
+
+
+def test_without_boxes_and_part_names_the_pictures_are_read_and_the_lack_is_said(root: Path) -> None:
+    whole = read_cub(root)
+    (root / "bounding_boxes.txt").unlink()
+    (root / "parts" / "parts.txt").unlink()
+    catalogue = read_cub(root)
+    assert [r.path for r in catalogue.records] == [r.path for r in whole.records]
+    assert all(r.box is None and r.parts == {} for r in catalogue.records)
+    assert catalogue.notes == (f"{root / 'bounding_boxes.txt'} is missing: no picture has a box",)
+    assert whole.notes == ()
+
+
+@pytest.mark.parametrize("given", [".", "CUB_200_2011", "CUB_200_2011/images"])
+def test_a_root_a_level_too_high_or_its_images_are_understood(root: Path, given: str) -> None:
+    root.rename(root.parent / "CUB_200_2011")
+    catalogue = read_cub(root.parent / given)
+    assert len(catalogue.records) == 96 and catalogue.root == root.parent / "CUB_200_2011"
+
+
+@pytest.mark.parametrize("given", ["cub/parts", "cub/images/{first}", "."])
+def test_the_right_root_is_named_where_it_lies_near(root: Path, given: str) -> None:
+    first = read_cub(root).records[0].class_name
+    with pytest.raises(MilrError, match=rf"images\.txt lies in {re.escape(str(root))}: take dataset\.root="):
+        read_cub(root.parent / given.format(first=first))
+
+
+def test_the_remedy_for_a_partial_data_set_is_to_move_it_away(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    with pytest.raises(MilrError, match=rf"incomplete; move {re.escape(str(root))} away, and `milr data dataset=cub"):
+        read_cub(root)
+
+
+@pytest.mark.parametrize("name", ["images.txt", "parts/part_locs.txt", "images"])
+def test_what_may_not_be_read_is_named(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = root / name
+    if name == "images":
+        place = read_cub(root).records[0].path.parent
+    deny(place, monkeypatch)
+    with pytest.raises(MilrError, match=rf"^{re.escape(str(place))} cannot be read \(Permission denied\): give"):
         read_cub(root)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from disks import full_after
+from disks import deny, full_after
 
 from milr.data import download
 from milr.data.download import Archive, extract, fetch
@@ -99,6 +99,70 @@ def test_another_file_than_expected_is_removed(server: Server, tmp_path: Path, w
     with pytest.raises(MilrError, match="not the file that was expected"):
         fetch(wrong, server.address, tmp_path / "cub", "CUB_200_2011")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_was_there_is_verified_used_and_kept(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "birds.tgz").write_bytes(CONTENT)
+    fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert server.asked == [] and (tmp_path / "birds.tgz").read_bytes() == CONTENT
+    assert (tmp_path / "cub" / "images.txt").read_text() == "1 a.jpg\n"
+
+
+@pytest.mark.parametrize("found", [CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x", b""])
+def test_a_wrong_file_under_the_archives_name_is_named_and_left(server: Server, tmp_path: Path, found: bytes) -> None:
+    file = tmp_path / "birds.tgz"
+    file.write_bytes(found)
+    with pytest.raises(MilrError, match=r"birds\.tgz was there before and is not the archive .*left as it is; move it"):
+        fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert file.read_bytes() == found and server.asked == [] and not (tmp_path / "cub").exists()
+
+
+def test_a_link_to_nothing_under_the_archives_name_is_left(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "birds.tgz").symlink_to("elsewhere")
+    with pytest.raises(MilrError, match=r"was there before .*no file instead of"):
+        fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert (tmp_path / "birds.tgz").is_symlink() and server.asked == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_stands_at_the_data_sets_place_is_left_before_anything_is_downloaded(
+    server: Server, tmp_path: Path, kind: str
+) -> None:
+    root = tmp_path / "cub"
+    if kind == "folder":
+        root.mkdir()
+        (root / "mine.txt").write_text("mine")
+    elif kind == "file":
+        root.write_text("mine")
+    else:
+        root.symlink_to("elsewhere")
+    with pytest.raises(MilrError, match="cub exists already: move it away first"):
+        fetch(RIGHT, server.address, root, "CUB_200_2011")
+    assert server.asked == [] and [path.name for path in tmp_path.iterdir()] == ["cub"]
+
+
+def test_a_folder_that_may_not_be_written_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(tmp_path / "birds.tgz.part", monkeypatch)
+    with pytest.raises(MilrError, match=r"cannot write \S+\.tgz\.part \(Permission denied\): name another"):
+        fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+
+
+def test_an_empty_folder_at_its_place_is_filled(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cub").mkdir()
+    fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+    assert (tmp_path / "cub" / "images.txt").is_file()
+
+
+def test_a_part_that_this_run_did_not_begin_is_never_deleted(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "birds.tgz.part"
+    for content in (bytes(len(CONTENT)), bytes(len(CONTENT) + 5), b"mine"):
+        part.write_bytes(content)
+        with pytest.raises(MilrError, match=r"birds\.tgz\.part, which an earlier try .*move it away"):
+            fetch(RIGHT, server.address, tmp_path / "cub", "CUB_200_2011")
+        assert part.read_bytes() == content
+    assert server.asked == ["bytes=4-"]
 
 
 def test_no_server_is_one_clear_line(tmp_path: Path) -> None:

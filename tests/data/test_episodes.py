@@ -41,6 +41,13 @@ def test_too_few_classes_or_pictures_are_told_with_numbers(way: int, shot: int, 
         draw_episode(LABELS, way, shot, query, seed=0, number=0)
 
 
+def test_the_advice_leads_to_an_episode() -> None:
+    with pytest.raises(MilrError, match="1 of 1 classes have as many: there must be at least 2 classes$"):
+        draw_episode(torch.zeros(20, dtype=torch.int64), 5, 1, 1, seed=0, number=0)
+    with pytest.raises(MilrError, match="1 of 2 classes have as many: lower episode.shot or query$"):
+        draw_episode(torch.tensor([0] * 9 + [1] * 2), 2, 1, 4, seed=0, number=0)
+
+
 def test_classes_with_too_few_pictures_are_passed_over() -> None:
     labels = torch.tensor([0] * 2 + [1] * 8 + [2] * 8)
     assert {c for e in draw_episodes(labels, 2, 1, 4, 0, range(20)) for c in e.classes} == {1, 2}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import deny
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from milr.data.endings import readable_endings
 from milr.data.pictures import load_pictures, read_mask, read_picture
 from milr.data.records import Box, Record
 from milr.errors import MilrError
@@ -79,14 +81,125 @@ def test_pictures_are_framed_and_keep_their_order_and_labels(tmp_path: Path) -> 
     assert pictures.images[1, 1].min() > 200 and pictures.records == tuple(records)
 
 
-def png(width: int, height: int) -> bytes:
-    """A PNG that claims this size, and holds next to nothing."""
+def png(width: int, height: int, bits: int = 8, colour: int = 2, row: bytes | None = None, *extra: bytes) -> bytes:
+    """A PNG that claims this size, and holds next to nothing, or one row. extra: chunks before the pixels."""
+    pixels = b"" if row is None else b"\0" + row
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), *extra]
+    chunks += [chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def words(*values: int) -> bytes:
+    """16 bits each."""
+    return struct.pack(f">{len(values)}H", *values)
+
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # PNG's numbers
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "key", "expected"),
+    [
+        (8, GREY_ALPHA, bytes([0, 0, 156, 255]), None, [255, 156]),
+        (16, GREY_ALPHA, words(0, 0, 156 * 257, 65535), None, [255, 156]),
+        (8, GREY, bytes([0, 1, 156]), words(0), [255, 1, 156]),
+        (16, GREY, words(0, 257, 156 * 257), words(0), [255, 1, 156]),
+        (16, GREY, words(0, 257, 156 * 257), words(156 * 257), [0, 1, 255]),
+        (8, RGB, bytes([9, 9, 9, 10, 10, 10]), words(9, 9, 9), [255, 10]),
+        (16, RGB, words(*[9 * 257] * 3, *[10 * 257] * 3), words(*[9 * 257] * 3), [255, 10]),
+        (16, RGB, words(200, 200, 200, 65535, 65535, 0), words(200, 200, 200), [255, 255]),
+        (8, RGBA, bytes([100, 100, 100, 51]), None, [224]),
+        (16, RGBA, words(*[100 * 257] * 3, 51 * 257), None, [224]),
+        (1, GREY, bytes([0b01000000]), words(0), [255, 255]),
+        (1, GREY, bytes([0b01000000]), words(1), [0, 255]),
+        (2, GREY, bytes([0b00011011]), words(1), [0, 255, 170, 255]),
+        (4, GREY, bytes([0x3A]), words(3), [255, 170]),
+    ],
+)
+def test_a_transparent_picture_of_any_depth_is_its_8_bit_twin(
+    bits: int, colour: int, row: bytes, key: bytes | None, expected: list[int], tmp_path: Path
+) -> None:
+    extra = [] if key is None else [chunk(b"tRNS", key)]
+    (tmp_path / "a.png").write_bytes(png(len(expected), 1, bits, colour, row, *extra))
+    found = np.array(read_picture(tmp_path / "a.png"))[0, :, 0].astype(int)
+    assert np.abs(found - expected).max() <= 1 and (found[np.array(expected) == 255] == 255).all()
+
+
+PIXELS = 8 + 2 + 10 * 12 + 4  # where they begin: after the header and a folder of ten tags
+
+
+def tiff(bits: int, photometric: int, pixels: bytes, width: int, sample_format: int = 1) -> bytes:
+    """A TIFF of one grey row. photometric: 0 means that 0 is white."""
+    tags = [(256, width), (257, 1), (258, bits), (259, 1), (262, photometric), (273, PIXELS), (277, 1), (278, 1)]
+    tags += [(279, len(pixels)), (339, sample_format)]
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    assert len(start) == PIXELS
+    return start + pixels
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "pixels", "expected"),
+    [
+        (16, 1, struct.pack("<HH", 0, 156 * 257), [0, 156]),
+        (16, 0, struct.pack("<HH", 0, 156 * 257), [255, 99]),
+        (8, 0, bytes([0, 156]), [255, 99]),
+        (12, 1, bytes([0x80, 0x0F, 0xFF]), [128, 255]),
+    ],
+)
+def test_grey_scans_have_their_own_range_and_white(
+    bits: int, photometric: int, pixels: bytes, expected: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(bits, photometric, pixels, 2))
+    assert np.array(read_picture(tmp_path / "a.tif"))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_signed_or_long_numbers_have_no_known_range_however_small(bits: int, tmp_path: Path) -> None:
+    pixels = struct.pack("<hh" if bits == 16 else "<ii", 0, 200)
+    (tmp_path / "a.tif").write_bytes(tiff(bits, 1, pixels, 2, sample_format=2))
+    with pytest.raises(MilrError, match=r"a\.tif cannot be read as a picture .*no known range"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_a_deep_mask_is_scaled(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(3, 1, 16, GREY, words(0, 257, 65535)))
+    assert np.array(read_mask(tmp_path / "a.png"))[0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>404", "it is a web page"),
+        (b"\n<html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"", "it is empty"),
+        (b"no picture at all", "no kind that Pillow knows here"),
+    ],
+)
+def test_what_is_no_picture_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(MilrError, match=rf"a\.jpg cannot be read as a picture \(.*{message}"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_an_iphones_picture_under_another_name_is_named_with_its_plugin(tmp_path: Path) -> None:
+    if ".heic" in readable_endings():
+        pytest.skip("pillow-heif is installed")
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(MilrError, match=r"a\.jpg .*it is HEIC.*pip install pillow-heif"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_a_picture_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    deny(tmp_path / "a.png", monkeypatch)
+    with pytest.raises(MilrError, match=r"no permission to read the picture .*a\.png"):
+        read_picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (9_500, 9_400), (12_000, 12_000)])

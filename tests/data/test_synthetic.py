@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,22 @@ def test_free_colours_come_from_the_same_palette_as_the_defining_ones() -> None:
 def test_catalogue_has_the_defining_masks(birds: Catalogue) -> None:
     assert birds.name == "synthetic" and birds.part_names == PART_NAMES
     assert all(record.defining_mask is not None and record.defining_mask.is_file() for record in birds.records)
+
+
+def test_damaged_birds_are_to_be_drawn_again_and_not_downloaded(birds: Catalogue, tmp_path: Path) -> None:
+    drawing = {"species": 12, "images_per_species": 8, "picture_size": 64, "seed": 0}
+    root = Path(shutil.copytree(birds.root, tmp_path / "drawn"))
+    (root / "classes.txt").unlink()
+    with pytest.raises(
+        MilrError, match=r"classes\.txt is missing.*; move \S*drawn away, and the birds are drawn again$"
+    ):
+        read_synthetic(root, **drawing)
+    (root / "synthetic.json").write_text("{")
+    with pytest.raises(MilrError, match=r"synthetic\.json is damaged .*drawn again$"):
+        read_synthetic(root, **drawing)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(MilrError, match="is a link that leads nowhere"):
+        read_synthetic(tmp_path / "link", **drawing)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MilrError, match=r"(cannot draw birds into|cannot be read)"):
+        read_synthetic(tmp_path / "file" / "birds", **drawing)

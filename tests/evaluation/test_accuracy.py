@@ -8,40 +8,44 @@ import torch
 from milr.data.episodes import draw_episodes
 from milr.evaluation import accuracy
 from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings
 
 LABELS = torch.arange(8).repeat_interleave(12)
 EPISODES = draw_episodes(LABELS, 5, 2, 4, seed=0, numbers=range(300))
 
 
-@pytest.mark.parametrize("metric", [Metric(), Metric("cosine", 0.1)])
-def test_separate_classes_are_always_right(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", [MetricSettings(), MetricSettings("cosine", 0.1)])
+def test_separate_classes_are_always_right(metric: MetricSettings) -> None:
     representation = torch.eye(8)[LABELS] + 0.01 * torch.randn(96, 8)
     assert episode_accuracies(representation, EPISODES, metric).min() == 1
 
 
 def test_representations_without_the_class_give_chance() -> None:
     # Ten representations: the episodes of one share its pictures, so that its mean strays more than its interval says.
-    draws = [episode_accuracies(torch.randn(96, 8), EPISODES, Metric()) for _ in range(10)]
+    draws = [episode_accuracies(torch.randn(96, 8), EPISODES, MetricSettings()) for _ in range(10)]
     assert torch.cat(draws).mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_each_episode_is_what_its_own_arithmetic_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     representation = torch.eye(8)[LABELS] + 0.8 * torch.randn(96, 8, generator=torch.Generator().manual_seed(0))
-    whole = episode_accuracies(representation, EPISODES, Metric())
+    whole = episode_accuracies(representation, EPISODES, MetricSettings())
     labels = torch.arange(5).repeat_interleave(4)
     for episode, found in list(zip(EPISODES, whole, strict=True))[:20]:
         prototype = prototypes(representation[episode.support])
-        scores = logits(representation[episode.query.flatten()], prototype, Metric())
+        scores = logits(representation[episode.query.flatten()], prototype, MetricSettings())
         assert found == (scores.argmax(1) == labels).float().mean()
     monkeypatch.setattr(accuracy, "CHUNK", 7)
-    assert torch.equal(episode_accuracies(representation, EPISODES, Metric()), whole)
+    assert torch.equal(episode_accuracies(representation, EPISODES, MetricSettings()), whole)
 
 
-@pytest.mark.parametrize("metric", [Metric(), Metric("cosine", 0.1), Metric(centre=True), Metric("cosine", 1, True)])
+@pytest.mark.parametrize(
+    "metric",
+    [MetricSettings(), MetricSettings("cosine", 0.1), MetricSettings(centre=True), MetricSettings("cosine", 1, True)],
+)
 @pytest.mark.parametrize("shot", [1, 3])
 def test_a_table_of_products_orders_the_classes_as_the_logits_do(
-    metric: Metric, shot: int, monkeypatch: pytest.MonkeyPatch
+    metric: MetricSettings, shot: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     representation = torch.eye(8)[LABELS] + 0.8 * torch.randn(96, 8) + 2
     mean = representation.mean(0)
@@ -56,7 +60,7 @@ def test_a_table_of_products_orders_the_classes_as_the_logits_do(
 def test_an_offset_that_all_features_share_changes_no_decision(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     representation = torch.eye(8)[LABELS] + 0.02 * torch.randn(96, 8)
     monkeypatch.setattr(accuracy, "MOST_PAIRS", pairs)
-    assert episode_accuracies(representation + 3000, EPISODES, Metric()).min() == 1
+    assert episode_accuracies(representation + 3000, EPISODES, MetricSettings()).min() == 1
 
 
 def test_interval_is_1_96_standard_errors() -> None:

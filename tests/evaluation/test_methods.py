@@ -16,7 +16,7 @@ from milr.evaluation.location import rank_accuracy
 from milr.evaluation.methods import BASELINES, CONTROLS, KINDS, Methods, family
 from milr.explanation.batches import episode_decision
 from milr.explanation.fitting import Batch
-from milr.networks.prototypes import Metric
+from milr.networks.settings import MetricSettings
 
 SHAPE = (16, 16)
 
@@ -86,14 +86,14 @@ def test_images_are_explained_one_at_a_time() -> None:
     chosen = torch.cat([(labels == c).nonzero()[:3, 0] for c in range(4)]).view(4, 3)
     order = torch.cat([chosen[:, 0], chosen[:, 1:].flatten()])
     network = trained_network()
-    wide = Batch(images[order], episode_decision(4, 1, 2, Metric(), None))
-    narrow = Batch(images[torch.cat([chosen[:, 0], chosen[:, 1]])], episode_decision(4, 1, 1, Metric(), None))
+    wide = Batch(images[order], episode_decision(4, 1, 2, MetricSettings(), None))
+    narrow = Batch(images[torch.cat([chosen[:, 0], chosen[:, 1]])], episode_decision(4, 1, 1, MetricSettings(), None))
     many, few = occlusion(network, wide, SHAPE), occlusion(network, narrow, SHAPE)
     assert torch.allclose(many[4::2], few[4:], rtol=1e-3, atol=1e-4)  # the first query of each class
 
 
 def test_a_support_answers_for_all_queries_and_a_query_for_itself() -> None:
-    decide = episode_decision(2, 1, 1, Metric(), None)
+    decide = episode_decision(2, 1, 1, MetricSettings(), None)
     output = torch.tensor([[0.0, 0], [4, 0], [1, 0], [3, 0]])
     decided = Decided.of(output, decide)
     assert decided.predicted.tolist() == [0, 1]

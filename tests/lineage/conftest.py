@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from milr import cli
 from milr.data.records import Catalogue
 from milr.lineage.differences import defaults
-from milr.stages.checkpoints import save_checkpoint
-from milr.stages.runs import open_run
-from milr.stages.sources import find_run
+from milr.runs.checkpoints import save_checkpoint
+from milr.runs.folder import open_run
+from milr.runs.sources import find_run
 
 MakeRun = Callable[..., Path]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from milr.data.catalogues import data_entry
 from milr.data.records import Catalogue
-from milr.lineage.ancestry import ancestors, data_problem
-from milr.stages.catalogues import data_entry
-from milr.stages.schema import CubSettings
-from milr.stages.sources import read_manifest
+from milr.data.settings import CubSettings
+from milr.runs.ancestry import ancestors, data_problem
+from milr.runs.sources import read_manifest
 
 MakeRun = Callable[..., Path]
 
@@ -26,7 +26,7 @@ def weights(tmp_path: Path) -> Path:
 @pytest.fixture
 def line(make_run: MakeRun, weights: Path) -> list[Path]:
     """A network, a fit of it, and figures of that."""
-    from milr.stages.checkpoints import sha256_of
+    from milr.files import sha256_of
 
     network = make_run("train_protonet", weights={"file": str(weights), "sha256": sha256_of(weights)})
     fitted = make_run("fit_milr", parent=network)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from milr.cli import main
-from milr.names import COMMANDS
+from milr.settings.stages import COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -40,7 +40,7 @@ import sys
 from milr.errors import MilrError
 from milr.lineage.commands import run_command
 try:
-    run_command("check", ["fit-mlir"], lambda stage, words: 0)
+    run_command("check", ["fit-mlir"])
 except MilrError as error:
     assert "did you mean 'fit-milr'" in str(error) and "milr.cli" not in sys.modules
 else:

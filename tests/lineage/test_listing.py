@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from milr.errors import MilrError
-from milr.lineage.found import FoundRun
 from milr.lineage.listing import aligned, key_figure, list_runs
-from milr.stages.runs import open_run
+from milr.runs.find import FoundRun
+from milr.runs.folder import open_run
 
 MakeRun = Callable[..., Path]
 
@@ -28,7 +28,6 @@ VALIDATION = {"objective": 2.0, "accuracy": 0.6, "untouched_accuracy": 0.8}
         ),
         ("fit_milr", {"result": {"validation": VALIDATION}}, "objective 2.000, decision accuracy 0.600 of 0.800"),
         ("visualize", {"result": {"total_mean_bits": 1.5}}, "total 1.500 bits a place"),
-        ("visualize", {"result": {"fits": 3, "best_accuracy": 0.5}}, "3 fits, best accuracy 0.500"),
         ("evaluate", {"result": {"decision_area": 0.25}}, "decision area 0.250"),
         ("sanity", {"result": {"decision_repeatability": 0.5, "rows": 3}}, "decision repeatability 0.500"),
         ("sanity", {"result": {"decision_repeatability": None, "rows": 3}}, "3 rows"),

@@ -7,12 +7,12 @@ from milr.errors import MilrError
 from milr.networks.backbones import build_backbone
 from milr.networks.layers import fingerprint
 from milr.networks.protonet import PrototypicalNetwork, represent
-from milr.networks.prototypes import Metric
+from milr.networks.settings import MetricSettings
 
 
 def network() -> PrototypicalNetwork:
     return PrototypicalNetwork(
-        "resnet10", build_backbone("resnet10"), Metric("cosine", 0.1), torch.zeros(512), 32, ("a",)
+        "resnet10", build_backbone("resnet10"), MetricSettings("cosine", 0.1), torch.zeros(512), 32, ("a",)
     )
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings
 
-EUCLIDEAN, COSINE = Metric(), Metric("cosine", temperature=0.1)
+EUCLIDEAN, COSINE = MetricSettings(), MetricSettings("cosine", temperature=0.1)
 
 
 def test_the_prototype_of_one_support_is_the_support() -> None:
@@ -21,7 +22,7 @@ def test_the_prototype_is_the_mean() -> None:
 def test_euclidean_logits_are_minus_the_squared_distance_over_the_temperature() -> None:
     query, prototype = torch.randn(7, 8), torch.randn(5, 8)
     expected = -torch.cdist(query, prototype).square() / 4
-    assert torch.allclose(logits(query, prototype, Metric("euclidean", 4.0)), expected, atol=1e-4)
+    assert torch.allclose(logits(query, prototype, MetricSettings("euclidean", 4.0)), expected, atol=1e-4)
 
 
 def test_cosine_logits_are_the_cosine_over_the_temperature() -> None:
@@ -39,7 +40,7 @@ def test_under_cosine_lengths_do_not_matter() -> None:
 
 def test_centring_takes_the_mean_from_both_sides() -> None:
     query, support, mean = torch.randn(7, 8), torch.randn(5, 2, 8), torch.randn(8)
-    centred = Metric("cosine", 0.1, centre=True)
+    centred = MetricSettings("cosine", 0.1, centre=True)
     found = logits(query, prototypes(support, centred, mean), centred, mean)
     expected = logits(query - mean, prototypes(support - mean, COSINE), COSINE)
     assert torch.allclose(found, expected)
@@ -47,9 +48,9 @@ def test_centring_takes_the_mean_from_both_sides() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the training images' mean"):
-        prototypes(torch.randn(2, 1, 3), Metric(centre=True))
+        prototypes(torch.randn(2, 1, 3), MetricSettings(centre=True))
     with pytest.raises(ValueError, match="not 'manhattan'"):
-        prototypes(torch.randn(2, 1, 3), Metric("manhattan"))
+        prototypes(torch.randn(2, 1, 3), MetricSettings("manhattan"))
 
 
 def test_gradients_are_finite_where_query_and_prototype_are_the_same() -> None:

@@ -22,8 +22,9 @@ from milr.networks import winograd
 from milr.networks.backbones import build_backbone
 from milr.networks.continuation import Continuation, State
 from milr.networks.protonet import represent
-from milr.networks.prototypes import Metric, logits, prototypes
-from milr.networks.training import Step, Training, episode_loss, forward_pass, freeze, rate, train_prototypical
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import Step, episode_loss, forward_pass, freeze, rate, train_prototypical
 from milr.networks.winograd import convolve
 
 TRAINING = Training(episodes=20, way=4, shot=1, query=3, learning_rate=1e-2, validate_every=5)
@@ -59,11 +60,11 @@ def pictures() -> Pictures:
 def accuracy(model: nn.Module) -> float:
     data = pictures()
     episodes = draw_episodes(data.labels, 4, 1, 3, "validation", range(50))
-    return float(episode_accuracies(represent(model, [data.images.float() / 255]), episodes, Metric()).mean())
+    return float(episode_accuracies(represent(model, [data.images.float() / 255]), episodes, MetricSettings()).mean())
 
 
 def train(model: nn.Module, training: Training = TRAINING, **options: object) -> object:
-    return train_prototypical(model, pictures(), Metric(), training, None, accuracy, **options)  # type: ignore[arg-type]
+    return train_prototypical(model, pictures(), MetricSettings(), training, None, accuracy, **options)  # type: ignore[arg-type]
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -76,7 +77,7 @@ def test_it_learns_and_ends_as_the_best_state_it_saw() -> None:
     trained = train_prototypical(
         model,
         pictures(),
-        Metric(),
+        MetricSettings(),
         replace(TRAINING, episodes=80),
         None,
         accuracy,
@@ -96,7 +97,7 @@ def test_same_seed_same_weights_whatever_torchs_own_state_is() -> None:
         def note(step: Step) -> None:
             states.append({name: value.clone() for name, value in model.state_dict().items()})
 
-        train_prototypical(model, pictures(), Metric(), training, Augmentation(), accuracy, on_step=note)
+        train_prototypical(model, pictures(), MetricSettings(), training, Augmentation(), accuracy, on_step=note)
         return states[-1]
 
     once = last_weights(1, TRAINING)
@@ -171,28 +172,28 @@ def test_freezing_what_is_not_there_or_everything_is_refused() -> None:
 def test_rotation_is_the_mean_over_turns_of_who_is_support() -> None:
     training = replace(TRAINING, query=2, rotate=True)
     representation = torch.randn(4 * 3, 6)
-    loss, _ = episode_loss(representation, training, Metric())
+    loss, _ = episode_loss(representation, training, MetricSettings())
     by_class, labels, losses = representation.view(4, 3, 6), torch.arange(4).repeat_interleave(2), []
     for support in range(3):
         rest = [index for index in range(3) if index != support]
-        scores = logits(by_class[:, rest].flatten(0, 1), by_class[:, support], Metric())
+        scores = logits(by_class[:, rest].flatten(0, 1), by_class[:, support], MetricSettings())
         losses.append(cross_entropy(scores, labels))
     assert torch.allclose(loss, torch.stack(losses).mean())
 
 
 def test_several_episodes_in_one_step_give_the_mean_of_their_losses() -> None:
     first, second = torch.randn(2, 16, 6)
-    together, _ = episode_loss(torch.cat([first, second]), TRAINING, Metric())
-    apart = [episode_loss(part, TRAINING, Metric())[0] for part in (first, second)]
+    together, _ = episode_loss(torch.cat([first, second]), TRAINING, MetricSettings())
+    apart = [episode_loss(part, TRAINING, MetricSettings())[0] for part in (first, second)]
     assert torch.allclose(together, torch.stack(apart).mean())
 
 
 def test_episode_loss_is_cross_entropy_of_queries_against_prototypes() -> None:
     representation = torch.randn(4 * 4, 6)
     by_class = representation.view(4, 4, 6)
-    scores = logits(by_class[:, 1:].flatten(0, 1), prototypes(by_class[:, :1]), Metric())
+    scores = logits(by_class[:, 1:].flatten(0, 1), prototypes(by_class[:, :1]), MetricSettings())
     labels = torch.arange(4).repeat_interleave(3)
-    loss, hits = episode_loss(representation, TRAINING, Metric())
+    loss, hits = episode_loss(representation, TRAINING, MetricSettings())
     assert torch.allclose(loss, cross_entropy(scores, labels))
     assert torch.allclose(hits, (scores.argmax(1) == labels).float().mean())
 
@@ -280,7 +281,7 @@ def test_schedules() -> None:
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: int) -> None:
     training = replace(TRAINING, optimizer=optimizer, learning_rate=0.05)
     whole = network()
-    trained = train_prototypical(whole, pictures(), Metric(), training, Augmentation(), accuracy)
+    trained = train_prototypical(whole, pictures(), MetricSettings(), training, Augmentation(), accuracy)
     states: list[State] = []
 
     def note(step: int, take: Callable[[], State]) -> None:
@@ -288,7 +289,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: 
             states.append(copy.deepcopy(take()))
             raise KeyboardInterrupt
 
-    arguments = (pictures(), Metric(), training, Augmentation(), accuracy)
+    arguments = (pictures(), MetricSettings(), training, Augmentation(), accuracy)
     with pytest.raises(KeyboardInterrupt):
         train_prototypical(network(), *arguments, continuation=Continuation(None, note))
     resumed, looks = Network(), list[int]()

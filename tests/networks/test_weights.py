@@ -22,7 +22,7 @@ from torchvision.models.resnet import BasicBlock
 from milr.errors import MilrError
 from milr.networks.backbones import build_backbone
 from milr.networks.weight_files import read_weight_file
-from milr.stages.checkpoints import save_checkpoint
+from milr.runs.checkpoints import save_checkpoint
 
 State = dict[str, Tensor]
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 40 * 40).reshape(2, 3, 40, 40).sin()

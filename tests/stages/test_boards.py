@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from milr.errors import MilrError
 from milr.explanation.figures import Column
 from milr.explanation.maps import Maps
+from milr.runs.folder import Run, open_run
 from milr.stages.boards import FOLDER, board
-from milr.stages.runs import Run, open_run
 
 
 def shown(run: Run) -> EventAccumulator:

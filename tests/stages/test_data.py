@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from milr.stages.rehearsal import few
 from PIL import Image
 
 from milr import cli
+from milr.data.catalogues import data_entry, fingerprint, open_catalogue, open_split, split_entry
 from milr.data.folder import read_folder
+from milr.data.loading import load_splits
+from milr.data.records import Catalogue
+from milr.data.settings import CubSettings, FolderSettings, SyntheticSettings
 from milr.errors import MilrError
-from milr.stages.catalogues import data_entry, fingerprint, load_splits, open_catalogue, open_split, split_entry
-from milr.stages.schema import FolderSettings, SyntheticSettings
+from milr.stages.job import console
 
 Capture = pytest.CaptureFixture[str]
 
@@ -93,3 +98,70 @@ def test_crop_to_boxes_needs_boxes(pictures: Path, tmp_path: Path) -> None:
         open_catalogue(settings(pictures, crop="bbox"))
     birds = SyntheticSettings("synthetic", str(tmp_path / "birds"), "bbox", 16, "all", 4, 1, 32, 0)
     assert all(record.box is not None for record in open_catalogue(birds).records)
+
+
+def test_what_is_left_out_is_named_by_the_data_stage_and_by_a_run(pictures: Path, capsys: Capture) -> None:
+    for name in ("a/1.svg", "b/2.svg", "b/list.txt"):
+        (pictures / name).write_text("no picture")
+    line = "left out: 2 file(s) of .svg, which Pillow does not read here (convert them to PNG or JPEG), 1 file(s) that"
+    assert cli.main(["data", "dataset=folder", f"dataset.root={pictures}"]) == 0
+    text = capsys.readouterr().out
+    assert line in text and "all 8 pictures can be read" in text
+    with console():
+        load_splits(settings(pictures), None)
+    assert line in capsys.readouterr().out
+
+
+def test_two_classes_are_refused_before_a_picture_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    for name in "ab":
+        (tmp_path / "two" / name).mkdir(parents=True)
+        for index in range(20):
+            (tmp_path / "two" / name / f"{index}.png").touch()  # no picture: it is never opened
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train-protonet", "dataset=folder", "dataset.root=two", "backbone=conv4"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert (
+        "this split has 1 of the 2 classes, of 20 to 20 pictures (classes by split: train 1, validation 1, novel 0; odd"
+        in line
+    )
+    assert "lower" not in line
+
+
+def test_a_tree_of_splits_is_split_by_its_folders(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/x", "train/y", "val/z", "test/w")):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (20, 20), (50 * number, 0, 0)).save(tmp_path / name / "1.png")
+    catalogue, parts = load_splits(settings(tmp_path), None)
+    assert split_entry(catalogue) == {"train": ["x", "y"], "validation": ["z"], "novel": ["w"]}
+    assert {split: part.labels.tolist() for split, part in parts.items()} == {
+        "train": [2, 3], "validation": [4], "novel": [1]
+    }  # fmt: skip
+    assert parts["novel"].images.unique().tolist() == [0, 150]
+    assert split_entry(few(catalogue, 1, 1)) == {"train": ["x"], "validation": ["z"], "novel": ["w"]}
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_a_partial_cub_is_not_told_to_repeat_the_command(
+    birds: Catalogue, tmp_path: Path, capsys: Capture, download: bool
+) -> None:
+    root = Path(shutil.copytree(birds.root, tmp_path / "cub"))
+    (root / "image_class_labels.txt").unlink()
+    words = ["data", "dataset=cub", f"dataset.root={root}", f"data.download={download}", "data.segmentations=true"]
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(words) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "image_class_labels.txt is missing: the data set is incomplete; move" in line
+    assert line.endswith(
+        f"move {root} away, and `milr data dataset=cub dataset.root={root}` downloads the official one whole"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_boxes_are_needed_for_a_crop_alone(birds: Catalogue, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(birds.root, tmp_path / "cub"))
+    (root / "bounding_boxes.txt").unlink()
+    assert len(open_catalogue(CubSettings("cub", str(root), "none", 16, "all")).records) == 96
+    with pytest.raises(MilrError, match="dataset.crop=bbox: not every picture .* has a box; take dataset.crop=none"):
+        open_catalogue(CubSettings("cub", str(root), "bbox", 16, "all"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
-from milr.stages.checkpoints import save_checkpoint, sha256_of
-from milr.stages.runs import Run
-from milr.stages.schema import FitMilr, TrainProtonet
-from milr.stages.sources import SourceRun
+from milr.files import sha256_of
+from milr.runs.checkpoints import save_checkpoint
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import FitMilr, TrainProtonet
 
 Capture = pytest.CaptureFixture[str]
 
@@ -47,7 +49,7 @@ def fit(settings: FitMilr, run: Run, source: SourceRun) -> float:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The caller's folder, and stages that pretend."""
     monkeypatch.chdir(tmp_path)
-    pretend(monkeypatch, train, fit)
+    pretend(monkeypatch, train_protonet=train, fit_milr=fit)
     return tmp_path
 
 
@@ -184,3 +186,38 @@ def test_an_unwritable_output_folder_is_named(arguments: list[str], folder: Path
     assert cli.main(["train-protonet", "outputs=file/outputs", *arguments]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and "file/outputs" in told and told.count("\n") == 1
+
+
+def test_odd_paths_reach_the_run_and_its_repetition(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    words = ["dataset.root=data/données (1),a=b", "outputs=~/out [x], 'y'", "backbone.weights=w#1 $x.pt"]
+    assert cli.main(["train-protonet", *words]) == 0
+    (run,) = (folder / "home" / "out [x], 'y'" / "train_protonet").iterdir()
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.dataset.root == str(folder / "data/données (1),a=b")
+    assert config.backbone.weights == str(folder / "w#1 $x.pt")
+    assert config.outputs == str(run.parents[1])
+    assert cli.main(["rerun", str(run)]) == 0
+    again = next(path for path in run.parent.iterdir() if path != run)
+    assert OmegaConf.load(again / "config.yaml") == config
+    assert shlex.split(manifest(run)["command"])[:2] == ["milr", "train-protonet"]
+    assert cli.main(shlex.split(manifest(run)["command"])[1:]) == 0  # the command that it says repeats it too
+    assert len(list(run.parent.iterdir())) == 3
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path, sweep: bool) -> None:
+    chdir = ["hydra.job.chdir=true"]
+    (folder / "w.pt").write_bytes(b"weights")
+    words = ["dataset.root=birds", "outputs=out", "backbone.weights=w.pt"]
+    assert cli.main(["train-protonet", *chdir, *words]) == 0
+    (first,) = (folder / "out" / "train_protonet").iterdir()
+    config = OmegaConf.load(first / "config.yaml")
+    assert (config.dataset.root, config.backbone.weights) == (str(folder / "birds"), str(folder / "w.pt"))
+    source = f"source={first.relative_to(folder)}"
+    line = ["fit-milr", *chdir, "outputs=out", source, *(["-m", "milr.alpha=1,2"] if sweep else [])]
+    assert cli.main(line) == 0
+    fits = list((folder / "out").glob("fit_milr_sweeps/*/*/DONE" if sweep else "fit_milr/*/DONE"))
+    assert len(fits) == 1 + sweep
+    assert {manifest(fit.parent)["parent"]["folder"] for fit in fits} == {str(first)}
+    assert Path.cwd() == folder

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from milr import cli
 from milr.data.records import Catalogue
 from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
-from milr.stages.checkpoints import sha256_of
+from milr.files import sha256_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -357,23 +357,6 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
 def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
     assert call(copy, "sanity", "source=latest", override) == 2
     assert message in error(capsys)
-
-
-def test_a_sweep_gets_its_figure(copy: Path, capsys: Capture) -> None:
-    sweep = f"hydra.sweep.dir={copy / 'sweep'}"
-    assert (
-        call(copy, "fit-milr", "--multirun", "source=latest", *FIT, sweep, "milr.beta=0.001,0.1", "milr.steps=2") == 0
-    )
-    capsys.readouterr()
-    assert call(copy, "visualize", f"source={copy / 'sweep'}") == 0
-    assert "alpha" in capsys.readouterr().out
-    run = max((copy / "visualize").iterdir(), key=lambda run: run.stat().st_mtime)
-    with (run / "sweep.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["beta"]) for row in rows] == [0.001, 0.1]
-    fitted = manifest(next((copy / "sweep").glob("*beta=0.1*")))
-    assert float(rows[1]["mask_mean"]) == fitted["result"]["validation"]["mask_mean"]  # type: ignore[index,call-overload]
-    assert np.array(Image.open(run / "sweep.png")).std() > 10
 
 
 TINY = [*FIT, "milr.steps=2"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
+
+from milr.data.settings import Augmentation, AugmentationSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,16 +24,9 @@ GROUP = 25  # pictures changed at once: what is between fits the processor's cac
 WIDEST = 4 / 3  # a crop's width over its height is at most this, and at least the inverse
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How far training pictures may be changed."""
-
-    scale_min: float = 0.5  # smallest share of the area that a random crop keeps
-    flip: bool = True  # left to right, half of the time
-    brightness: float = 0.3  # each of these: how far it may change
-    contrast: float = 0.3
-    saturation: float = 0.3
-    hue: float = 0.0
+def augmentation_of(settings: AugmentationSettings) -> Augmentation | None:
+    """None where it is switched off."""
+    return settings if settings.enabled else None
 
 
 def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
@@ -105,8 +100,6 @@ def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
 
 def seed_number(seed: int | str) -> int:
     """A 63-bit number from a seed that may be text, the same on every machine."""
-    import hashlib
-
     return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
 
 

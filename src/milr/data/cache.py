@@ -29,7 +29,7 @@ from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the way in which pictures are decoded and framed: to be raised with every change of it
+VERSION = 2  # of the way in which pictures are decoded and framed: to be raised with every change of it
 DIGEST = sha256().digest_size
 ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's
 

@@ -9,32 +9,52 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from milr.data.access import readable
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
+
+BOXES = "bounding_boxes.txt"
 
 Value = TypeVar("Value")
 Places = dict[int, dict[str, tuple[float, float]]]  # image id -> part -> (x, y)
 
 
-def read_cub(root: Path) -> Catalogue:
+class IncompleteError(MilrError):
+    """Files of the data set are not there."""
+
+
+FETCH = "move {root} away, and `milr data dataset=cub dataset.root={root}` downloads the official one whole"
+
+
+def read_cub(root: Path, remedy: str = FETCH) -> Catalogue:
     """Reads the index under `root` (the folder with images.txt, or its parent): boxes, parts, segmentations if there.
 
-    `classes.txt` may list more classes than there are pictures of. MilrError naming file and line for anything missing,
-    doubled or malformed, and for an index line whose picture is not there.
+    `classes.txt` may list more classes than there are pictures of; what has no file (boxes, parts) stands in the
+    catalogue's notes. remedy: how a data set that is incomplete can be mended.
+
+    MilrError naming file and line for anything missing, doubled or malformed, for an index line whose picture is not
+    there, and for what cannot be read.
     """
-    root = find_root(root)
+    with readable(root):
+        try:
+            return read_index(find_root(root))
+        except IncompleteError as error:
+            raise MilrError(f"{error}; {remedy.format(root=root)}") from error
+
+
+def read_index(root: Path) -> Catalogue:
+    """The catalogue of the folder with images.txt."""
     names = read_rows(root / "classes.txt", str)
     files = read_rows(root / "images.txt", read_file)
     labels = read_rows(root / "image_class_labels.txt", read_id)
-    boxes = read_rows(root / "bounding_boxes.txt", read_box)
+    boxes = read_rows(root / BOXES, read_box) if (root / BOXES).exists() else None
     part_names, parts = read_parts(root / "parts", files)
     require_rows(root / "image_class_labels.txt", labels, files)
-    require_rows(root / "bounding_boxes.txt", boxes, files)
-    require_rows(root / "images.txt", files, labels.keys() | boxes.keys())
+    if boxes is not None:
+        require_rows(root / BOXES, boxes, files)
+    require_rows(root / "images.txt", files, labels.keys() | (boxes or {}).keys())
     require_rows(root / "classes.txt", names, set(labels.values()))
-    masks = next(
-        (folder for folder in (root / "segmentations", root.parent / "segmentations") if folder.is_dir()), None
-    )
+    masks = find_masks(root)
     records = []
     for image_id, file in sorted(files.items()):
         mask = masks / Path(file).with_suffix(".png") if masks else None
@@ -43,24 +63,43 @@ def read_cub(root: Path) -> Catalogue:
             path=root / "images" / file,
             class_id=labels[image_id],
             class_name=names[labels[image_id]],
-            box=boxes[image_id],
+            box=boxes[image_id] if boxes else None,
             parts=parts.get(image_id, {}),
             segmentation=mask if mask and mask.is_file() else None,
         )
         records.append(record)
+    if not records:
+        raise MilrError(f"{root / 'images.txt'} names no picture")
     require_pictures(root, records)
-    return Catalogue("cub", root, tuple(records), part_names)
+    notes = (f"{root / BOXES} is missing: no picture has a box",) if boxes is None else ()
+    return Catalogue("cub", root, tuple(records), part_names, notes=notes)
 
 
 def find_root(root: Path) -> Path:
-    """The folder with images.txt: `root` itself or CUB_200_2011 in it."""
-    for folder in (root, root / "CUB_200_2011"):
+    """The folder with images.txt: `root` itself, CUB_200_2011 in it, or the one whose images/ it is.
+
+    MilrError that names the folder where the index lies a little elsewhere, else IncompleteError.
+    """
+    inner = root / "CUB_200_2011"
+    above = [root.parent] if root.name == "images" else []
+    for folder in (root, inner, inner / inner.name, *above):
         if (folder / "images.txt").is_file():
             return folder
-    raise MilrError(
-        f"no CUB-200-2011 in {root}: images.txt is missing; name its folder with dataset.root=, or fetch it "
-        "with `milr data dataset=cub`"
-    )
+    near = [parent for parent in root.parents[:2] if (parent / "images.txt").is_file()] if root.is_dir() else []
+    near += [path.parent for pattern in ("*", "*/*") for path in sorted(root.glob(f"{pattern}/images.txt"))]
+    if near:
+        raise MilrError(f"no CUB-200-2011 in {root}, but images.txt lies in {near[0]}: take dataset.root={near[0]}")
+    if not root.exists():
+        raise MilrError(
+            f"no CUB-200-2011 in {root}, which is not there: name the folder with images.txt with dataset.root=, or "
+            f"fetch it with `milr data dataset=cub dataset.root={root}`"
+        )
+    raise IncompleteError(f"no CUB-200-2011 in {root}: images.txt is missing")
+
+
+def find_masks(root: Path) -> Path | None:
+    """The folder of the segmentations: in the root or, as its archive unpacks, beside it."""
+    return next((path for path in (root / "segmentations", root.parent / "segmentations") if path.is_dir()), None)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -69,7 +108,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Only line feeds end a line: a name may hold any other character. MilrError for bytes that are no UTF-8.
     """
     if not path.is_file():
-        raise MilrError(f"{path} is missing: the data set is incomplete; `milr data dataset=cub` fetches it")
+        raise IncompleteError(f"{path} is missing: the data set is incomplete")
     for number, line in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         try:
             text = line.decode().strip(" \t\r")
@@ -142,7 +181,7 @@ def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], 
     MilrError for a line that is malformed or doubled, and for an image of `images` that lacks a part's row.
     """
     path = folder / "part_locs.txt"
-    if not path.is_file():
+    if not (path.is_file() and (folder / "parts.txt").is_file()):
         return (), {}
     names = read_rows(folder / "parts.txt", str)
     seen: set[tuple[int, int]] = set()
@@ -163,7 +202,7 @@ def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], 
     missing = [(image, part) for image in images for part in names if (image, part) not in seen]
     if missing:
         first = "part {1} of image {0}".format(*missing[0])
-        raise MilrError(f"{path} has no row for {first} ({len(missing)} missing): the data set is incomplete")
+        raise IncompleteError(f"{path} has no row for {first} ({len(missing)} missing): the data set is incomplete")
     return tuple(names[key] for key in sorted(names)), dict(places)
 
 
@@ -171,7 +210,9 @@ def require_rows(path: Path, rows: Collection[int], wanted: Iterable[int]) -> No
     """MilrError naming the first id that has no row."""
     missing = sorted(key for key in wanted if key not in rows)
     if missing:
-        raise MilrError(f"{path} has no row for id {missing[0]} ({len(missing)} missing): the data set is incomplete")
+        raise IncompleteError(
+            f"{path} has no row for id {missing[0]} ({len(missing)} missing): the data set is incomplete"
+        )
 
 
 def require_pictures(root: Path, records: list[Record]) -> None:
@@ -186,7 +227,7 @@ def require_pictures(root: Path, records: list[Record]) -> None:
             missing.append(record)
     if missing:
         first = missing[0]
-        raise MilrError(
+        raise IncompleteError(
             f"{root / 'images.txt'} names {first.path.relative_to(root / 'images')}, which is not there "
-            f"({len(missing)} of {len(records)} pictures missing): fetch the data set again"
+            f"({len(missing)} of {len(records)} pictures missing)"
         )

@@ -16,6 +16,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from milr.data.access import readable
 from milr.errors import MilrError
 
 BLOCK = 1 << 20
@@ -37,28 +38,71 @@ SEGMENTATIONS = Archive("segmentations.tgz", 39_272_883, "4d47ba1228eae64f2fa547
 
 
 def fetch(archive: Archive, address: str, root: Path, unpacked: str) -> None:
-    """Puts the folder `unpacked` of the archive at `address` to `root`; the archive itself is removed afterwards.
+    """Puts the folder `unpacked` of the archive at `address` to `root`; an archive that it downloaded goes afterwards.
 
-    MilrError for anything that goes wrong; what was downloaded so far stays in `<archive>.part` for the next try.
+    One that lies there already is verified, used, and stays. MilrError for anything that goes wrong, before anything
+    is downloaded where that can be known; what was downloaded so far stays in `<archive>.part` for the next try.
     """
-    root.parent.mkdir(parents=True, exist_ok=True)
     file = root.parent / archive.name
-    if not file.is_file():
+    require_free(root)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MilrError(f"cannot make the folder {root.parent} ({reason}): name another dataset.root=") from error
+    own = not os.path.lexists(file)
+    if own:
         download(address, file, archive)
+    else:
+        require_archive(file, archive)
     extract(file, root, unpacked)
-    file.unlink()
+    if own:
+        file.unlink()
+
+
+def require_free(root: Path) -> None:
+    """MilrError if something other than an empty folder stands where a data set is to be unpacked to."""
+    if os.path.lexists(root) and not is_empty_folder(root):
+        raise MilrError(f"{root} exists already: move it away first")
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Whether this is a folder, itself and no link to one, with nothing in it."""
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def require_archive(file: Path, archive: Archive) -> None:
+    """MilrError if a file that was there before is not the archive; it is left as it is."""
+    with readable(file):
+        size = file.stat().st_size if file.is_file() else -1
+        md5 = md5_of(file) if size == archive.size else ""
+    if md5 != archive.md5:
+        found = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
+        raise MilrError(
+            f"{file} was there before and is not the archive that is needed ({found} instead of {archive.size:,} "
+            f"bytes, md5 {archive.md5}): it was left as it is; move it away, and the archive is downloaded"
+        )
 
 
 def download(address: str, target: Path, archive: Archive) -> None:
     """Downloads to `target`, going on from where an earlier try broke off; `target` exists only once it is verified."""
     part = target.with_name(target.name + ".part")
-    there = part.stat().st_size if part.exists() else 0
+    if os.path.lexists(part) and not part.is_file():
+        raise MilrError(f"{part} is in the way and no file: move it away")
+    before = os.path.lexists(part)
+    there = part.stat().st_size if before else 0
     if there < archive.size:
         _transfer(address, part, there, archive)
     found = part.stat().st_size
     if found < archive.size:
         raise MilrError(f"{address} broke off at {found:,} of {archive.size:,} bytes: run it again to go on from there")
     if found > archive.size or md5_of(part) != archive.md5:
+        if before:
+            os.truncate(part, there)  # as it was
+            raise MilrError(
+                f"{part}, which an earlier try or somebody else left, is not the beginning of {address}: move it away, "
+                "and the download begins anew"
+            )
         part.unlink()
         raise MilrError(
             f"{address} is not the file that was expected ({archive.size:,} bytes, md5 {archive.md5}): removed"
@@ -74,6 +118,8 @@ def _transfer(address: str, part: Path, there: int, archive: Archive) -> None:
             resumed = answer.status == 206
             with part.open("ab" if resumed else "wb") as file:
                 _copy(answer, file, there if resumed else 0, archive)
+    except PermissionError as error:
+        raise MilrError(f"cannot write {part} ({error.strerror}): name another dataset.root=") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise MilrError(f"{address} cannot be downloaded ({reason}); run it again to go on where it stopped") from error
@@ -103,15 +149,18 @@ def extract(archive: Path, root: Path, unpacked: str, largest: int = LARGEST) ->
     MilrError, before anything is written, for a member that would land elsewhere, a link, a device, a size beyond
     `largest`; and for an archive that is broken or holds no such folder.
     """
-    making = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    require_free(root)
+    try:
+        making = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    except OSError as error:
+        raise MilrError(f"cannot unpack into {root.parent} ({error.strerror}): name another dataset.root=") from error
     try:
         with tarfile.open(archive) as tar:
             members = checked_members(tar, archive, largest)
             tar.extractall(making, members=members, filter="data")
         if not (making / unpacked).is_dir():
             raise MilrError(f"{archive} holds no folder {unpacked}")
-        if root.exists():
-            raise MilrError(f"{root} exists already: move it away first")
+        require_free(root)
         os.rename(making / unpacked, root)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise MilrError(f"{archive} cannot be unpacked to {root} ({error})") from error

@@ -6,21 +6,59 @@ import numpy as np
 from PIL import Image
 
 SIXTEEN_BITS = 65535
+LARGEST, NEGATIVE = "milr largest", "milr negative"  # of a picture's info: its greatest value, whether 0 is white
+
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+
+
+def note_file(opened: Image.Image) -> None:
+    """Put into `opened.info` what only the file knows and Pillow drops when it decodes. Call it before that.
+
+    ValueError for a TIFF of whole numbers without a known range.
+    """
+    tile = getattr(opened, "tile", None)
+    raw, key = tile[0][3] if tile else None, opened.info.get("transparency")
+    if opened.format == "PNG" and isinstance(key, int) and raw in ("L;2", "L;4"):  # the values are scaled, the key not
+        bits = int(str(raw)[-1])
+        opened.info["transparency"] = (key % 2**bits) * 255 // (2**bits - 1)
+    elif opened.format == "PNG" and isinstance(key, tuple) and raw == "RGB;16B":  # of the values the high bytes stay
+        opened.info["transparency"] = tuple(value >> 8 for value in key)
+    elif opened.format == "TIFF" and is_deep(opened):
+        tags = getattr(opened, "tag_v2", {})
+        bits = max(tags.get(BITS, (16,)))
+        if opened.mode in ("I", "F"):
+            raise ValueError("its pixels have 32 bits, or a sign, and no known range: save it with 8 or 16")
+        opened.info[LARGEST] = 2**bits - 1
+        opened.info[NEGATIVE] = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
     """The same picture in RGB. ValueError for pixels without a known range: 32-bit integers beyond 16 bits, floats."""
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return eight_bits(picture).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+    if is_deep(picture):
+        grey, key = eight_bits(picture), picture.info.get("transparency")
+        if isinstance(key, int):  # one value that stands for "nothing here"
+            grey.paste(255, mask=Image.fromarray(np.asarray(picture) == key))
+        return grey.convert("RGB")
+    if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return picture.convert("RGB")
 
 
+def as_grey(picture: Image.Image) -> Image.Image:
+    """The same picture as one channel of 0 to 255, without regard to its transparency. ValueError as for `as_rgb`."""
+    return (eight_bits(picture) if is_deep(picture) else picture).convert("L")
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """Whether it is grey with more than 8 bits a pixel; Pillow reads colours with 8 bits."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
 def eight_bits(picture: Image.Image) -> Image.Image:
     """A grey picture of 16 bits in 8: 0 to 65535 become 0 to 255. Pillow itself would cut everything off at 255."""
-    values = np.asarray(picture)
-    if picture.mode == "F" or values.min() < 0 or values.max() > SIXTEEN_BITS:
+    values, largest = np.asarray(picture), int(picture.info.get(LARGEST, SIXTEEN_BITS))
+    if picture.mode == "F" or values.min() < 0 or values.max() > largest:
         raise ValueError("its pixels have 32 bits and no known range: save it with 8 or 16")
-    return Image.fromarray((values.astype(np.uint32) * 255 / SIXTEEN_BITS).round().astype(np.uint8))
+    grey = (values.astype(np.uint32) * 255 / largest).round().astype(np.uint8)
+    return Image.fromarray(255 - grey if picture.info.get(NEGATIVE) else grey)

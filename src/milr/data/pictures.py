@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from milr.data.endings import kind_of, register_plugins
 from milr.data.framing import frame
-from milr.data.modes import as_rgb
+from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
 from milr.errors import MilrError
 
@@ -61,18 +62,24 @@ def read_picture(path: Path) -> Image.Image:
 
 def read_mask(path: Path) -> Image.Image:
     """A mask as one channel of 0 to 255, turned as its EXIF says. MilrError as for `read_picture`."""
-    return read_as(path, lambda mask: mask.convert("L"))
+    return read_as(path, as_grey)
 
 
 def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
+    register_plugins()
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise too_large(path, f"{opened.width:,} x {opened.height:,} pixels")
+            note_file(opened)
             return convert(ImageOps.exif_transpose(opened))
     except FileNotFoundError as error:
         raise MilrError(f"there is no picture {path}") from error
+    except PermissionError as error:
+        raise MilrError(f"no permission to read the picture {path}: give yourself the right to (chmod u+r)") from error
+    except UnidentifiedImageError as error:
+        raise MilrError(f"{path} cannot be read as a picture ({kind_of(path)}): replace it or take it out") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow looked before we could
         raise too_large(path, str(error)) from error
     except UNREADABLE as error:

@@ -37,13 +37,28 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Class ids of the three parts; no class is in two."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    novel: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """The pictures of one data set, in the order of their image ids."""
+    """The pictures of one data set, in the order of their image ids.
+
+    `split` is the data set's own, where it has one. `notes` are lines for the user: what was left out, and how the
+    folders were understood.
+    """
 
     name: str
     root: Path
     records: tuple[Record, ...]
     part_names: tuple[str, ...] = ()
+    split: Split | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> dict[int, str]:

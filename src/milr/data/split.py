@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from milr.data.records import Catalogue
+from milr.data.records import Catalogue, Split
 from milr.errors import MilrError
 
+# What people call the folders of a split, in small letters and without "meta" and "set".
+SPLIT_NAMES = {
+    "train": {"train", "training", "base"},
+    "validation": {"val", "valid", "validation", "dev"},
+    "novel": {"test", "testing", "novel"},
+}
 
-@dataclass(frozen=True)
-class Split:
-    """Class ids of the three parts; no class is in two."""
 
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    novel: tuple[int, ...]
+def split_named(name: str) -> str | None:
+    """The split that a folder's name stands for: "Valid" and "meta_val" are both "validation"; None for any other."""
+    word = name.lower().replace("-", "_").removeprefix("meta").removesuffix("set").strip("_")
+    return next((split for split, names in SPLIT_NAMES.items() if word in names), None)
 
 
 def split_classes(class_ids: Iterable[int]) -> Split:
@@ -32,17 +36,65 @@ def split_classes(class_ids: Iterable[int]) -> Split:
     )
 
 
+def split_of(catalogue: Catalogue) -> Split:
+    """The split of the classes that have pictures: the data set's own, else by the ids."""
+    if catalogue.split is None:
+        return split_classes(catalogue.class_names)
+    own, there = catalogue.split, catalogue.class_names.keys()
+    train, validation, novel = (tuple(i for i in ids if i in there) for ids in (own.train, own.validation, own.novel))
+    return Split(train, validation, novel)
+
+
+def counts_of(catalogue: Catalogue) -> str:
+    """How many classes each part holds, and by what rule: what an error says about a part with too few."""
+    split = split_of(catalogue)
+    counts = f"train {len(split.train)}, validation {len(split.validation)}, novel {len(split.novel)}"
+    rule = "by the folders" if catalogue.split else "odd ids train, id % 4 = 2 validation, id % 4 = 0 novel"
+    return f"classes by split: {counts}; {rule}"
+
+
 def of_split(catalogue: Catalogue, name: str) -> Catalogue:
     """The pictures of one part: "train", "validation", "novel", or "all". MilrError if it holds no class."""
     if name == "all":
         return catalogue
-    split = split_classes(catalogue.class_names)
+    split = split_of(catalogue)
     parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
     if name not in parts:
         raise MilrError(f"there is no split '{name}': choose one of {', '.join([*parts, 'all'])}")
     if not parts[name]:
-        counts = ", ".join(f"{part} {len(ids)}" for part, ids in parts.items())
         raise MilrError(
-            f"{catalogue.root} has no {name} class (classes by split: {counts}); dataset.split=all takes all"
+            f"{catalogue.root} has no {name} class ({counts_of(catalogue)}): {more_classes(catalogue, name)}"
         )
     return catalogue.only(parts[name])
+
+
+def require_episodes(catalogue: Catalogue, name: str, way: int, pictures: int) -> None:
+    """MilrError where a part has not `way` classes of `pictures` pictures: an episode could not be drawn of it.
+
+    It names the split where that is the cause: more classes would be there without it.
+    """
+    counts = Counter(record.class_id for record in of_split(catalogue, name).records)
+    enough = sum(count >= pictures for count in counts.values())
+    if enough >= way:
+        return
+    needed = f"{name}: an episode needs {way} classes with {pictures} pictures, and there are {enough}"
+    lower = f"the episode's way to {enough}" if enough > 1 else ""
+    if len(counts) >= way:
+        most = sorted(counts.values(), reverse=True)[way - 1]
+        raise MilrError(
+            f"{needed} of {len(counts)} with as many: lower its shot or query (the {way} largest "
+            f"classes have {most} or more)" + (f", or {lower}" if lower else "")
+        )
+    there = f"{len(counts)} of the {len(catalogue.class_names)} classes"
+    sizes = f"of {min(counts.values())} to {max(counts.values())} pictures"
+    raise MilrError(
+        f"{needed}: this split has {there}, {sizes} ({counts_of(catalogue)}): {more_classes(catalogue, name)}"
+        + (f"; or lower {lower}" if lower else "")
+    )
+
+
+def more_classes(catalogue: Catalogue, name: str) -> str:
+    """How a part comes to more classes."""
+    where = " to its folder" if catalogue.split else ""
+    every = "; dataset.split=all takes all of them" if name == "novel" else ""
+    return f"add classes{where}{every}"

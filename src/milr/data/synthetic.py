@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from milr.data.access import readable
 from milr.data.cub import read_cub
 from milr.data.drawing import BILLS, Drawing, Species, draw_bird
 from milr.data.records import Catalogue
@@ -39,11 +40,14 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
         "version": VERSION,
     }
     note = root / "synthetic.json"
-    if not root.exists():
-        draw_data_set(root, settings)
-    elif not note.is_file():
-        raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
-    found = json.loads(note.read_text(encoding="utf-8"))
+    with readable(root):
+        missing = not root.exists()
+    if missing:
+        draw(root, settings)
+    with readable(note):
+        if not note.is_file():
+            raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
+        found = read_note(note)
     if found != settings:
         differing = ", ".join(
             f"{key} {found.get(key)} instead of {value}" for key, value in settings.items() if found.get(key) != value
@@ -51,10 +55,33 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
         raise MilrError(
             f"{root} holds birds drawn with {differing}: name another folder with dataset.root=, or remove it"
         )
-    catalogue = read_cub(root)
+    catalogue = read_cub(root, "move {root} away, and the birds are drawn again")
     masks = root / "defining_parts"
     records = tuple(replace(r, defining_mask=masks / r.class_name / f"{r.path.stem}.png") for r in catalogue.records)
     return replace(catalogue, name="synthetic", records=records)
+
+
+def draw(root: Path, settings: dict[str, int]) -> None:
+    """As `draw_data_set`. MilrError where the folder cannot be made; OSError for a full disk."""
+    if root.is_symlink():
+        raise MilrError(f"{root} is a link that leads nowhere: take it away, or name another folder with dataset.root=")
+    try:
+        draw_data_set(root, settings)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise MilrError(
+            f"cannot draw birds into {root} ({error.strerror}): name another folder with dataset.root="
+        ) from error
+
+
+def read_note(path: Path) -> dict[str, object]:
+    """The settings with which the birds were drawn. MilrError for another content."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise MilrError(
+            f"{path} is damaged ({error}): move {path.parent} away, and the birds are drawn again"
+        ) from error
+    return found if isinstance(found, dict) else {}
 
 
 def all_species(count: int, seed: int) -> list[Species]:

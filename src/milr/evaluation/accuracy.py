@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from milr.data.episodes import Episode
-from milr.networks.prototypes import Metric, logits, prepare, prototypes
+from milr.networks.prototypes import logits, prepare, prototypes
+from milr.networks.settings import MetricSettings
 
 CHUNK = 200  # episodes at once: bounds the memory
 MOST_PAIRS = 64_000_000  # products of representations kept at most: 256 MB
@@ -17,7 +18,7 @@ MOST_PAIRS = 64_000_000  # products of representations kept at most: 256 MB
 
 @torch.no_grad()
 def episode_accuracies(
-    representation: Tensor, episodes: Sequence[Episode], metric: Metric, mean: Tensor | None = None
+    representation: Tensor, episodes: Sequence[Episode], metric: MetricSettings, mean: Tensor | None = None
 ) -> Tensor:
     """The share of right queries in each episode: representations [n, D], episodes indexing them -> [episodes].
 
@@ -43,7 +44,7 @@ def episode_accuracies(
     return torch.cat(accuracies)
 
 
-def scores_from_products(products: Tensor, support: Tensor, query: Tensor, metric: Metric) -> Tensor:
+def scores_from_products(products: Tensor, support: Tensor, query: Tensor, metric: MetricSettings) -> Tensor:
     """What orders the classes of each query as `logits` does: [e, Q, way].
 
     products: of all prepared representations [n, n]; support [e, way, shot] and query [e, Q] index them. A prototype's

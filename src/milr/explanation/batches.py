@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from milr.data.augmentation import Augmentation, augment, to_device, to_input
+from milr.data.augmentation import augment, to_device, to_input
 from milr.data.episodes import Episode, draw_episode
 from milr.data.pictures import Pictures
+from milr.data.settings import Augmentation
 from milr.explanation.fitting import Batch, Decision
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings
 
 
-def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Tensor | None) -> Decision:
+def episode_decision(way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None) -> Decision:
     """A prototypical network's own decision, as `Batch` takes it (Snell et al. 2017; paper, section 4.1).
 
     Args:
@@ -28,8 +30,8 @@ def episode_decision(way: int, shot: int, query: int, metric: Metric, centre: Te
 
     Example:
         >>> import milr, torch
-        >>> from milr.networks.prototypes import Metric
-        >>> decide = milr.episode_decision(way=3, shot=1, query=2, metric=Metric(), centre=None)
+        >>> from milr.networks.settings import MetricSettings
+        >>> decide = milr.episode_decision(way=3, shot=1, query=2, metric=MetricSettings(), centre=None)
         >>> logits, labels = decide(torch.eye(3)[[0, 1, 2, 0, 0, 1, 1, 2, 2]])  # queries that are their supports
         >>> logits.shape, labels.tolist(), logits.argmax(1).tolist()
         (torch.Size([6, 3]), [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2])
@@ -67,10 +69,10 @@ class EpisodeBatches:
     Example:
         >>> import milr, torch
         >>> from milr.data.pictures import Pictures
-        >>> from milr.networks.prototypes import Metric
+        >>> from milr.networks.settings import MetricSettings
         >>> images = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8)
         >>> pictures = Pictures(images, torch.arange(20) % 4, records=())
-        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), Metric(), None, None, seed=0, device=torch.device("cpu"))
+        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), MetricSettings(), None, None, seed=0, device=torch.device("cpu"))
         >>> batches(1).images.shape  # 3 supports and 6 queries, normalised
         torch.Size([9, 3, 32, 32])
     """
@@ -79,7 +81,7 @@ class EpisodeBatches:
         self,
         pictures: Pictures,
         shape: tuple[int, int, int],  # way, shot, query
-        metric: Metric,
+        metric: MetricSettings,
         centre: Tensor | None,
         augmentation: Augmentation | None,
         seed: int,
@@ -108,7 +110,9 @@ def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:
     return Batch(images, batch.decide, batch.modules)
 
 
-def query_distances(output: Tensor, shape: tuple[int, int, int], metric: Metric, centre: Tensor | None) -> Tensor:
+def query_distances(
+    output: Tensor, shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor | None
+) -> Tensor:
     """Each query's distance to each prototype [way·query, way]: squared Euclidean, or 1 - cosine."""
     scores, _ = episode_decision(*shape, metric, centre)(output)
     return (1 if metric.distance == "cosine" else 0) - scores * metric.temperature

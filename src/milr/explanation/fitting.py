@@ -16,8 +16,8 @@ from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
 from milr.explanation.decisions import check_batches, check_fit, checked_batch, require_gradient, require_own
 from milr.explanation.inputs import device_of, own_modes
-from milr.explanation.milr import MILR, sample_locations
-from milr.explanation.progress import Best, Progress
+from milr.explanation.milr import MILR
+from milr.explanation.progress import Best, LocationQueue, Progress
 from milr.explanation.settings import FitSettings
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
 from milr.information.infomax import batch_information, mean_cap
@@ -82,26 +82,6 @@ class Terms:
             "log_likelihood": self.likelihood.item(),
             "mask_mean": self.mask_mean.item(),
         }
-
-
-class LocationQueue:
-    """Local features of earlier batches [M, C]: more images in the estimator's denominator than one step holds.
-
-    Not the reference bank: a critic that had seen the bank as nothing but negatives would score it too low, and the
-    information of new images would come out too high.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.locations: Tensor | None = None
-
-    def add(self, local: Tensor, generator: torch.Generator) -> None:
-        """Adds a few random locations of every image of x [K, C, H, W]; 16 batches fill the queue."""
-        if self.size:
-            each = min(local.shape[2] * local.shape[3], max(1, self.size // (16 * len(local))))
-            fresh = sample_locations(local, each, generator)
-            joined = fresh if self.locations is None else torch.cat([self.locations, fresh])
-            self.locations = joined[-self.size :]
 
 
 def measure(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from milr.explanation.decisions import Batch as Batch
+from milr.explanation.decisions import Decision as Decision
+from milr.explanation.milr import sample_locations
 from milr.explanation.modules import Modules
 from milr.networks.continuation import State
-
-if TYPE_CHECKING:
-    from milr.explanation.fitting import LocationQueue
 
 
 class Best:
@@ -77,3 +77,23 @@ class Progress:
         self.queue.locations = None if locations is None else locations.to(self.modules.bank.device)
         self.best.resume(state["best"])
         return int(state["step"])
+
+
+class LocationQueue:
+    """Local features of earlier batches [M, C]: more images in the estimator's denominator than one step holds.
+
+    Not the reference bank: a critic that had seen the bank as nothing but negatives would score it too low, and the
+    information of new images would come out too high.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.locations: Tensor | None = None
+
+    def add(self, local: Tensor, generator: torch.Generator) -> None:
+        """Adds a few random locations of every image of x [K, C, H, W]; 16 batches fill the queue."""
+        if self.size:
+            each = min(local.shape[2] * local.shape[3], max(1, self.size // (16 * len(local))))
+            fresh = sample_locations(local, each, generator)
+            joined = fresh if self.locations is None else torch.cat([self.locations, fresh])
+            self.locations = joined[-self.size :]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milr.errors import MilrError
+from milr.fields import setting
 
 
 @dataclass
@@ -21,11 +22,11 @@ class InfomaxSettings:
         (4096, 64)
     """
 
-    width: int = 128  # hidden channels of the critic's local MLP; 0: one layer
-    dimension: int = 64  # p, the dimensions in which local features and representation meet
-    bank_size: int = 16384  # locations of training images in a map's denominator
-    queue_size: int = 16384  # locations of earlier batches in the fit's denominator
-    shape_mask: bool = True  # let alpha's term reach the mask through z' (false: the literal eq. 10)
+    width: int = setting(128, "hidden channels of the critic's local network; 0: one layer", low=0)
+    dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
+    bank_size: int = setting(16384, "locations of training images in a map's denominator", low=1)
+    queue_size: int = setting(16384, "locations of earlier batches in the fit's denominator", low=0)
+    shape_mask: bool = setting(True, "let alpha's term reach the mask through z' (false: the literal eq. 10)")
 
 
 @dataclass
@@ -39,12 +40,17 @@ class MaskSettings:
         ('noise', 1.0)
     """
 
-    fill: str = "noise"  # noise | zero: what takes the place of what the mask removes
-    width: int = 64  # channels of the readout
-    shared: bool = False  # one mask for all channels of a place; false: one for each channel
-    initial: float = 0.9  # the mask before fitting
-    blur: float = 1.0  # sigma, in places, of a Gaussian over the scores behind the mask; 0: none
-    stages: list[str] = field(default_factory=list)  # layers to read from; empty: the network's blocks
+    fill: str = setting("noise", "what takes the place of what is removed: noise | zero", choices=("noise", "zero"))
+    width: int = setting(64, "channels of the readout", low=1)
+    shared: bool = setting(False, "true: one mask for all channels of a place; false: one for each channel")
+    initial: float = setting(0.9, "the mask before fitting", low=0.001, high=0.999)
+    blur: float = setting(
+        1.0,
+        "sigma, in places of the local layer, of a Gaussian over the scores behind the mask; 0: none",
+        low=0,
+        high=100,
+    )
+    stages: list[str] = setting([], "layers to read from; empty: the network's blocks")
 
 
 @dataclass
@@ -59,14 +65,37 @@ class BottleneckSettings:
         'likelihood'
     """
 
-    kind: str = "capacity"  # capacity | variational
-    fit: str = "likelihood"  # likelihood | objective (the literal reading, which collapses); variational only
-    width: int = 128  # hidden channels of mu and sigma; variational only
-    whitening_share: float = 0.9  # share of the representation's variance that whitening keeps; variational only
+    kind: str = setting(
+        "capacity",
+        "capacity: in closed form, needs mask.fill=noise | variational",
+        choices=("capacity", "variational"),
+    )
+    fit: str = setting(
+        "likelihood",
+        "likelihood | objective: the literal reading, which collapses (variational only)",
+        choices=("likelihood", "objective"),
+    )
+    width: int = setting(128, "hidden channels of mu and sigma (variational only)", low=1)
+    whitening_share: float = setting(
+        0.9, "share of the representation's variance that whitening keeps (variational only)", low=0.01, high=1
+    )
 
 
 @dataclass
-class MilrSettings:
+class ObjectiveSettings:
+    """The weights of eq. 10, and the reading of eq. 9."""
+
+    alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
+    beta: float = setting(0.01, "weight of the mean decision-related nats per location (eq. 10)", low=0)
+    redundancy: str = setting(
+        "occluded",
+        "occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands",
+        choices=("representation", "occluded"),
+    )
+
+
+@dataclass
+class MilrSettings(ObjectiveSettings):
     """All of the MI-LR module: the weights of eq. 10, the reading of eq. 9, and its three parts.
 
     docs/method.md says of each choice why it is the default. `MILR` checks them.
@@ -85,18 +114,29 @@ class MilrSettings:
         the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational
     """
 
-    alpha: float = 1.0  # weight of the information kept in z' (eq. 10)
-    beta: float = 0.01  # weight of the mean decision-related nats per location (eq. 10)
-    redundancy: str = (
-        "occluded"  # occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands
-    )
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
 
 
 @dataclass
-class FitSettings:
+class FitSteps:
+    """How long and how fast the MI-LR module is fitted."""
+
+    steps: int = setting(250, "optimiser steps, one episode each", low=1)
+    learning_rate: float = setting(1e-3, "of Adam, falling to zero along a cosine", low=0)
+    beta_warmup: float = setting(
+        0.5,
+        "share of the steps over which beta rises from 0: at full weight at once, the mask can die",
+        low=0,
+        high=1,
+    )
+    validate_every: int = setting(50, "steps between looks at the validation classes", low=1)
+    patience: int = setting(0, "looks without a better objective before the fit stops; 0: never", low=0)
+
+
+@dataclass
+class FitSettings(FitSteps):
     """How the MI-LR module is fitted: by Adam, its rate falling to zero along a cosine.
 
     Raises:

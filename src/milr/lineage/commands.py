@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from milr.errors import MilrError
-from milr.names import STAGES, unknown_stage
-
-RunStage = Callable[[str, list[str]], int]
+from milr.fields import load, nearest
+from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
 
 FILTERS = ("stage", "state", "name", "outputs")
 RUN = "a run folder, a run's name, or a stage for its finished run that ended last (latest: of any stage)"
@@ -33,6 +32,9 @@ files.
   milr show outputs/fit_milr/2026-01-31_12-00-00
 
 {OUTPUTS}.""",
+    "sweep-report": """\
+A sweep of fit-milr as a table, a grid of alpha and beta, and a contact sheet of one picture's maps; written into
+FOLDER/report.""",
     "check": """\
 Everything a stage needs, tried before hours are spent: settings, source, data, split, device, disk, and one step of the
 stage itself on a few pictures, in a folder that is thrown away. Exit code 0, or 2 if there is a problem.
@@ -49,57 +51,36 @@ On one machine with one number of threads, a CPU gives the same checkpoint to th
 }
 
 
-def run_command(command: str, words: Sequence[str], run_stage: RunStage) -> int:
-    """Carries out a command about runs and returns the exit code; `run_stage(stage, words)` runs a stage.
-
-    Errors: MilrError for words that the command does not take.
-    """
+def run_command(command: str, words: Sequence[str]) -> int:
+    """Carry out a command about runs and return the exit code. Errors: MilrError for words that it does not take."""
     if any(word in ("-h", "--help") for word in words):
         print(parser_of(command).format_help().rstrip())
         return 0
     if command == "check":
-        return check(list(words), run_stage)
-    given = parser_of(command).parse_intermixed_args(list(words))
-    options = keyed(given.words, FILTERS if command == "runs" else ("outputs",))
-    outputs = Path(options.pop("outputs", "outputs")).expanduser()
-    if command == "rerun":
-        from milr.lineage.repeat import rerun
-
-        named = any(word.startswith("outputs=") for word in given.words)
-        return rerun(outputs if named else None, given.run, run_stage)
-    print(listed(options, outputs, given.json) if command == "runs" else shown(given.run, outputs, given.json))
-    return 0
+        options = Namespace(stage=stage_to_check(words), words=list(words[1:]))
+    else:
+        options = parser_of(command).parse_intermixed_args(list(words))
+        if "words" in options:
+            options.filters = keyed(options.words, FILTERS if command == "runs" else ("outputs",))
+            outputs = options.filters.pop("outputs", None)
+            options.named, options.outputs = outputs is not None, Path(outputs or "outputs").expanduser()
+    code: int = load(COMMANDS[command].work)(options)
+    return code
 
 
-def listed(filters: dict[str, str], outputs: Path, as_json: bool) -> str:
-    """What `milr runs` prints."""
-    from milr.lineage.listing import list_runs
-
-    return list_runs(outputs, filters, as_json)
-
-
-def shown(run: str, outputs: Path, as_json: bool) -> str:
-    """What `milr show` prints."""
-    from milr.lineage.show import show_run
-
-    return show_run(outputs, run, as_json)
-
-
-def check(words: list[str], run_stage: RunStage) -> int:
-    """`milr check`, for a stage that makes a run, without a sweep."""
-    from milr.lineage.checks import check as rehearse
-
+def stage_to_check(words: Sequence[str]) -> Stage:
+    """The stage that the first word names: one that makes a run, without a sweep."""
     if not words:
-        raise MilrError(f"name the stage: one of {', '.join(name for name in STAGES if name != 'data')}")
-    stage, *words = words
-    spoken = stage.replace("_", "-")
-    if spoken not in STAGES:
-        raise MilrError(unknown_stage(stage))
-    if spoken == "data":
+        names = (stage.cli_name for stage in STAGES.values() if stage.makes_run)
+        raise MilrError(f"name the stage: one of {', '.join(names)}")
+    stage = STAGES.get(words[0].replace("-", "_"))
+    if stage is None:
+        raise MilrError(unknown_stage(words[0]))
+    if not stage.makes_run:
         raise MilrError("`milr data` is a check itself: it opens every picture")
     if any(word in ("-m", "--multirun") for word in words):
         raise MilrError("milr check checks one job: leave --multirun out, and give one value of each key")
-    return rehearse(spoken, words, run_stage)
+    return stage
 
 
 class Parser(ArgumentParser):
@@ -121,6 +102,12 @@ def parser_of(command: str) -> Parser:
         parser.add_argument("stage", help="train-protonet, fit-milr, ...")
         parser.add_argument("words", nargs="*", metavar="key=value", help="as for the stage")
         return parser
+    if command == "sweep-report":
+        parser.add_argument("folder", help="the sweep's folder, such as outputs/fit_milr_sweeps/<sweep>")
+        parser.add_argument("--episode", type=int, default=0, help="number of the seeded episode on the sheet: 0")
+        parser.add_argument("--query", type=int, default=0, help="number of its query, one a class, from 0: 0")
+        parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if any")
+        return parser
     if command in ("show", "rerun"):
         parser.add_argument("run", help=RUN)
     parser.add_argument(
@@ -133,8 +120,6 @@ def parser_of(command: str) -> Parser:
 
 def keyed(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """key=value words as a mapping. MilrError for another word or key."""
-    from milr.stages.limits import nearest
-
     found = {}
     for word in words:
         key, sign, value = word.partition("=")

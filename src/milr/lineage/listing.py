@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.lineage.found import STATES, FoundRun, find_runs, name_of
-from milr.stages.limits import nearest
-from milr.stages.schema import STAGES
-from milr.stages.sources import spoken
+from milr.fields import nearest
+from milr.runs.find import STATES, FoundRun, find_runs, name_of
+from milr.settings.stages import STAGES, cli_name
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
+
+
+def main(options: Namespace) -> int:
+    """`milr runs`."""
+    print(list_runs(options.outputs, options.filters, options.json))
+    return 0
 
 
 def list_runs(outputs: Path, filters: Mapping[str, str], as_json: bool = False) -> str:
@@ -30,8 +36,8 @@ def list_runs(outputs: Path, filters: Mapping[str, str], as_json: bool = False) 
 
 def check_filters(filters: Mapping[str, str]) -> None:
     """MilrError for a stage or a state that does not exist."""
-    stages = [spoken(stage) for stage in STAGES]
-    stage, state = spoken(filters.get("stage", stages[0])), filters.get("state", STATES[0])
+    stages = [cli_name(stage) for stage in STAGES]
+    stage, state = cli_name(filters.get("stage", stages[0])), filters.get("state", STATES[0])
     if stage not in stages:
         raise MilrError(f"stage={stage}: choose one of {', '.join(stages)}{nearest(stage, stages)}")
     if state not in STATES:
@@ -41,7 +47,7 @@ def check_filters(filters: Mapping[str, str]) -> None:
 def fits(run: FoundRun, filters: Mapping[str, str], outputs: Path) -> bool:
     """Whether a run is among those that are asked for."""
     stage, state, name = (filters.get(key) for key in ("stage", "state", "name"))
-    if stage and spoken(run.stage) != spoken(stage):
+    if stage and cli_name(run.stage) != cli_name(stage):
         return False
     if state and run.state != state:
         return False
@@ -52,7 +58,7 @@ def entry(run: FoundRun, outputs: Path) -> dict[str, Any]:
     """A run as JSON has it."""
     kept = ("created", "finished", "seconds", "error", "result")
     return {
-        "stage": spoken(run.stage),
+        "stage": cli_name(run.stage),
         "name": name_of(run, outputs),
         "folder": str(run.folder),
         "state": run.state,
@@ -67,7 +73,7 @@ def row(run: FoundRun, outputs: Path) -> tuple[str, ...]:
     """A run as the table has it."""
     when = run.created.strftime("%Y-%m-%d %H:%M") if run.created else ""
     name = name_of(run, outputs).removeprefix(f"{run.stage}/")
-    return spoken(run.stage), name, when, run.state, Path(parent_of(run)).name, key_figure(run)
+    return cli_name(run.stage), name, when, run.state, Path(parent_of(run)).name, key_figure(run)
 
 
 def parent_of(run: FoundRun) -> str:
@@ -82,51 +88,21 @@ def key_figure(run: FoundRun) -> str:
     if not isinstance(result, Mapping):
         return first_line(run.problem or run.manifest.get("error") or "")
     try:
-        return FIGURES[run.stage](result, run.manifest) if run.stage in FIGURES else ""
-    except (KeyError, TypeError, ValueError, AttributeError):  # of another version
-        return "?"
+        formats = STAGES[run.stage].figure
+    except KeyError:
+        return ""
+    for text in formats:
+        try:
+            return text.format(**result, **({"split": "/".join(run.manifest["split"])} if "{split}" in text else {}))
+        except (KeyError, TypeError, ValueError):  # not measured, or of another version
+            continue
+    return "?"
 
 
 def first_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
     line = (str(text).splitlines() or [""])[0]
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
-
-
-def of_accuracy(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """The accuracy of a test, with its interval."""
-    split = "/".join(manifest["split"])
-    return f"{split} accuracy {result['accuracy']:.3f} ± {result['interval']:.3f}"
-
-
-def of_fit(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """What a fit reached on the validation episodes."""
-    found = result["validation"]
-    kept = f"decision accuracy {found['accuracy']:.3f} of {found['untouched_accuracy']:.3f}"
-    return f"objective {found['objective']:.3f}, {kept}"
-
-
-def of_figures(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """What a sheet, or a sweep's figure, shows."""
-    if "fits" in result:
-        return f"{result['fits']} fits, best accuracy {result['best_accuracy']:.3f}"
-    return f"total {result['total_mean_bits']:.3f} bits a place"
-
-
-def of_sanity(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """How far the decision map repeats, if that was looked at."""
-    repeatability = result["decision_repeatability"]
-    return f"{result['rows']} rows" if repeatability is None else f"decision repeatability {repeatability:.3f}"
-
-
-FIGURES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
-    "train_protonet": lambda result, manifest: f"validation accuracy {result['validation_accuracy']:.3f}",
-    "test_protonet": of_accuracy,
-    "fit_milr": of_fit,
-    "visualize": of_figures,
-    "evaluate": lambda result, manifest: f"decision area {result['decision_area']:.3f}",
-    "sanity": of_sanity,
-}
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.lineage.ancestry import Ancestor, ancestors, data_problem
+from milr.fields import leaves
 from milr.lineage.differences import differences
-from milr.lineage.found import FoundRun, named_run
 from milr.lineage.listing import aligned, key_figure
-from milr.stages.limits import leaves
-from milr.stages.sources import parent_folder, read_config, spoken
+from milr.runs.ancestry import Ancestor, ancestors, data_problem
+from milr.runs.find import FoundRun, named_run
+from milr.runs.sources import parent_folder, read_config
+from milr.settings.stages import cli_name
 
 FACTS = ("milr", "versions", "git", "host", "seed", "repeats")
+
+
+def main(options: Namespace) -> int:
+    """`milr show`."""
+    print(show_run(options.outputs, options.run, options.json))
+    return 0
 
 
 def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
@@ -31,7 +39,7 @@ def story_of(run: FoundRun) -> dict[str, Any]:
     """Everything that is shown, as plain values."""
     line = ancestors(run.folder, run.manifest)
     kept = ("created", "finished", "seconds", "command", "error")
-    story: dict[str, Any] = {"stage": spoken(run.stage), "folder": str(run.folder), "state": run.state}
+    story: dict[str, Any] = {"stage": cli_name(run.stage), "folder": str(run.folder), "state": run.state}
     story |= {key: run.manifest.get(key) for key in kept}
     story |= settings_of(run)
     story["parents"] = [as_entry(ancestor) for ancestor in line]
@@ -70,7 +78,7 @@ def settings_of_parent(run: FoundRun) -> dict[str, Any] | None:
 
 def as_entry(ancestor: Ancestor) -> dict[str, Any]:
     """An ancestor as JSON has it."""
-    names = {"stage": spoken(ancestor.stage), "folder": str(ancestor.folder), "checkpoint": ancestor.checkpoint}
+    names = {"stage": cli_name(ancestor.stage), "folder": str(ancestor.folder), "checkpoint": ancestor.checkpoint}
     return {**names, "problem": ancestor.problem}
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.backbones import bare_network, load_weights
-from milr.networks.prototypes import Metric
+from milr.networks.freezing import frozen
+from milr.networks.settings import MetricSettings
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class PrototypicalNetwork:
 
     backbone: str
     network: nn.Module  # [K, 3, S, S] -> [K, D]
-    metric: Metric
+    metric: MetricSettings
     mean: Tensor  # [D], the mean representation of the training images; zeros where the metric does not centre
     size: int  # S, pixels
     classes: tuple[str, ...]  # names of the training classes
@@ -49,22 +50,18 @@ class PrototypicalNetwork:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
         network = bare_network(state["backbone"])
         load_weights(network, state["backbone"], state["weights"], "the checkpoint")
-        metric = Metric(**state["metric"])
+        metric = MetricSettings(**state["metric"])
         return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))
 
 
 @torch.no_grad()
 def represent(network: nn.Module, batches: Any) -> Tensor:
-    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; the network's mode is put back.
+    """Representations [n, D] of input batches [K, 3, S, S], in `eval()`; every module's mode is put back.
 
     MilrError if one of them is not finite: every comparison with NaN would count as a decision.
     """
-    training = network.training
-    network.eval()
-    try:
+    with frozen(network):
         representation = torch.cat([network(batch) for batch in batches])
-    finally:
-        network.train(training)
     broken = int((~torch.isfinite(representation)).any(1).sum())
     if broken:
         raise MilrError(

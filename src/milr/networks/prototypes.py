@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How queries are compared with prototypes."""
-
-    distance: str = "euclidean"  # euclidean: minus the squared distance | cosine
-    temperature: float = 1.0  # logits are divided by it
-    centre: bool = False  # subtract the training images' mean representation from everything first
+from milr.networks.settings import MetricSettings
 
 
-def prototypes(support: Tensor, metric: Metric = Metric(), mean: Tensor | None = None) -> Tensor:
+def prototypes(support: Tensor, metric: MetricSettings = MetricSettings(), mean: Tensor | None = None) -> Tensor:
     """The classes' means: support representations [..., way, shot, D] -> [..., way, D].
 
     Under the cosine distance every support counts with length 1, so that none outweighs the others.
@@ -26,7 +17,7 @@ def prototypes(support: Tensor, metric: Metric = Metric(), mean: Tensor | None =
     return prepare(support, metric, mean).mean(-2)
 
 
-def logits(query: Tensor, prototype: Tensor, metric: Metric, mean: Tensor | None = None) -> Tensor:
+def logits(query: Tensor, prototype: Tensor, metric: MetricSettings, mean: Tensor | None = None) -> Tensor:
     """Queries [..., Q, D] against `prototypes` [..., way, D] of the same metric: [..., Q, way]."""
     query = prepare(query, metric, mean)
     if metric.distance == "cosine":
@@ -37,7 +28,7 @@ def logits(query: Tensor, prototype: Tensor, metric: Metric, mean: Tensor | None
     return -torch.stack(squared, -1) / metric.temperature
 
 
-def prepare(representation: Tensor, metric: Metric, mean: Tensor | None) -> Tensor:
+def prepare(representation: Tensor, metric: MetricSettings, mean: Tensor | None) -> Tensor:
     """Centred by `mean` [D] and scaled to length 1, as the metric asks. ValueError if it asks for a mean not given."""
     if metric.distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be euclidean or cosine, not '{metric.distance}'")

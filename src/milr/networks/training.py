@@ -15,39 +15,17 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from milr.data.augmentation import Augmentation, augment, to_device, to_input
+from milr.data.augmentation import augment, to_device, to_input
 from milr.data.episodes import draw_episode
 from milr.data.pictures import Pictures
+from milr.data.settings import Augmentation
 from milr.errors import MilrError
 from milr.networks.continuation import Continuation, State
 from milr.networks.distributed import average, copy_from_first, from_first, rank, world
 from milr.networks.finite import FiniteCheck
-from milr.networks.prototypes import Metric, logits, prototypes
+from milr.networks.prototypes import logits, prototypes
+from milr.networks.settings import MetricSettings, Training
 from milr.networks.winograd import FewerProducts
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained."""
-
-    episodes: int  # drawn in all, by all processes together; 0: keep the weights as they are
-    way: int  # classes in an episode; may be more than in the episodes it is tested on
-    shot: int  # supports of each class
-    query: int  # queries of each class
-    episodes_per_step: int = 1  # episodes of each process whose gradients make one optimiser step
-    rotate: bool = False  # let every picture of an episode be a support once: more to learn from the same forward pass
-    optimizer: str = "adam"  # adam | adamw | sgd (momentum 0.9)
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: str = "cosine"  # cosine: down to zero | step: halved at each fifth of the steps | constant
-    warmup: int = 0  # steps over which the learning rate rises from zero
-    precision: str = "float32"  # float32 | bfloat16: of the forward pass
-    freeze: tuple[str, ...] = ()  # beginnings of the names of modules that keep their weights
-    batch_norm: str = "train"  # train: statistics of the process's own batch | eval: those that the weights came with
-    compile: bool = False  # let torch.compile make the training's forward and backward pass
-    winograd: bool = True  # on a CPU, in float32: compute 3x3 convolutions with fewer products, rounded otherwise
-    validate_every: int = 100  # steps
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class Trained:
 def train_prototypical(
     network: nn.Module,
     pictures: Pictures,
-    metric: Metric,
+    metric: MetricSettings,
     training: Training,
     augmentation: Augmentation | None,
     validate: Callable[[nn.Module], float],
@@ -93,7 +71,7 @@ def train_prototypical(
     metric = replace(metric, centre=False)
     steps = steps_of(training)
     copy_from_first(network)
-    parameters = freeze(network, training.freeze)
+    parameters = freeze(network, tuple(training.freeze))
     optimiser = build_optimiser(parameters, training)
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
 
@@ -206,7 +184,7 @@ def forward_pass(network: nn.Module, training: Training, device: torch.device) -
     return forward
 
 
-def episode_loss(representation: Tensor, training: Training, metric: Metric) -> tuple[Tensor, Tensor]:
+def episode_loss(representation: Tensor, training: Training, metric: MetricSettings) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy and accuracy of the queries, from [episodes · way · (shot + query), D] in that order.
 
     With `rotate` the pictures of each class take turns as supports, in as many turns as there are pictures.

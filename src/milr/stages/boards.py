@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from milr.errors import MilrError
-from milr.stages.runs import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from milr.explanation.figures import Column
-    from milr.explanation.maps import Maps
+from milr.explanation.figures import ROWS, Column, figure, pixels
+from milr.explanation.maps import Maps
+from milr.runs.folder import Run
 
 FOLDER = "tensorboard"  # in the run folder
 
@@ -41,8 +38,6 @@ class Board:
 
     def maps(self, step: int, images: Tensor, maps: Maps, columns: Sequence[Column]) -> None:
         """The sheet of these images uint8 [K, 3, S, S] and their maps as they are after this step."""
-        from milr.explanation.figures import ROWS, figure, pixels
-
         sheet = pixels(figure(ROWS, images, maps, columns, note=f"step {step}"))
         self.writer.add_image("maps", sheet, step, dataformats="HWC")
 

@@ -6,30 +6,24 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from tqdm import tqdm
 
+from milr.data.access import readable
+from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.cub import IncompleteError, find_masks, find_root
+from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
+from milr.data.pictures import read_picture
+from milr.data.records import Catalogue, Record
+from milr.data.split import split_of
 from milr.errors import MilrError
-from milr.stages.disk import disk_errors
-from milr.stages.job import console, typed_settings
-from milr.stages.limits import check_limits
-from milr.stages.schema import Data, DownloadSettings
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    from milr.data.records import Catalogue, Record
-
-store_schemas()
+from milr.settings.schema import Data, DataSection
 
 log = logging.getLogger("milr")
 
 
 def data(settings: Data) -> float:
     """Returns the number of pictures. Errors: MilrError for whatever is missing or broken, the first ones by name."""
-    from milr.stages.catalogues import open_catalogue
-
     dataset = settings.dataset
     if dataset.name == "cub" and settings.data.download:
         fetch_missing(Path(dataset.root), settings.data)
@@ -37,29 +31,37 @@ def data(settings: Data) -> float:
     for line in description(catalogue):
         log.info("%s", line)
     if settings.data.check_pictures:
-        log.info("every picture can be read; sizes from %s to %s", *check_pictures(catalogue.records))
+        sizes = check_pictures(catalogue.records)
+        log.info("all %d pictures can be read; sizes from %s to %s", len(catalogue.records), *sizes)
     return float(len(catalogue.records))
 
 
-def fetch_missing(root: Path, download: DownloadSettings) -> None:
-    """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted."""
-    from milr.data.download import IMAGES, SEGMENTATIONS, fetch
+def fetch_missing(root: Path, download: DataSection) -> None:
+    """Download, verify and unpack what is not there yet: the pictures with their index, the segmentations if wanted.
 
+    What is there, whole or not, is left as it is.
+    """
     address = download.address.rstrip("/")
-    if not root.exists():
+    with readable(root):
+        missing = not root.exists() or is_empty_folder(root)
+    if missing:
         log.info("%s is missing: %s/%s, %d MB", root, address, IMAGES.name, IMAGES.size // 10**6)
         fetch(IMAGES, f"{address}/{IMAGES.name}", root, "CUB_200_2011")
-    if download.segmentations and not (root / "segmentations").exists():
-        fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", root / "segmentations", "segmentations")
+    if download.segmentations:
+        try:
+            with readable(root):
+                found = find_root(root)
+                missing = find_masks(found) is None
+        except IncompleteError:
+            return  # which is said, with its remedy, when the index is read
+        if missing:
+            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", found / "segmentations", "segmentations")
 
 
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
-    from milr.data.split import split_classes
-    from milr.stages.catalogues import fingerprint
-
     records, names = catalogue.records, catalogue.class_names
-    split = split_classes(names)
+    split = split_of(catalogue)
     parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
@@ -82,26 +84,15 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
 
     Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
     """
-    from tqdm import tqdm
-
-    from milr.data.pictures import read_picture
-
-    sizes, broken = [], []
+    sizes, broken, first = [], [], ""
     for record in tqdm(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
-        except MilrError:
+        except MilrError as error:
             broken.append(record.path)
+            first = first or str(error)
     if broken:
         names = ", ".join(str(path) for path in broken[:shown]) + (", ..." if len(broken) > shown else "")
-        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; replace them")
+        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; of the first: {first}")
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="data", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    with console(), disk_errors():
-        settings = typed_settings(cfg, Data)
-        check_limits(settings)
-        return data(settings)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+import torch
 from hydra.core.hydra_config import HydraConfig
+from torch import Tensor
 
+from milr.data.augmentation import to_input
 from milr.errors import MilrError
-from milr.stages.processes import local_rank
-from milr.stages.sweep_folders import in_sweep
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+from milr.runs.processes import local_rank
+from milr.sweeps.folders import in_sweep
 
 
 def choose_device(device: str) -> torch.device:
@@ -23,8 +21,6 @@ def choose_device(device: str) -> torch.device:
     Under torchrun each process of a machine gets a GPU of its own; MilrError where there are too few. The jobs of a
     sweep get the GPUs in turn, by their number.
     """
-    import torch
-
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise MilrError("device=cuda: torch finds no CUDA on this machine; take device=cpu or device=auto")
@@ -47,8 +43,6 @@ def divide_threads() -> None:
 
     Does nothing where OMP_NUM_THREADS says how many threads are wanted.
     """
-    import torch
-
     at_once = getattr(HydraConfig.get().launcher, "n_jobs", 1)  # joblib's; -1: one for each core
     if at_once not in (0, 1) and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads_each(at_once, available_cores()))
@@ -67,21 +61,15 @@ def available_cores() -> int:
 
 def dtype_of(precision: str) -> torch.dtype:
     """torch's word for float32 or bfloat16."""
-    import torch
-
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """uint8 images [n, 3, S, S] as normalised batches [<= batch_size, 3, S, S] on the device, in their order."""
-    from milr.data.augmentation import to_input
-
     for part in images.split(batch_size):
         yield to_input(part, device)
 
 
 def example_images(size: int, device: torch.device) -> Tensor:
     """Two images of noise [2, 3, S, S], from which a network's layers show their order, shapes and dependence."""
-    import torch
-
     return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)

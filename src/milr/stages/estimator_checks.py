@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
 
+from milr.data.pictures import Pictures
+from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
+from milr.evaluation.sanity import Row, gap_share
+from milr.explanation.milr import MILR
+from milr.settings.schema import Sanity
+from milr.stages.devices import inputs
 from milr.stages.fit_milr import BATCH, estimates
-from milr.stages.schema import Sanity
-
-if TYPE_CHECKING:
-    import torch
-
-    from milr.data.pictures import Pictures
-    from milr.evaluation.sanity import Row
-    from milr.explanation.milr import MILR
 
 
 def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: Sanity, device: torch.device) -> list[Row]:
     """The estimate, its gap, the null, and the second estimator."""
-    from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
-    from milr.evaluation.sanity import Row
-    from milr.stages.devices import inputs
-
     found = information_rows("as fitted", explainer, pictures, device)
     train, held_out = (
         sample_features(explainer.layers, inputs(pictures[split].images, BATCH, device), settings.seed)
@@ -39,8 +33,6 @@ def estimator_rows(explainer: MILR, pictures: dict[str, Pictures], settings: San
 
 def information_rows(variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> list[Row]:
     """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
-    from milr.evaluation.sanity import Row, gap_share
-
     rows = []
     found = estimates(explainer, pictures, device)
     for split, entry in found.items():

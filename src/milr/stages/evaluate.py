@@ -9,29 +9,31 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+import torch
+from tqdm import tqdm
 
+from milr.data.augmentation import to_input
+from milr.data.catalogues import view
+from milr.data.loading import load_splits
 from milr.errors import MilrError
-from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import Evaluate
-from milr.stages.sources import SourceRun
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    import torch
-
-    from milr.evaluation.iba import FeatureStatistics
-    from milr.evaluation.study import Shares
-    from milr.evaluation.tables import Measurement, Result
-    from milr.explanation.milr import MILR
-    from milr.stages.cases import Cases
-
-store_schemas()
+from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
+from milr.evaluation.charts import draw_bars, draw_cases, draw_curves, draw_parts
+from milr.evaluation.iba import FeatureStatistics, feature_statistics
+from milr.evaluation.methods import BASELINES, CAPTUM, KINDS, Methods
+from milr.evaluation.study import Shares, measure_episode
+from milr.evaluation.tables import Measurement, Result, compare, read_measurements, summarise, write_csv
+from milr.explanation.batches import episode_decision
+from milr.explanation.fitting import Batch
+from milr.explanation.milr import MILR
+from milr.runs.folder import METRICS, Run
+from milr.runs.inherit import dataset_of
+from milr.runs.sources import SourceRun
+from milr.runs.states import saved_states
+from milr.settings.schema import Evaluate
+from milr.stages.devices import choose_device, inputs
+from milr.stages.episodes import drawn_episodes
+from milr.stages.explainers import load_explainer
 
 log = logging.getLogger("milr")
 
@@ -52,12 +54,6 @@ PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, or
 
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     """Returns the area between the keep and the remove curve of the decision map."""
-    from milr.evaluation.methods import KINDS
-    from milr.evaluation.study import Shares
-    from milr.evaluation.tables import compare, summarise, write_csv
-    from milr.stages.catalogues import view
-
-    run.promise("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", METRICS)
     shares = Shares(
         shares_of("evaluate.percent", settings.evaluate.percent),
         shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
@@ -86,19 +82,6 @@ def measured(
     settings: Evaluate, run: Run, source: SourceRun, baselines: Sequence[str], shares: Shares
 ) -> tuple[list[Measurement], Cases]:
     """Every measurement of every map, episode by episode, and the queries for the sheets. Goes on where it was."""
-    from tqdm import tqdm
-
-    from milr.data.augmentation import to_input
-    from milr.evaluation.methods import Methods
-    from milr.evaluation.study import measure_episode
-    from milr.evaluation.tables import read_measurements, write_csv
-    from milr.explanation.batches import episode_decision
-    from milr.explanation.fitting import Batch
-    from milr.stages.cases import cases_from, cases_of, shown_cases, state_of
-    from milr.stages.devices import choose_device
-    from milr.stages.explainers import load_explainer
-    from milr.stages.scenes import drawn_episodes
-
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     statistics = training_statistics(explainer, source, settings.cache, device) if "iba" in baselines else None
@@ -125,8 +108,6 @@ def measured(
 
 def available(baselines: Sequence[str]) -> list[str]:
     """The baselines that can be made here; the others are named. MilrError for one that does not exist."""
-    from milr.evaluation.methods import BASELINES, CAPTUM
-
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
         raise MilrError(f"evaluate.baselines={unknown}: choose among {', '.join(BASELINES)}")
@@ -140,19 +121,12 @@ def training_statistics(
     explainer: MILR, source: SourceRun, cache: str | None, device: torch.device
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    from milr.evaluation.iba import feature_statistics
-    from milr.stages.catalogues import load_splits
-    from milr.stages.devices import inputs
-    from milr.stages.inherit import dataset_of
-
     _, pictures = load_splits(dataset_of(source), cache, ["train"])
     return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
 
 
 def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:
     """Curves, bars and parts."""
-    from milr.evaluation.charts import draw_bars, draw_curves, draw_parts
-
     for measure in ("accuracy", "loss", "cosine"):
         draw_curves(run.path(f"curves_{measure}.png"), results, shares, measure, title)
     for name, metrics in SHOWN.items():
@@ -167,9 +141,6 @@ def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> Non
 
 def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
     """The first queries as they were drawn, and the ones in which the decision map fails most."""
-    from milr.evaluation.charts import draw_cases
-    from milr.stages.cases import worst_losses
-
     draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first queries; {title}")
     metric, losses = worst_losses(measurements, rows)
     worst = [cases[m.episode, m.file] for m in losses]
@@ -195,8 +166,3 @@ def report(results: Sequence[Result], title: str) -> None:
             continue
         cells = " ".join(f"{table[name, metric].value:10.3f}" for name in names)
         log.info("%-32s %s   %.3f", metric, cells, table[names[0], metric].chance)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="evaluate", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, Evaluate, evaluate, source_stage="fit_milr", free=("dataset", "episode"))

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
 
-from milr.stages.checkpoints import load_checkpoint
+from milr.explanation.milr import MILR
+from milr.explanation.saving import require_network
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.sources import SourceRun, find_parent
 from milr.stages.devices import dtype_of, example_images
-from milr.stages.sources import SourceRun, find_parent
-
-if TYPE_CHECKING:
-    import torch
-
-    from milr.explanation.milr import MILR
-    from milr.networks.protonet import PrototypicalNetwork
 
 
 def load_explainer(
     source: SourceRun, backbone: str, size: int, device: torch.device, precision: str = "float32"
 ) -> tuple[MILR, PrototypicalNetwork]:
     """Both from their checkpoints. MilrError if one is truncated, foreign, changed since, or of another backbone."""
-    from milr.explanation.milr import MILR
-    from milr.explanation.saving import require_network
-    from milr.networks.protonet import PrototypicalNetwork
-
     parent = find_parent(source)
     state = load_checkpoint(parent.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, backbone).to(device)

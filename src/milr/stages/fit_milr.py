@@ -5,32 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
+import torch
+from torch import nn
+from tqdm import tqdm
 
+from milr.data.augmentation import augmentation_of, to_input
+from milr.data.catalogues import data_entry, split_entry
+from milr.data.episodes import draw_episode
+from milr.data.loading import load_splits
+from milr.data.pictures import Pictures
+from milr.evaluation.information import estimate_information
+from milr.explanation.batches import EpisodeBatches, episode_images
+from milr.explanation.figures import Column
+from milr.explanation.fitting import Terms, fit, validate
+from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings, MilrSettings
+from milr.fields import pick
+from milr.networks.continuation import Continuation
+from milr.networks.layers import fingerprint
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.checkpoints import load_checkpoint, save_checkpoint
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.runs.states import saved_states
+from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import FitMilr
-from milr.stages.sources import SourceRun
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from milr.data.pictures import Pictures
-    from milr.explanation.batches import EpisodeBatches
-    from milr.explanation.fitting import Terms
-    from milr.explanation.milr import MILR
-    from milr.explanation.settings import FitSettings, MilrSettings
-    from milr.networks.continuation import Continuation
-    from milr.networks.protonet import PrototypicalNetwork
-
-store_schemas()
+from milr.stages.devices import choose_device, dtype_of, example_images, inputs
 
 log = logging.getLogger("milr")
 
@@ -41,19 +43,11 @@ ESTIMATE_BATCHES = 4
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     """Returns the validation objective of the step that was kept (eq. 10, lower is better)."""
-    from milr.explanation.fitting import fit, validate
-    from milr.networks.layers import fingerprint
-    from milr.networks.protonet import PrototypicalNetwork
-    from milr.stages.catalogues import data_entry, load_splits, split_entry
-    from milr.stages.checkpoints import load_checkpoint, save_checkpoint
-    from milr.stages.devices import choose_device
-
-    run.promise("milr.pt", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = fingerprint(network.network)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache)
+    catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = prepared(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
@@ -67,7 +61,15 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
             on_validation = looking(run, shown, explainer, pictures["validation"], settings, device)
-            kept = fit(explainer, batches, fit_settings(settings), validation, on_step, on_validation, continuation)
+            kept = fit(
+                explainer,
+                batches,
+                pick(FitSettings, settings.milr, seed=settings.seed),
+                validation,
+                on_step,
+                on_validation,
+                continuation,
+            )
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -85,44 +87,30 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     return terms["objective"]
 
 
+def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
+    """Of each split, the classes of an episode and the pictures of each."""
+    milr, episode = settings.milr, settings.episode
+    own = (milr.way or episode.way, episode.shot + (milr.query or episode.query))
+    return {"train": own, "validation": (episode.way, episode.shot + episode.query)}
+
+
 def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
-    from milr.explanation.milr import MILR
-    from milr.stages.devices import dtype_of, example_images, inputs
-
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
-    explainer = MILR(network, *layers, example, module_settings(settings), dtype_of(settings.precision))
+    explainer = MILR(
+        network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
+    )
     explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
     return explainer
-
-
-def fit_settings(settings: FitMilr) -> FitSettings:
-    """How to fit, from the stage's settings."""
-    from milr.explanation.settings import FitSettings
-
-    milr = settings.milr
-    steps = milr.steps, milr.learning_rate, milr.beta_warmup
-    return FitSettings(*steps, milr.validate_every, milr.patience, settings.seed)
-
-
-def module_settings(settings: FitMilr) -> MilrSettings:
-    """The MI-LR module's settings from the stage's."""
-    from milr.explanation.settings import MilrSettings
-
-    milr = settings.milr
-    return MilrSettings(milr.alpha, milr.beta, milr.redundancy, settings.infomax, settings.mask, settings.bottleneck)
 
 
 def episode_batches(
     settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
 ) -> EpisodeBatches:
     """Episodes of these pictures as the fit takes them."""
-    from milr.explanation.batches import EpisodeBatches
-    from milr.stages.augmentations import training_augmentation
-
     episode = settings.episode
-    augmentation = training_augmentation(settings.augmentation) if augmented else None
+    augmentation = augmentation_of(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
     if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
         shape = (settings.milr.way or episode.way, episode.shot, settings.milr.query or episode.query)
@@ -131,11 +119,6 @@ def episode_batches(
 
 def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:
     """Total information in bits on each split's pictures, by the strict bound; only the training ones were seen."""
-    import torch
-
-    from milr.evaluation.information import estimate_information
-    from milr.stages.devices import inputs
-
     found = {}
     for split, part in pictures.items():
         count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
@@ -154,11 +137,6 @@ def looking(
     run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
 ) -> Callable[[int, dict[str, float]], None]:
     """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
-    from milr.data.augmentation import to_input
-    from milr.data.episodes import draw_episode
-    from milr.explanation.batches import episode_images
-    from milr.explanation.figures import Column
-
     episode = draw_episode(pictures.labels, settings.episode.way, settings.episode.shot, 1, settings.seed, number=0)
     images, columns = episode_images(pictures, episode), []
     for role, part in (("support", episode.support), ("query", episode.query)):
@@ -176,8 +154,6 @@ def looking(
 @contextmanager
 def progress(run: Run, steps: int, every: int, continuation: Continuation) -> Iterator[Callable[[int, Terms], None]]:
     """A progress bar with the terms, and a line of metrics, every few steps: reading the terms waits for the device."""
-    from tqdm import tqdm
-
     with tqdm(total=steps, initial=continuation.done, desc="fit", unit="step") as bar:
 
         def on_step(step: int, terms: Terms) -> None:
@@ -210,8 +186,3 @@ def report(result: dict[str, Any]) -> None:
             100 * found["saturation"],
             found["images"],
         )
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="fit_milr", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, FitMilr, fit_milr, source_stage="train_protonet")

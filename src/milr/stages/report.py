@@ -15,11 +15,16 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from milr.errors import MENDABLE, MilrError
-from milr.stages.disk import disk_error, spoken
-from milr.stages.mistakes import explain
-from milr.stages.sweep_folders import in_sweep, job_folder
+from milr.command.config_files import named_file
+from milr.command.entry import traceback_wanted
+from milr.command.mistakes import explain
+from milr.errors import USER_ERROR, MilrError
+from milr.runs.disk import disk_error, spoken
+from milr.settings.stages import STAGES
+from milr.stages.job import console, log
 from milr.streams import lossy_streams
+from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
+from milr.sweeps.jobs import ended_job, manifest_if_any, read_jobs, table, write_job
 
 UNEXPECTED = 1  # an exit code
 
@@ -41,20 +46,17 @@ class JobReport(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Find the sweep's folder."""
         refuse_run_folder(config)
-        from milr.stages.job import console
-        from milr.stages.sweep_folders import start_sweep
-
         try:
             with console():
                 start_sweep(config)
-        except MilrError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(MENDABLE) from error
+        except (MilrError, OmegaConfBaseException) as error:  # Hydra would go on after any other
+            line = error if isinstance(error, MilrError) else explain(error, STAGES[config.hydra.job.config_name], [])
+            print(f"error: {line}", file=sys.stderr)
+            raise SystemExit(USER_ERROR) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
-        from milr.stages.sweep_jobs import manifest_if_any
-
+        os.chdir(config.hydra.runtime.cwd)  # with hydra.job.chdir=true too, paths are from where the command was typed
         self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -64,9 +66,7 @@ class JobReport(Callback):
             error = self.tell(job_return._return_value, config)
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if in_sweep():
-            from milr.stages.sweep_jobs import ended_job, write_job
-
-            job = config.hydra.job.num, [str(override) for override in config.hydra.overrides.task]
+            job = config.hydra.job.num, overrides_as_typed(config.hydra)
             ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
             write_job(Path(config.hydra.sweep.dir), ended)
 
@@ -74,13 +74,15 @@ class JobReport(Callback):
         """Print what went wrong, and return it in one line."""
         if isinstance(error, OSError) and (cause := disk_error(error)):
             error = MilrError(spoken(cause))
-        mendable = isinstance(error, (MilrError, OmegaConfBaseException))
-        self.code = MENDABLE if mendable else UNEXPECTED
-        line = f"{type(error).__name__}: {error}"
-        if mendable:
-            line = str(error) if isinstance(error, MilrError) else explain(error, config.hydra.job.config_name, [])
+        user_error = isinstance(error, (MilrError, OmegaConfBaseException))
+        self.code = USER_ERROR if user_error else UNEXPECTED
+        line, typed = f"{type(error).__name__}: {error}", overrides_as_typed(config.hydra)
+        if user_error:
+            known = isinstance(error, MilrError)
+            line = str(error) if known else explain(error, STAGES[config.hydra.job.config_name], typed)
+            line = named_file(line, config.hydra, typed)
         with lossy_streams():  # this may be another process than the one that the command line began in
-            if not mendable or traceback_wanted():
+            if not user_error or traceback_wanted():
                 traceback.print_exception(error)
             else:
                 print(f"error: {line}", file=sys.stderr)
@@ -93,18 +95,18 @@ class JobReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show how each job ended, and leave with the exit code of the worst."""
-        from milr.stages.job import console, log
-        from milr.stages.sweep_folders import release
-        from milr.stages.sweep_jobs import read_jobs, table
-
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)
+        if not jobs:
+            release(sweep)
+            print(f"error: {nothing_to_sweep(config)}", file=sys.stderr)
+            raise SystemExit(USER_ERROR)
         with console():
             log.info("%s\n%s", sweep, "\n".join(table(jobs)))
         release(sweep)
         codes = {job.code for job in jobs} - {0}
         if codes:
-            raise SystemExit(UNEXPECTED if UNEXPECTED in codes else MENDABLE)
+            raise SystemExit(UNEXPECTED if UNEXPECTED in codes else USER_ERROR)
 
 
 def refuse_run_folder(config: DictConfig) -> None:
@@ -114,9 +116,10 @@ def refuse_run_folder(config: DictConfig) -> None:
         print(
             f"error: hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=", file=sys.stderr
         )
-        raise SystemExit(MENDABLE)
+        raise SystemExit(USER_ERROR)
 
 
-def traceback_wanted() -> bool:
-    """Whether the user asked for tracebacks (the dispatcher sets Hydra's own variable, so it keeps the wish here)."""
-    return os.environ.get("MILR_TRACEBACK") == "1"
+def nothing_to_sweep(config: DictConfig) -> str:
+    """The line for a sweep without a job."""
+    typed = " ".join(overrides_as_typed(config.hydra))
+    return f"there is nothing to sweep over: a range or a pattern among {typed or 'no overrides'} holds no value"

@@ -5,32 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
+import torch
+from torch import nn
+from tqdm import tqdm
 
+from milr.data.catalogues import data_entry, split_entry, view
+from milr.data.loading import load_splits
+from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.evaluation.charts import Case, draw_cases
+from milr.evaluation.methods import KINDS
+from milr.evaluation.sanity import Row, compared
+from milr.evaluation.tables import write_csv
+from milr.explanation.batches import permute_supports
+from milr.explanation.fitting import fit
+from milr.explanation.maps import Maps, stack
+from milr.explanation.milr import MILR
+from milr.explanation.settings import FitSettings
+from milr.fields import pick
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.networks.randomise import blocks, randomised
+from milr.runs.folder import Run
+from milr.runs.inherit import fit_settings_of
+from milr.runs.sources import SourceRun
+from milr.settings.schema import FitMilr, Sanity
+from milr.stages.devices import choose_device, inputs
 from milr.stages.estimator_checks import estimator_rows, information_rows
-from milr.stages.fit_milr import BATCH, episode_batches, fit_settings, prepared
-from milr.stages.inherit import fit_settings_of
-from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import FitMilr, Sanity
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from milr.data.pictures import Pictures
-    from milr.evaluation.sanity import Row
-    from milr.explanation.maps import Maps
-    from milr.explanation.milr import MILR
-    from milr.networks.protonet import PrototypicalNetwork
-
-store_schemas()
+from milr.stages.explainers import load_explainer
+from milr.stages.fit_milr import BATCH, episode_batches, prepared
 
 log = logging.getLogger("milr")
 
@@ -39,15 +43,6 @@ CHECKS = ("estimator", "seeds", "labels", "cascade")
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
-    from milr.evaluation.methods import KINDS
-    from milr.evaluation.sanity import compared
-    from milr.evaluation.tables import write_csv
-    from milr.explanation.maps import stack
-    from milr.stages.catalogues import data_entry, load_splits, split_entry, view
-    from milr.stages.devices import choose_device, inputs
-    from milr.stages.explainers import load_explainer
-
-    run.promise("sanity.csv", METRICS, *(f"sheet_{kind}.png" for kind in KINDS))
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
     catalogue, pictures = load_splits(settings.dataset, settings.cache)
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
@@ -99,9 +94,6 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
 
 def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str) -> None:
     """A sheet for each kind of map: the first ten pictures, a column for each fit."""
-    from milr.evaluation.charts import Case, draw_cases
-    from milr.evaluation.methods import KINDS
-
     for kind in KINDS:
         cases = [
             Case(picture, record.class_name, {name: getattr(maps, kind)[i] for name, maps in gallery.items()})
@@ -112,10 +104,6 @@ def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title
 
 def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
     """`count` of them at random, or all."""
-    import torch
-
-    from milr.data.pictures import Pictures
-
     order = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(seed))[:count]
     records = tuple(pictures.records[index] for index in order.tolist())
     return Pictures(pictures.images[order], pictures.labels[order], records)
@@ -129,10 +117,6 @@ def variants(
     device: torch.device,
 ) -> Iterator[tuple[str, str, MILR]]:
     """(check, what was changed, the module fitted that way), one after the other."""
-    from milr.networks.protonet import represent
-    from milr.networks.randomise import blocks, randomised
-    from milr.stages.devices import inputs
-
     if "seeds" in settings.sanity.checks:
         for number in range(1, settings.sanity.seeds):
             seeded = replace(fitting, seed=fitting.seed + number)
@@ -164,11 +148,6 @@ def refit(
 
     Wrong labels keep the last step: validation with right ones would choose a state that hardly saw the wrong.
     """
-    from tqdm import tqdm
-
-    from milr.explanation.batches import permute_supports
-    from milr.explanation.fitting import fit
-
     explainer = prepared(fitting, backbone, pictures["train"], device)
     batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
@@ -179,7 +158,13 @@ def refit(
 
     validation = [] if permuted else [held_out(number) for number in range(fitting.milr.validation_episodes)]
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, batch_of, fit_settings(fitting), validation, on_step=lambda step, terms: bar.update() and None)
+        fit(
+            explainer,
+            batch_of,
+            pick(FitSettings, fitting.milr, seed=fitting.seed),
+            validation,
+            on_step=lambda step, terms: bar.update() and None,
+        )
     return explainer
 
 
@@ -189,8 +174,3 @@ def report(rows: Sequence[Row]) -> None:
         interval = f" [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
         wanted = f"   (wanted: {row.wanted})" if row.wanted else ""
         log.info("%-28s %-10s %-17s %.3f%s%s", row.variant, row.map, row.measure, row.value, interval, wanted)
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="sanity", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    return run_chained_stage(cfg, Sanity, sanity, source_stage="fit_milr", free=("dataset.split",))

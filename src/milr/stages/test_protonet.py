@@ -5,43 +5,31 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from torch import Tensor
 
+from milr.data.catalogues import data_entry, open_split, view
+from milr.data.episodes import Episode, draw_episodes
+from milr.data.loading import pictures_of
 from milr.errors import MilrError
-from milr.stages.job import run_chained_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import TestProtonet
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from milr.data.episodes import Episode
-
-store_schemas()
+from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import TestProtonet
+from milr.stages.devices import choose_device, inputs
 
 log = logging.getLogger("milr")
 
 
 def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     """Returns the mean accuracy."""
-    from milr.data.episodes import draw_episodes
-    from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
-    from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.stages.catalogues import data_entry, open_split, pictures_of, view
-    from milr.stages.checkpoints import load_checkpoint
-    from milr.stages.devices import choose_device, inputs
-
-    run.promise("episodes.csv", METRICS)
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     dataset, episode = settings.dataset, settings.episode
-    catalogue = open_split(dataset)
+    catalogue = open_split(dataset, (episode.way, episode.shot + episode.query))
     if not settings.test.allow_seen:
         refuse_seen(catalogue.class_names.values(), protonet.classes)
     run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
@@ -79,9 +67,3 @@ def write_episodes(run: Run, episodes: Sequence[Episode], accuracies: Tensor, na
         writer.writerow(["episode", "accuracy", "classes"])
         for number, (episode, accuracy) in enumerate(zip(episodes, accuracies.tolist(), strict=True)):
             writer.writerow([number, f"{accuracy:.6f}", ";".join(names[label] for label in episode.classes)])
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="test_protonet", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    free = ("dataset", "episode")
-    return run_chained_stage(cfg, TestProtonet, test_protonet, source_stage="train_protonet", free=free)

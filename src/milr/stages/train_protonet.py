@@ -5,30 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-import hydra
-from omegaconf import DictConfig
+import torch
+from torch import nn
+from tqdm import tqdm
 
+from milr.data.augmentation import augmentation_of
+from milr.data.catalogues import data_entry, split_entry, view
+from milr.data.episodes import draw_episodes
+from milr.data.loading import load_splits
+from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.evaluation.accuracy import episode_accuracies
+from milr.fields import pick
+from milr.networks.backbones import build_backbone
+from milr.networks.continuation import Continuation
+from milr.networks.distributed import first_before_others, process_group
+from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.networks.settings import MetricSettings, Training
+from milr.networks.training import Step, Trained, steps_of, train_prototypical
+from milr.runs.checkpoints import save_checkpoint
+from milr.runs.folder import Run
+from milr.runs.processes import processes
+from milr.runs.states import saved_states
+from milr.seeding import seeded
+from milr.settings.schema import TrainProtonet
 from milr.stages.boards import board
-from milr.stages.job import checked_settings, run_stage
-from milr.stages.processes import processes, rank
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import TrainProtonet
-from milr.stages.states import saved_states
-from milr.stages.store import store_schemas
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from milr.data.pictures import Pictures
-    from milr.networks.continuation import Continuation
-    from milr.networks.prototypes import Metric
-    from milr.networks.training import Step, Trained, Training
-
-store_schemas()
+from milr.stages.devices import choose_device, inputs
 
 log = logging.getLogger("milr")
 
@@ -38,14 +42,7 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was kept."""
-    from milr.networks.distributed import first_before_others, process_group
-    from milr.networks.protonet import PrototypicalNetwork, represent
-    from milr.stages.catalogues import data_entry, load_splits, split_entry, view
-    from milr.stages.checkpoints import save_checkpoint
-    from milr.stages.devices import choose_device, inputs
-
-    run.promise("best.pt", METRICS)
-    device, metric = choose_device(settings.device), metric_of(settings)
+    device, metric = choose_device(settings.device), settings.metric
 
     def keep(name: str) -> None:
         """Save the network as it is now, with what it needs to compare pictures."""
@@ -66,14 +63,14 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     with process_group(device):
         with first_before_others():
             network = first_network(settings, device)  # before the pictures, which take long to read
-            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
         with (
             saved_states(run, settings.train.save_every) as continuation,
             board(run, settings.logger, continuation.done),
-            progress(run, training_settings(settings), settings.train.log_every, continuation) as on_step,
+            progress(run, training_of(settings), settings.train.log_every, continuation) as on_step,
         ):
             trained = train(settings, network, pictures, on_step, on_validation, continuation)
     if continuation.state:
@@ -83,6 +80,14 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
     log.info("kept step %d: accuracy %.3f (%s)", trained.step, trained.accuracy, shape)
     return trained.accuracy
+
+
+def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
+    """Of each split that episodes are drawn from, the classes of an episode and the pictures of each."""
+    episode, train = settings.episode, settings.train
+    own = (train.way or episode.way, episode.shot + (train.query or episode.query))
+    needs = {"train": own, "validation": (episode.way, episode.shot + episode.query)}
+    return needs if train.episodes else {"validation": needs["validation"]}
 
 
 def require_as_many_processes(run: Run) -> None:
@@ -96,20 +101,16 @@ def require_as_many_processes(run: Run) -> None:
     run.record(processes=begun)
 
 
-def assist(settings: TrainProtonet) -> float:
+def help_to_train(settings: TrainProtonet) -> float:
     """What every process of torchrun's but the first does: the same training on episodes of its own, writing nothing.
 
     Returns the accuracy that the first one found.
     """
-    from milr.networks.distributed import first_before_others, process_group
-    from milr.stages.catalogues import load_splits
-    from milr.stages.devices import choose_device
-
     device = choose_device(settings.device)
     with process_group(device):
         with first_before_others():
             network = first_network(settings, device)
-            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS)
+            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
         return train(settings, network, pictures).accuracy
 
 
@@ -122,12 +123,9 @@ def train(
     continuation: Continuation | None = None,
 ) -> Trained:
     """The training itself, the same in every process; the network's device is the one it happens on."""
-    from milr.networks.training import train_prototypical
-    from milr.stages.augmentations import training_augmentation
-
-    device, metric = next(network.parameters()).device, metric_of(settings)
+    device, metric = next(network.parameters()).device, settings.metric
     validate = validation(settings, pictures["validation"], metric, device)
-    augmentation, training = training_augmentation(settings.augmentation), training_settings(settings)
+    augmentation, training = augmentation_of(settings.augmentation), training_of(settings)
     return train_prototypical(
         network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
     )
@@ -135,58 +133,21 @@ def train(
 
 def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
     """The network before the training: its weights from a file, or drawn from the seed."""
-    from milr.networks.backbones import build_backbone
-    from milr.seeding import seeded
-
     with seeded(settings.seed):
         return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
 
 
-def metric_of(settings: TrainProtonet) -> Metric:
-    """How queries are compared with prototypes."""
-    from milr.networks.prototypes import Metric
-
-    return Metric(settings.metric.distance, settings.metric.temperature, settings.metric.centre)
-
-
-def training_settings(settings: TrainProtonet) -> Training:
+def training_of(settings: TrainProtonet) -> Training:
     """The training's own settings from the stage's."""
-    from milr.networks.training import Training
-
     train, episode = settings.train, settings.episode
-    return Training(
-        episodes=train.episodes,
-        way=train.way or episode.way,
-        shot=episode.shot,
-        query=train.query or episode.query,
-        episodes_per_step=train.episodes_per_step,
-        rotate=train.rotate,
-        optimizer=train.optimizer,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        schedule=train.schedule,
-        warmup=train.warmup,
-        precision=train.precision,
-        freeze=tuple(train.freeze),
-        batch_norm=train.batch_norm,
-        compile=train.compile,
-        winograd=train.winograd,
-        validate_every=train.validate_every,
-        seed=settings.seed,
-    )
+    shape = {"way": train.way or episode.way, "shot": episode.shot, "query": train.query or episode.query}
+    return pick(Training, train, **shape, seed=settings.seed)
 
 
 def validation(
-    settings: TrainProtonet, pictures: Pictures, metric: Metric, device: torch.device
+    settings: TrainProtonet, pictures: Pictures, metric: MetricSettings, device: torch.device
 ) -> Callable[[nn.Module], float]:
     """The accuracy over the same episodes of the validation classes at every look."""
-    from dataclasses import replace
-
-    from milr.data.episodes import draw_episodes
-    from milr.evaluation.accuracy import episode_accuracies
-    from milr.networks.protonet import represent
-    from milr.stages.devices import inputs
-
     episode = settings.episode
     numbers = range(settings.train.validation_episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, "validation", numbers)
@@ -202,10 +163,6 @@ def validation(
 @contextmanager
 def progress(run: Run, training: Training, every: int, continuation: Continuation) -> Iterator[Callable[[Step], None]]:
     """A progress bar and a line of metrics every few steps: reading a loss waits for the device."""
-    from tqdm import tqdm
-
-    from milr.networks.training import steps_of
-
     with tqdm(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:
@@ -217,10 +174,3 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
                 bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}")
 
         yield on_step
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="train_protonet", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    if rank() > 0:
-        return assist(checked_settings(cfg, TrainProtonet))
-    return run_stage(cfg, TrainProtonet, train_protonet)

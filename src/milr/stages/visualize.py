@@ -6,37 +6,28 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
-from milr.stages.job import run_chained_stage, run_stage
-from milr.stages.runs import METRICS, Run
-from milr.stages.schema import Visualize
-from milr.stages.sources import SourceRun
-from milr.stages.store import store_schemas
-from milr.stages.sweeps import draw_sweep_of, is_sweep
-
-if TYPE_CHECKING:
-    from milr.data.pictures import Pictures
-    from milr.explanation.figures import Column
-    from milr.explanation.maps import Maps
-    from milr.networks.protonet import PrototypicalNetwork
-
-store_schemas()
+from milr.data.augmentation import to_input
+from milr.data.catalogues import view
+from milr.data.pictures import Pictures, load_pictures
+from milr.data.records import Record
+from milr.explanation.batches import query_distances
+from milr.explanation.export import export
+from milr.explanation.figures import Column
+from milr.explanation.maps import Maps
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import Visualize
+from milr.stages.devices import choose_device
+from milr.stages.episodes import drawn_episodes
+from milr.stages.explainers import load_explainer
 
 log = logging.getLogger("milr")
 
 
 def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
-    from milr.data.augmentation import to_input
-    from milr.explanation.export import export
-    from milr.stages.devices import choose_device
-    from milr.stages.explainers import load_explainer
-
-    run.promise("figures.json", METRICS)
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
@@ -59,9 +50,6 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
 
 def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures]]:
     """The user's files, all in one folder of figures."""
-    from milr.data.pictures import load_pictures
-    from milr.data.records import Record
-
     files = [Path(file) for file in settings.images]
     records = [Record(number, file, class_id=0, class_name=file.stem) for number, file in enumerate(files, 1)]
     yield "pictures", load_pictures(records, settings.dataset.size, crop="none")
@@ -69,8 +57,6 @@ def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures]]:
 
 def episodes(settings: Visualize, run: Run) -> Iterator[tuple[str, Pictures]]:
     """Each seeded episode in a folder of its own."""
-    from milr.stages.scenes import drawn_episodes
-
     shape = (settings.episode.way, settings.episode.shot, settings.visualize.queries)
     for number, pictures in drawn_episodes(settings, run, shape, settings.visualize.episodes):
         yield f"episode_{number:03d}", pictures
@@ -78,16 +64,11 @@ def episodes(settings: Visualize, run: Run) -> Iterator[tuple[str, Pictures]]:
 
 def picture_columns(pictures: Pictures) -> list[Column]:
     """Each picture under its file's name, without a decision."""
-    from milr.explanation.figures import Column
-
     return [Column("image", record.path.stem) for record in pictures.records]
 
 
 def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network: PrototypicalNetwork) -> list[Column]:
     """What stands over each picture; over a query the network's decision, under it the distances to the prototypes."""
-    from milr.explanation.batches import query_distances
-    from milr.explanation.figures import Column
-
     way, shot, queries = settings.episode.way, settings.episode.shot, settings.visualize.queries
     names = [record.class_name for record in pictures.records]
     supports, asked = names[: way * shot], names[way * shot :]
@@ -101,17 +82,7 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
 
 def describe(settings: Visualize) -> str:
     """What stands over a sheet: whose pictures, how they were cut, and which episodes."""
-    from milr.stages.catalogues import view
-
     if settings.images:
         return f"your own, crop=none, {settings.dataset.size} px"
     episode = f"{settings.episode.way}-way {settings.episode.shot}-shot"
     return f"{episode}, {settings.dataset.split} split, {view(settings.dataset)}"
-
-
-@hydra.main(config_path="pkg://milr.conf", config_name="visualize", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    if is_sweep(sweep := Path(str(cfg.source)).expanduser()):
-        cfg.source = str(sweep.absolute())  # the saved settings are read from other folders too
-        return run_stage(cfg, Visualize, draw_sweep_of)
-    return run_chained_stage(cfg, Visualize, visualize, source_stage="fit_milr", free=("dataset", "episode"))

@@ -1,0 +1,45 @@
+"""Names and paths among the settings that no type and no bound can judge."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from milr.command.help import group_options
+from milr.data.settings import DATA_SETS
+from milr.errors import MilrError
+from milr.fields import leaves, nearest
+from milr.settings.paths import MAY_BE_EMPTY, PATHS
+
+
+def check_paths(settings: Any) -> None:
+    """Raise MilrError, naming the key, where a path is empty: it would be the folder that one happens to be in."""
+    for key, value in leaves(settings):
+        if key in PATHS and key not in MAY_BE_EMPTY and value == "":
+            raise MilrError(f"{key}= is empty: give {key}=<path>")
+        if key == "images" and "" in value:
+            raise MilrError(f"images={value}: one of the paths is empty")
+
+
+def check_names(settings: Any) -> None:
+    """Raise MilrError for a data set or a backbone that is none, for another data set's keys under a name, and for
+    other layers than the two."""
+    for name, layer in getattr(settings, "layers", {}).items():
+        if name not in ("local", "global"):
+            raise MilrError(f"layers.{name}: there are two layers, layers.local and layers.global")
+        if not layer:
+            raise MilrError(f"layers.{name}= is empty: give the layer's name in the network")
+    for group in ("dataset", "backbone"):
+        section = getattr(settings, group, None)
+        options = [name for name in group_options(group) if group != "dataset" or name in DATA_SETS]
+        if section is None:
+            continue
+        if section.name not in options:
+            near = nearest(section.name, options)
+            raise MilrError(f"{group}.name={section.name}: choose one of {', '.join(options)}{near}")
+        if group == "dataset" and {key for key, _ in leaves(section)} != {
+            field.name for field in fields(DATA_SETS[section.name].settings)
+        }:
+            raise MilrError(
+                f"dataset.name={section.name} with the keys of another data set: choose it with dataset={section.name}"
+            )

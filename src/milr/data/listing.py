@@ -1,0 +1,126 @@
+"""What lies in the folders of a data set: pictures, folders, and what is left out of it, counted."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from milr.data.endings import common_endings, is_hidden, is_picture, is_unreadable_picture, remedy
+from milr.data.split import split_named
+from milr.errors import MilrError
+
+DEEPEST = 3  # folders below the root that are looked into: train / a class / images
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One folder: its pictures and folders in the order of their names, and how many pictures Pillow cannot read."""
+
+    pictures: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    unreadable: int
+
+
+@dataclass
+class Scan:
+    """The folders under `root`, each looked into once; hidden files and folders are as if they were not there.
+
+    A link to a folder can be a class, unless its pictures are there already: it leads into the root, or to a folder
+    that another link led to. In a class's folder none is followed.
+    """
+
+    root: Path
+    listings: dict[Path, Listing] = field(default_factory=dict)
+    unreadable: Counter[str] = field(default_factory=Counter)  # pictures that Pillow does not read here, by ending
+    others: int = 0  # files that are no pictures
+    dangling: int = 0  # links that lead nowhere
+    disguised: int = 0  # folders named like pictures
+    unfollowed: int = 0  # links to folders that are no classes
+    linked: set[str] = field(default_factory=set)
+
+    def look(self, folder: Path) -> Listing:
+        """What one folder holds. OSError if it cannot be read; MilrError for a name that is no UTF-8."""
+        if folder not in self.listings:
+            with os.scandir(folder) as entries:
+                visible = sorted((e for e in entries if not is_hidden(e.name)), key=lambda e: e.name)
+            folders = tuple(Path(e.path) for e in visible if is_kind(e, "dir") and self.is_meant(e))
+            pictures, unreadable = [], 0
+            for entry in visible:
+                path = Path(entry.path)
+                if is_kind(entry, "dir"):
+                    continue
+                if not is_kind(entry, "file"):  # a pipe or a device too
+                    self.dangling += entry.is_symlink()
+                elif is_picture(path):
+                    pictures.append(path)
+                elif is_unreadable_picture(path):
+                    self.unreadable[path.suffix.lower()] += 1
+                    unreadable += 1
+                else:
+                    self.others += 1
+            for path in (*folders, *pictures):
+                require_text(path)
+            self.listings[folder] = Listing(tuple(pictures), folders, unreadable)
+        return self.listings[folder]
+
+    def is_meant(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a folder is one of the data set's: not named like a picture, and no link that is not followed."""
+        if Path(entry.name).suffix.lower() in common_endings():
+            self.disguised += 1
+            return False
+        if not entry.is_symlink():
+            return True
+        target, root, folder = os.path.realpath(entry.path), os.path.realpath(self.root), Path(entry.path).parent
+        of_classes = folder == self.root or split_named(folder.name) is not None
+        meant = of_classes and target not in self.linked and os.path.commonpath([target, root]) not in (target, root)
+        self.linked.add(target)
+        self.unfollowed += not meant
+        return meant
+
+    def below(self, folder: Path, deepest: int = DEEPEST) -> int:
+        """The number of pictures in a folder and those in it, of kinds that Pillow does not read here too."""
+        listing = self.look(folder)
+        own = len(listing.pictures) + listing.unreadable
+        return own + sum(self.below(inner, deepest - 1) for inner in listing.folders if deepest > 1)
+
+    def filled(self, folder: Path) -> list[Path]:
+        """The folders of a folder that hold pictures, at any depth."""
+        return [inner for inner in self.look(folder).folders if self.below(inner)]
+
+    def left_out(self) -> list[str]:
+        """What is no picture of the data set, each with its number."""
+        found = [
+            f"{count} file(s) of {ending}, which Pillow does not read here ({remedy(ending)})"
+            for ending, count in sorted(self.unreadable.items())
+        ]
+        counts = {
+            "file(s) that are no pictures": self.others,
+            "link(s) that lead nowhere": self.dangling,
+            "folder(s) named like pictures": self.disguised,
+            "link(s) to folders that are there already, or lie in a class": self.unfollowed,
+        }
+        return found + [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def is_kind(entry: os.DirEntry[str], kind: str) -> bool:
+    """Whether an entry, or what it links to, is a plain file or a folder ("dir"); a link to itself is neither."""
+    try:
+        return entry.is_dir() if kind == "dir" else entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
+def require_text(path: Path) -> str:
+    """The name of a file or folder. MilrError where its bytes are no UTF-8: no table or manifest could hold it.
+
+    Its bytes, and not what Python made of them, which in an ASCII locale is no text either.
+    """
+    try:
+        return os.fsencode(path.name).decode()
+    except UnicodeDecodeError as error:
+        raise MilrError(f"the name of {str(path)!a} is no UTF-8: rename it") from error

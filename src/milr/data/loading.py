@@ -1,0 +1,60 @@
+"""The pictures of a data set as its settings have them: whole splits, or episode by episode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from milr.data.cache import cached_pictures
+from milr.data.catalogues import open_catalogue, open_split, view
+from milr.data.episodes import draw_episodes
+from milr.data.pictures import Pictures, load_pictures
+from milr.data.records import Catalogue
+from milr.data.settings import DatasetSettings
+from milr.data.split import of_split, require_episodes
+
+log = logging.getLogger(__name__)
+
+
+def load_splits(
+    dataset: DatasetSettings,
+    cache: str | None,
+    splits: Sequence[str] = ("train", "validation", "novel"),
+    episodes: Mapping[str, tuple[int, int]] | None = None,
+) -> tuple[Catalogue, dict[str, Pictures]]:
+    """The whole catalogue, and the pictures of each of `splits`.
+
+    episodes: split -> classes of an episode, and pictures of each. Errors: MilrError, before a picture is read, for a
+    split without classes, or with too few for its episodes.
+    """
+    catalogue = open_catalogue(dataset)
+    for split, (way, each) in (episodes or {}).items():
+        require_episodes(catalogue, split, way, each)
+    parts = {split: of_split(catalogue, split) for split in splits}
+    for split, part in parts.items():
+        log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
+    return catalogue, {split: pictures_of(part, dataset, cache) for split, part in parts.items()}
+
+
+def pictures_of(catalogue: Catalogue, dataset: DatasetSettings, cache: str | None) -> Pictures:
+    """All pictures of a catalogue, kept in the folder `cache` if there is one."""
+    folder = Path(cache).expanduser() if cache else None
+    return cached_pictures(catalogue.records, dataset.size, dataset.crop, folder)
+
+
+def episode_pictures(
+    dataset: DatasetSettings,
+    shape: tuple[int, int, int],
+    seed: int,
+    numbers: range,
+    catalogue: Catalogue | None = None,
+) -> Iterator[Pictures]:
+    """The pictures of the seeded episodes of these numbers. catalogue: of the split, if it was opened already."""
+    catalogue = catalogue or open_split(dataset)
+    labels = torch.tensor([record.class_id for record in catalogue.records])
+    for drawn in draw_episodes(labels, *shape, seed=seed, numbers=numbers):
+        chosen = torch.cat([drawn.support.flatten(), drawn.query.flatten()]).tolist()
+        yield load_pictures([catalogue.records[index] for index in chosen], dataset.size, dataset.crop)

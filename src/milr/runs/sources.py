@@ -1,0 +1,154 @@
+"""The run that a stage goes on from: found, finished, of the right stage, and with its checkpoint unchanged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from milr.errors import MilrError
+from milr.files import sha256_of
+from milr.runs.disk import require_readable_runs
+from milr.runs.folder import CONFIG, MANIFEST, counts_as_finished
+from milr.settings.paths import here
+from milr.settings.stages import cli_name
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourceRun:
+    """A finished run whose checkpoint is the one its manifest names."""
+
+    folder: Path  # absolute
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / str(self.manifest["checkpoint"]["file"])
+
+    def as_parent(self) -> dict[str, str]:
+        """The entry `parent` of the manifest of a run that goes on from this one."""
+        entry = self.manifest["checkpoint"]
+        stage = str(self.manifest["stage"])
+        return {"folder": str(self.folder), "stage": stage, "checkpoint": entry["file"], "sha256": entry["sha256"]}
+
+
+def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
+    """The run that `source` names: a run folder, or `latest` for the finished run of `stage` that ended last.
+
+    Errors: MilrError if there is none, or it is not finished, of another stage, or its checkpoint was changed.
+    """
+    folder = latest_run(outputs / stage, stage) if source == "latest" else Path(here(source))
+    manifest = read_manifest(folder)
+    if manifest.get("stage") != stage:
+        raise MilrError(f"{folder} is a run of {cli_name(manifest.get('stage'))}; needed is one of {cli_name(stage)}")
+    if not counts_as_finished(folder, manifest):
+        raise MilrError(f"the run {folder} is not finished (its state is {manifest.get('state')!r}): name another")
+    return SourceRun(folder, manifest, verified_config(folder, manifest))
+
+
+def find_parent(run: SourceRun) -> SourceRun:
+    """The run that `run` itself went on from; it is looked for beside `run` too, should both have been moved.
+
+    Errors: MilrError as in `find_run`, or if the parent's checkpoint is not the one that `run` was made with.
+    """
+    parent = run.manifest.get("parent")
+    if not parent:
+        raise MilrError(f"the manifest of {run.folder} names no parent run")
+    folder = parent_folder(run.folder, parent)
+    found = find_run(folder.parent, parent["stage"], str(folder))
+    if found.manifest["checkpoint"]["sha256"] != parent["sha256"]:
+        raise MilrError(f"{found.checkpoint} is not the checkpoint that {run.folder} was made with")
+    return found
+
+
+def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
+    """Where the parent that the manifest of `child` names lies: at its old place, else in the outputs of `child`.
+
+    Either may lie in outputs/<stage>/<run> or in outputs/<stage>_sweeps/<sweep>/<run>.
+    """
+    folder, stage = Path(parent["folder"]), str(parent["stage"])
+    names = (Path(stage, folder.name), Path(f"{stage}_sweeps", *folder.parts[-2:]))
+    moved = (outputs / name for outputs in child.parents[1:3] for name in names)
+    return next((place for place in (folder, *moved) if place.is_dir()), folder)
+
+
+def latest_run(folder: Path, stage: str) -> Path:
+    """The finished run in `folder` that ended last. Errors: MilrError if there is none, or it may not be looked for."""
+    require_readable_runs(folder)
+    runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
+    finished = []
+    for run in runs:
+        try:
+            manifest = read_manifest(run)
+        except MilrError as error:
+            if isinstance(error.__cause__, OSError):  # it may be the one that is meant
+                raise
+            continue
+        if counts_as_finished(run, manifest) and manifest.get("finished"):
+            finished.append((datetime.fromisoformat(str(manifest["finished"])), run.name, run))
+    if not finished:
+        there = f"{len(runs)} run(s), none finished" if runs else "no run"
+        raise MilrError(f"source=latest: {folder} holds {there}; run `milr {cli_name(stage)}` first, or name a folder")
+    chosen = max(finished)[2].absolute()
+    log.info("source=latest is %s", chosen)
+    return chosen
+
+
+def is_done(folder: Path) -> bool:
+    """Whether this is the folder of a finished run."""
+    try:
+        return counts_as_finished(folder, read_manifest(folder))
+    except MilrError:
+        return False
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder. Errors: MilrError if there is none or it cannot be read."""
+    path = folder / MANIFEST
+    try:
+        if not path.is_file():
+            raise MilrError(
+                f"{folder} is no run folder: it has no {MANIFEST}" if folder.is_dir() else f"no folder {folder}"
+            )
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MilrError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MilrError(f"{path} cannot be read: {error}") from error
+    if not isinstance(manifest, dict):
+        raise MilrError(f"{path} is no manifest of milr")
+    return manifest
+
+
+def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run whose checkpoint is unchanged. Errors: MilrError if it is not, or settings are missing."""
+    entry = manifest.get("checkpoint")
+    if not isinstance(entry, dict) or not {"file", "sha256"} <= entry.keys():
+        raise MilrError(f"the manifest of {folder} names no checkpoint")
+    checkpoint = folder / str(entry["file"])
+    if not checkpoint.is_file():
+        raise MilrError(f"the checkpoint {checkpoint} is missing")
+    if sha256_of(checkpoint) != entry["sha256"]:
+        raise MilrError(f"{checkpoint} is not the file that was saved: its sha256 differs from the manifest's")
+    return read_config(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The saved settings of a run. Errors: MilrError where they are missing or cannot be read."""
+    path = folder / CONFIG
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # missing, unreadable or no YAML
+        raise MilrError(f"{path} cannot be read ({type(error).__name__})") from error
+    if not isinstance(config, dict):
+        raise MilrError(f"{path} holds no settings")
+    return {str(key): value for key, value in config.items()}

@@ -1,0 +1,184 @@
+"""What each stage may be told, as types: Hydra refuses any other key, and any value of another type.
+
+Defaults, bounds, choices and meanings stand at the fields; the files in `conf/` choose among groups and hold recipes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from milr.data.settings import AugmentationSettings, DatasetSettings, EpisodeSettings
+from milr.explanation.settings import BottleneckSettings, FitSteps, InfomaxSettings, MaskSettings, ObjectiveSettings
+from milr.fields import MISSING, setting
+from milr.networks.settings import AS_EPISODE, BackboneSettings, MetricSettings, TrainSettings
+
+LOG_EVERY = "steps between lines of metrics.jsonl"
+SAVE_EVERY = "steps between states that resume= can go on from"
+LOOKS = "seeded episodes of a look; the best look's {} is kept"
+LOGGER = "none | tensorboard: beside metrics.jsonl its curves, to be seen with tensorboard --logdir outputs"
+CACHE = "the folder of decoded pictures, kept for later runs; null: decode them each time"
+RESUME = "a run folder, or latest: go on in the run that was stopped, with its settings"
+PRECISION = "of the frozen network: float32 | bfloat16, about 1.5 times as fast where the processor has it"
+
+
+@dataclass
+class TrainSection(TrainSettings):
+    validation_episodes: int = setting(200, LOOKS.format("network"), low=1)
+    log_every: int = setting(10, LOG_EVERY, low=1)
+    save_every: int = setting(100, SAVE_EVERY, low=1)
+
+
+@dataclass
+class TestSection:
+    episodes: int = setting(600, "seeded episodes, from the classes of dataset.split", low=2)
+    batch_size: int = setting(64, "pictures that go through the network at once", low=1)
+    allow_seen: bool = setting(False, "true: test on classes that the network was trained on, too")
+
+    __test__ = False  # for pytest: no test class
+
+
+@dataclass
+class MilrSection(FitSteps, ObjectiveSettings):
+    way: int = setting(0, "classes of a step's episode; 0: as in episode.way", low=0, never=AS_EPISODE)
+    query: int = setting(0, "queries of each class in it; 0: as in episode.query", low=0)
+    validation_episodes: int = setting(10, LOOKS.format("module"), low=1)
+    log_every: int = setting(10, LOG_EVERY, low=1)
+    save_every: int = setting(50, SAVE_EVERY, low=1)
+
+
+@dataclass
+class VisualizeSection:
+    episodes: int = setting(1, "seeded episodes to draw", low=1)
+    queries: int = setting(1, "queries of each class to draw", low=1)
+
+
+@dataclass
+class EvaluateSection:
+    episodes: int = setting(15, "seeded episodes to measure", low=1)
+    percent: list[float] = setting(
+        [5, 10, 20, 30, 50, 70, 95], "shares of the layer's places that are kept and removed, rising"
+    )
+    pixel_percent: list[float] = setting(
+        [5, 10, 20, 30, 50, 70, 95], "the same for pixels: each trial is a whole pass; []: none"
+    )
+    baselines: list[str] = setting(
+        ["grad_cam", "iba", "integrated_gradients", "occlusion"], "the last three take minutes an episode; []: none"
+    )
+    sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
+
+
+@dataclass
+class SanitySection:
+    checks: list[str] = setting(
+        ["estimator", "seeds", "labels", "cascade"],
+        "each refit of seeds, labels and cascade takes as long as the source's",
+    )
+    images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
+    seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
+    cascade: list[int] = setting(
+        [1, 2, 6], "how many of the top-level layers forget, from the output down; 6: all of a ResNet"
+    )
+    steps: int = setting(0, "steps of a refit; 0: as many as the source run", low=0)
+    estimator_steps: int = setting(400, "steps of the null and of the second estimator", low=1)
+
+
+@dataclass
+class DataSection:
+    download: bool = setting(True, "fetch what is missing (cub only)")
+    segmentations: bool = setting(False, "the segmentations too (cub only)")
+    address: str = setting(
+        "https://data.caltech.edu/records/65de6-vp158/files", "where the archives of CUB-200-2011 lie"
+    )
+    check_pictures: bool = setting(
+        True, "open every picture, not only the index: finds truncated files, takes a minute for CUB"
+    )
+
+
+@dataclass
+class StageSettings:
+    """What every stage is told."""
+
+    seed: int = setting(0, "of everything drawn at random", low=0, high=2**32 - 1)
+    device: str = setting("auto", "auto: a GPU if there is one | cpu | cuda", choices=("auto", "cpu", "cuda"))
+    outputs: str = setting("outputs", "the folder of the run folders")
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)  # the group puts one of DATA_SETS here
+
+
+@dataclass
+class NetworkStageSettings(StageSettings):
+    """A stage with a prototype network and its episodes."""
+
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    episode: EpisodeSettings = field(default_factory=EpisodeSettings)
+    metric: MetricSettings = field(default_factory=MetricSettings)
+
+
+@dataclass
+class TrainProtonet(NetworkStageSettings):
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    train: TrainSection = field(default_factory=TrainSection)
+    resume: str = setting("", RESUME)
+    cache: str | None = setting("${outputs}/cache", CACHE)
+    logger: str = setting("none", LOGGER, choices=("none", "tensorboard"))
+
+
+@dataclass
+class ChainedStageSettings(NetworkStageSettings):
+    """A stage that goes on from the run folder of an earlier one."""
+
+    source: str = setting(MISSING, "the run that it goes on from: latest, or its folder")
+
+
+@dataclass
+class TestProtonet(ChainedStageSettings):
+    test: TestSection = field(default_factory=TestSection)
+    cache: str | None = setting("${outputs}/cache", CACHE)
+
+    __test__ = False  # for pytest: no test class
+
+
+@dataclass
+class FitMilr(ChainedStageSettings):
+    precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
+    layers: dict[str, str] = setting(
+        {"local": "layer1", "global": "avgpool"},  # `global` is no name for a Python field
+        "the layer whose locations are explained, and a later one that is the representation: names of the module tree",
+    )
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    milr: MilrSection = field(default_factory=MilrSection)
+    infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
+    resume: str = setting("", RESUME)
+    cache: str | None = setting("${outputs}/cache", CACHE)
+    logger: str = setting("none", LOGGER, choices=("none", "tensorboard"))
+
+
+@dataclass
+class Visualize(ChainedStageSettings):
+    images: list[str] = setting([], "explain these files instead of episodes: [a.jpg,b.jpg]")
+    scale: str = setting(
+        "kind",
+        "kind: one colour scale for each kind of information | image: one for each picture",
+        choices=("kind", "image"),
+    )
+    visualize: VisualizeSection = field(default_factory=VisualizeSection)
+
+
+@dataclass
+class Evaluate(ChainedStageSettings):
+    precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
+    evaluate: EvaluateSection = field(default_factory=EvaluateSection)
+    resume: str = setting("", f"{RESUME}; a state is saved after each episode")
+    cache: str | None = setting("${outputs}/cache", CACHE)
+
+
+@dataclass
+class Sanity(ChainedStageSettings):
+    sanity: SanitySection = field(default_factory=SanitySection)
+    cache: str | None = setting("${outputs}/cache", CACHE)
+
+
+@dataclass
+class Data(StageSettings):
+    data: DataSection = field(default_factory=DataSection)

@@ -1,0 +1,112 @@
+"""A folder of `fit-milr --multirun`: its fits, and their table and figure as `milr visualize` draws them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from milr.errors import MilrError
+from milr.evaluation.sweep_chart import SweepPoint, draw_sweep
+from milr.fields import leaves
+from milr.runs.disk import require_readable_runs
+from milr.runs.folder import CONFIG, MANIFEST
+from milr.runs.resume import is_free
+from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
+from milr.sweeps.jobs import FAILED, read_jobs
+
+log = logging.getLogger("milr")
+
+FIELDS = ("untouched_accuracy", "accuracy", "mask_mean", "decision_bits", "redundant_bits", "total_bits")
+AXES = ("milr.alpha", "milr.beta")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One job of a sweep of fits."""
+
+    name: str
+    state: str  # finished, failed, interrupted, running, or broken
+    settings: dict[str, Any]  # dotted key -> value; of a job that could not begin, what was asked
+    run: SourceRun | None  # if it is finished
+    error: str = ""
+    others: str = ""  # what the sweep varies beside alpha and beta
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """alpha and beta; NaN where it is not known."""
+        alpha, beta = (float(self.settings.get(key, math.nan)) for key in AXES)
+        return alpha, beta
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether the folder holds run folders and is none itself."""
+    return not (folder / MANIFEST).exists() and any(folder.glob(f"*/{MANIFEST}"))
+
+
+def sweep_fits(folder: Path) -> list[Fit]:
+    """Every job of the sweep by name, finished or not. MilrError if there is none, or they are of another stage."""
+    if not is_sweep(folder):
+        what = "is one run: name the folder of a sweep" if (folder / MANIFEST).exists() else "holds no run folders"
+        raise MilrError(f"{folder} {what}" if folder.is_dir() else f"there is no folder {folder}")
+    require_readable_runs(folder)
+    fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
+    for job in read_jobs(folder):
+        if job.state == FAILED and job.folder not in {fit.name for fit in fits}:
+            asked = dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override)
+            fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
+    varied = {
+        key
+        for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}
+        if (key == "source" or not is_free(key)) and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
+    }
+    return [
+        replace(fit, others=",".join(f"{key}={fit.settings[key]}" for key in sorted(varied) if key in fit.settings))
+        for fit in fits
+    ]
+
+
+def read_fit(folder: Path) -> Fit:
+    """A job with a run folder. MilrError if it is of another stage than fit-milr, or its files cannot be read."""
+    manifest = read_manifest(folder)
+    if manifest.get("stage") != "fit_milr":
+        raise MilrError(f"{folder.parent} is a sweep of {manifest.get('stage')}; needed is one of fit_milr")
+    state, error, run = str(manifest.get("state")), str(manifest.get("error") or ""), None
+    if is_done(folder):
+        try:
+            run = find_run(folder.parent, "fit_milr", str(folder))
+        except MilrError as problem:
+            state, error = "broken", str(problem)
+    settings = dict(leaves(read_config(folder))) if (folder / CONFIG).is_file() else {}
+    return Fit(folder.name, state, settings, run, error)
+
+
+def finished(fits: Sequence[Fit], folder: Path) -> list[Fit]:
+    """The finished ones; the others are named. MilrError if none is finished."""
+    for fit in fits:
+        if fit.run is None:
+            log.warning("left out, since it is %s: %s", fit.state if fit.error else "not finished", fit.name)
+    if not any(fit.run for fit in fits):
+        raise MilrError(f"no fit in {folder} is finished")
+    return [fit for fit in fits if fit.run]
+
+
+def point_of(fit: Fit) -> SweepPoint:
+    """The key figures that a finished fit wrote about its validation episodes."""
+    assert fit.run
+    terms = fit.run.manifest["result"]["validation"]
+    return SweepPoint(fit.name, *fit.pair, *(terms[name] for name in FIELDS))
+
+
+def draw_lines(path: Path, fits: Sequence[Fit]) -> None:
+    """Accuracy, mask and bits along beta, a line for each alpha, of finished fits."""
+    draw_sweep(path, [point_of(fit) for fit in fits], 1 / fits[0].settings["episode.way"], title_of(fits))
+
+
+def title_of(fits: Sequence[Fit]) -> str:
+    """What stands over a figure of finished fits."""
+    rest = f", {fits[0].others}" if fits[0].others else ""
+    return f"{len(fits)} fits, validation episodes, {fits[0].settings['dataset.name']}{rest}"

@@ -1,0 +1,101 @@
+"""Completion as bash asks for it: Hydra's own script, run by a real bash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from milr.command.completion import command_words, is_query, read_line
+
+STAGES = ["fit-milr", "data"]
+
+
+@pytest.mark.parametrize(
+    ("line", "stage", "rest"),
+    [
+        ("milr ", None, ""),
+        ("milr fi", None, "fi"),
+        ("milr fit-milr", None, "fit-milr"),
+        ("milr fit-milr ", "fit-milr", "milr "),
+        ("milr  fit_milr   milr.al", "fit-milr", "milr milr.al"),
+        ("/usr/bin/milr fit-milr a=1 b", "fit-milr", "/usr/bin/milr a=1 b"),
+        ("milr fit-mlir a", None, "fit-mlir a"),
+        ("", None, ""),
+    ],
+)
+def test_the_stage_is_taken_out_of_the_line(line: str, stage: str | None, rest: str) -> None:
+    assert read_line({"COMP_LINE": line}, STAGES) == (stage, rest)
+
+
+@pytest.mark.parametrize(
+    ("line", "rest", "offered"),
+    [
+        ("milr ", "milr ", ["fit-milr", "data", "runs", "show", "check", "rerun"]),
+        ("milr runs --j", "", ["--json"]),
+        ("milr runs stage=x st", "", ["stage=", "state="]),
+        ("milr show ", "", ["fit-milr", "data"]),
+        ("milr show x ", "", ["--json", "outputs="]),
+        ("milr rerun x o", "", ["outputs="]),
+        ("milr check f", "milr f", ["fit-milr"]),
+        ("milr check fit-milr s", "milr fit-milr s", []),
+    ],
+)
+def test_the_commands_about_runs_are_completed(line: str, rest: str, offered: list[str]) -> None:
+    commands = ["runs", "show", "check", "rerun"]
+    assert command_words({"COMP_LINE": line}, STAGES, commands) == (rest, offered)
+
+
+def test_a_query_is_told_from_an_installation() -> None:
+    assert is_query(["-sc", "query=bash"])
+    assert not is_query(["-sc", "install=bash"])
+    assert not is_query(["query=bash"])
+
+
+@pytest.fixture
+def path_with_milr(tmp_path: Path) -> str:
+    """A PATH on which `milr` is this checkout's."""
+    program = tmp_path / "milr"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m milr "$@"\n')
+    program.chmod(0o755)
+    return f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("milr vi", {"visualize"}),
+        ("milr fit-milr layers=layer1", {"layers=layer1_avgpool", "layers=layer1_layer4"}),
+        ("milr fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
+        ("milr train-protonet dataset=cub backb", {"backbone=", "backbone."}),
+        ("milr train-protonet milr.", set()),
+        ("milr train-protonet exp", {"experiment="}),
+        ("milr train-protonet lay", set()),
+        ("milr train-protonet sch", set()),
+        ("milr ru", {"runs"}),
+        ("milr r", {"runs", "rerun"}),
+        ("milr runs sta", {"stage=", "state="}),
+        ("milr show fit", {"fit-milr"}),
+        ("milr check te", {"test-protonet"}),
+        ("milr check fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
+    ],
+)
+def test_bash_completes_with_the_stage_in_the_line(path_with_milr: str, line: str, expected: set[str]) -> None:
+    words = " ".join(f"'{word}'" for word in line.split(" "))
+    script = f"""
+        eval "$(milr fit-milr -sc install=bash)"
+        complete -p milr > /dev/null || exit 1
+        COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({words}) COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+        COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+        hydra_bash_completion
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = {**os.environ, "PATH": path_with_milr}
+    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    assert answer.stderr == ""
+    assert set(answer.stdout.split()) == expected

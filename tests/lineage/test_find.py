@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from disks import open_folder, unprivileged
+
+from milr.cli import main
+from milr.errors import MilrError
+from milr.runs.facts import process
+from milr.runs.find import find_runs, named_run, read_run
+from milr.runs.folder import MANIFEST, open_run
+
+MakeRun = Callable[..., Path]
+
+
+def change(folder: Path, **entries: object) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, **entries}))
+
+
+def test_runs_are_found_in_sweeps_too_the_oldest_first(make_run: MakeRun, outputs: Path) -> None:
+    change(make_run("fit_milr", "late"), created="2026-01-02T00:00:00+00:00")
+    change(make_run("train_protonet", "early"), created="2026-01-01T12:00:00+02:00")
+    with open_run(outputs / "fit_milr_sweeps" / "sweep", "fit_milr", "milr.beta=1", {}) as run:
+        (run.path("inside/manifest.json")).write_text("{}")  # of no run of its own
+    for beside in ("report", "set_aside/milr.beta=1-1", ".submitit"):
+        (run.folder.parent / beside).mkdir(parents=True)
+    assert [run.folder.name for run in find_runs(outputs)] == ["early", "late", "milr.beta=1"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stage": "fit_milr"', "\x00"])
+def test_a_broken_manifest_breaks_its_run_alone(make_run: MakeRun, outputs: Path, text: str) -> None:
+    make_run("train_protonet")
+    (make_run("fit_milr") / MANIFEST).write_text(text)
+    broken, whole = find_runs(outputs)
+    assert (broken.state, broken.stage, whole.state) == ("broken", "fit_milr", "finished")
+    assert MANIFEST in str(broken.problem)
+
+
+def test_a_manifest_that_is_gone_or_no_text(make_run: MakeRun, outputs: Path) -> None:
+    folder = make_run("train_protonet")
+    (folder / MANIFEST).write_bytes(b"\xff\xfe\x00")
+    assert [run.state for run in find_runs(outputs)] == ["broken"]
+    (folder / MANIFEST).unlink()
+    assert [run.state for run in find_runs(outputs)] == ["broken"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_a_run_whose_process_was_killed_is_stopped(outputs: Path) -> None:
+    code = f"""
+import os, signal, pathlib
+from milr.runs.facts import process
+from milr.runs.folder import open_run
+with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{"process": process()}}):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    run = read_run(outputs / "fit_milr" / "killed")
+    assert (run.manifest["state"], run.state) == ("running", "stopped")
+    change(run.folder, process=process())
+    assert read_run(run.folder).state == "running"
+    change(run.folder, process={**process(), "boot": "another machine's"})
+    assert read_run(run.folder).state == "running?"
+
+
+def test_a_run_is_named_by_folder_stage_or_name(make_run: MakeRun, outputs: Path) -> None:
+    first, other = make_run("train_protonet", "a"), make_run("train_protonet", "b")
+    change(first, finished="2999-01-01T00:00:00+00:00")
+    fitted = make_run("fit_milr", "c", parent=other)
+    assert named_run(outputs, str(other)).folder == other
+    assert named_run(outputs, "train-protonet").folder == named_run(outputs, "latest").folder == first
+    assert named_run(outputs, "c").folder == named_run(outputs, "fit_milr/c").folder == fitted
+
+
+def test_a_name_that_does_not_exist_gets_the_nearest(make_run: MakeRun, outputs: Path) -> None:
+    make_run("train_protonet", "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="did you mean 'train_protonet/2026-01-01_10-00-00'"):
+        named_run(outputs, "2026-01-01_10-00-0")
+    with pytest.raises(MilrError, match="did you mean 'fit-milr'"):
+        named_run(outputs, "fit-mlir")
+    with pytest.raises(MilrError, match="no finished run of fit-milr"):
+        named_run(outputs, "fit-milr")
+    make_run("fit_milr", "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="fits several runs"):
+        named_run(outputs, "2026-01-01_10-00-00")
+    with pytest.raises(MilrError, match="there is no folder"):
+        named_run(outputs / "absent", "latest")
+
+
+def finished(outputs: Path, stage: str, name: str) -> Path:
+    with open_run(outputs / stage, stage, name, {}) as run:
+        pass
+    return run.folder
+
+
+@pytest.mark.parametrize("place", [".", "fit_milr", "fit_milr_sweeps", "fit_milr_sweeps/sweep"])
+def test_a_folder_of_runs_that_may_not_be_read_is_no_empty_one(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        finished(folder, "train_protonet", "a")
+        finished(folder, "fit_milr", "b")
+        finished(folder / "fit_milr_sweeps", "sweep", "c")
+        assert main(["runs", f"outputs={folder}"]) == 0
+        assert capsys.readouterr().out.count("finished") == 3
+        (folder / place).chmod(0)
+        with unprivileged():
+            for words in (["runs"], ["runs", "--json"], ["show", "latest"]):
+                assert main([*words, f"outputs={folder}"]) == 2
+                captured = capsys.readouterr()
+                assert captured.out == ""
+                line = f"the folder {folder / place} cannot be read: Permission denied; give yourself the permission"
+                assert captured.err == f"error: {line}\n"
+        folder.chmod(0o777)
+
+
+@pytest.mark.parametrize("file", [".", MANIFEST])
+def test_the_latest_run_is_not_another_because_one_may_not_be_read(file: str) -> None:
+    with open_folder() as folder:
+        finished(folder, "train_protonet", "old")
+        new = finished(folder, "train_protonet", "new")
+        finished(folder, "fit_milr", "fit")
+        change(new, finished="2999-01-01T00:00:00+00:00")
+        assert named_run(folder, "train-protonet").folder == new
+        (new / file).chmod(0)
+        with unprivileged():
+            assert [run.state for run in find_runs(folder)].count("broken") == 1
+            for word in ("train-protonet", "latest"):
+                with pytest.raises(MilrError, match=f"{new}/{MANIFEST} cannot be read: Permission denied"):
+                    named_run(folder, word)
+            assert named_run(folder, "fit-milr").state == "finished"
+            assert named_run(folder, "old").folder.name == "old"
+        new.chmod(0o755)
+
+
+def test_a_source_that_may_not_be_read_is_named_by_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_folder() as folder:
+        run = finished(folder, "fit_milr", "fit")
+        main(["visualize", f"source={run}"])  # loads what a user without rights may not load
+        capsys.readouterr()
+        run.chmod(0)
+        with unprivileged():
+            for stage in ("visualize", "test-protonet", "fit-milr", "evaluate", "sanity"):
+                assert main([stage, f"source={run}", f"outputs={folder}"]) == 2
+                captured = capsys.readouterr()
+                assert captured.out == "" and captured.err.count("\n") == 1
+                assert str(run) in captured.err and "Permission denied" in captured.err
+        run.chmod(0o755)
+
+
+def test_a_fit_of_a_sweep_that_may_not_be_read_is_not_left_out_of_its_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_folder() as folder:
+        sweep = folder / "fit_milr_sweeps" / "sweep"
+        for name in ("a", "b"):
+            finished(folder / "fit_milr_sweeps", "sweep", name)
+        main(["sweep-report", str(sweep)])  # loads what a user without rights may not load
+        capsys.readouterr()
+        (sweep / "b").chmod(0)
+        with unprivileged():
+            assert main(["sweep-report", str(sweep)]) == 2
+        line = f"the folder {sweep / 'b'} cannot be read: Permission denied; give yourself the permission"
+        assert capsys.readouterr().err == f"error: {line}\n"
+        (sweep / "b").chmod(0o755)
