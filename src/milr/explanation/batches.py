@@ -72,7 +72,8 @@ class EpisodeBatches:
         >>> from milr.networks.settings import MetricSettings
         >>> images = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8)
         >>> pictures = Pictures(images, torch.arange(20) % 4, records=())
-        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), MetricSettings(), None, None, seed=0, device=torch.device("cpu"))
+        >>> cpu = torch.device("cpu")
+        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), MetricSettings(), None, None, seed=0, device=cpu)
         >>> batches(1).images.shape  # 3 supports and 6 queries, normalised
         torch.Size([9, 3, 32, 32])
     """

@@ -1,1 +1,1 @@
-"""The commands about runs: list, show, rerun, compare, report."""
+"""Commands about runs: list, show, rerun, compare, report."""

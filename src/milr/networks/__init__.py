@@ -1,1 +1,1 @@
-"""Backbones, prototypical networks and their training; hooks, freezing."""
+"""Backbones, prototypical networks, training, hooks, freezing."""

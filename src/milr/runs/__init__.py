@@ -1,1 +1,1 @@
-"""Run folders: manifest, checkpoints, states, resume, source runs."""
+"""Run folders: manifest, checkpoints, states, resume."""
