@@ -63,7 +63,7 @@ def test_every_setting_is_explained() -> None:
     ("given", "message"),
     [
         ({"size": 15}, "size=15: the value must be from 16 to 1024"),
-        ({"share": float("nan")}, "share=nan: the value must be at least 0"),
+        ({"share": float("nan")}, "share=nan: the value must be a finite number"),
         ({"word": "b0x"}, r"word=b0x: choose one of none, box \(did you mean 'box'\?\)"),
         ({"way": 1}, "way=1: one is none"),
     ],
