@@ -63,8 +63,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported from where it lives."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'milr' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # a type checker knows the names above, and refuses any other
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported from where it lives."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'milr' has no attribute '{name}'")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Every public name, imported already or not."""
+    return sorted({*globals(), *__all__})

@@ -21,12 +21,27 @@ Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [K, 3, S, S] and the network's own decision about them.
+    """Images and the network's own decision about them, whose cross-entropy is -l in the paper's eq. 10.
 
-    `decide` takes the network's output [K, E] and gives logits [Q, classes] and labels [Q]: for a classifier
-    `lambda output: (output, labels)`, for a prototypical network the queries against the supports' prototypes.
-    `modules` are the modules that `decide` calls beside the network, a head of its own for example: they are frozen
-    with the network, in `eval()` and without gradients, and put back afterwards.
+    Args:
+        images: [K, 3, S, S], as the network takes them.
+        decide: takes the network's output [K, E] and gives logits [Q, classes] and labels, class numbers [Q]: for a
+            classifier `lambda output: (output, labels)`, for a prototypical network the queries against the supports'
+            prototypes (`episode_decision`).
+        modules: what `decide` calls beside the network, a head of its own for example: they are frozen with the
+            network, in `eval()` and without gradients, and put back afterwards.
+
+    Raises:
+        MilrError: for a `decide` that is no function and modules that are none; `fit` checks all the rest.
+
+    Example:
+        >>> import milr, torch
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> head = torch.nn.Linear(512, 4)
+        >>> batch = milr.Batch(images, lambda output: (head(output), labels), modules=(head,))
+        >>> logits, same = batch.decided(torch.randn(16, 512))
+        >>> logits.shape, same.shape
+        (torch.Size([16, 4]), torch.Size([16]))
     """
 
     images: Tensor

@@ -27,7 +27,19 @@ DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and
 
 @dataclass(frozen=True)
 class Column:
-    """What stands over one image: its role, its species, and for a query what the network decided."""
+    """What stands over one image in `save_figures`: its role, its species, and for a query what the network decided.
+
+    Attributes:
+        role: "support", "query", or "image".
+        species: the class as the data set names it.
+        predicted: the class that the network decided for.
+        distances: to the prototypes, in the order of the supports, in the metric's own unit.
+
+    Example:
+        >>> import milr
+        >>> milr.Column("query", "012.Yellow_headed_Blackbird", predicted="047.American_Goldfinch").title().splitlines()
+        ['query', 'Yellow headed', 'Blackbird', 'predicted:', 'American', 'Goldfinch']
+    """
 
     role: str  # "support", "query", or "image"
     species: str
@@ -214,9 +226,31 @@ def _distances(values: tuple[float, ...]) -> str:
 def save_figures(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
-    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows.
+    """The paper's figures 2 to 6: each row of the sheet as a PNG of its own, and all as sheet.png.
 
-    Images, `scale` and errors as in `figure`.
+    Args:
+        folder: an existing folder.
+        images: [K, 3, H, W] (or grey, [K, 1, H, W]), uint8 or floats from 0 to 1.
+        maps: theirs, in bits a location.
+        columns: what stands over each.
+        scale: "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
+        note: a line over each figure.
+
+    Returns:
+        File name -> what it shows.
+
+    Raises:
+        MilrError: for images that cannot be drawn, or another number of them than of maps or columns.
+
+    Example:
+        >>> import milr, tempfile, torch
+        >>> from pathlib import Path
+        >>> bits = torch.rand(1, 8, 8)
+        >>> maps = milr.Maps(bits, bits, bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     shows = milr.save_figures(Path(folder), torch.rand(1, 3, 32, 32), maps, [milr.Column("image", "Wren")])
+        >>> shows["figure4_total_mixed.png"]
+        'total information mixed with the image'
     """
     shows = {}
     for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:

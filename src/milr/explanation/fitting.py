@@ -31,7 +31,23 @@ CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each loo
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of eq. 10 on one batch; scalars, in nats where they are information."""
+    """The terms of the paper's eq. 10 on one batch: scalars, in nats where they are information.
+
+    `fit` gives them to `on_step`. `loss(beta)` is what is minimised, `metrics()` plain numbers with information in
+    bits. Alpha has no place among them: it scales the gradient of z' (`keep_information`).
+
+    Example:
+        >>> import milr, torch
+        >>> one = torch.ones(())
+        >>> terms = milr.Terms(
+        ...     decision_loss=one, accuracy=one, untouched_accuracy=one, information=2 * one, information_kept=one,
+        ...     redundant=one, bottleneck=3 * one, likelihood=0 * one, mask_mean=one, cap=4.0,
+        ... )
+        >>> terms.loss(beta=0.1)  # decision_loss + beta * bottleneck - information - information_kept - likelihood
+        tensor(-1.7000)
+        >>> terms.metrics()["saturation"]
+        0.5
+    """
 
     decision_loss: Tensor  # cross-entropy in the second pass, -l
     accuracy: Tensor  # of the decision in the second pass
@@ -136,6 +152,27 @@ def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
 
     "objective" is the loss that `fit` takes the gradient of: i(x; z') has weight 1 in it, as for the critic, whatever
     alpha is, and the bottleneck has beta. It chooses among steps of one fit; it does not compare fits of two betas.
+
+    Args:
+        explainer: prepared, fitted or not.
+        batches: held-out batches, at least one.
+
+    Returns:
+        "objective" in nats, and `Terms.metrics`: "decision_loss" in nats, "accuracy", "untouched_accuracy",
+        "total_bits", "cap_bits", "saturation", "redundant_bits", "decision_bits", "log_likelihood", "mask_mean".
+
+    Raises:
+        MilrError: for no batches, a batch of anything else than images and a decision, an explainer never prepared.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network = torchvision.models.resnet18(num_classes=4)
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
+        >>> explainer.prepare(images.split(8), len(images))
+        >>> metrics = milr.validate(explainer, [milr.Batch(images, lambda output: (output, labels))])
+        >>> round(metrics["cap_bits"], 2)  # log2(16 images of the batch + 16 in the reference bank)
+        5.0
     """
     rows = []
     with own_modes(device_of(explainer.layers), gradients=False):
@@ -160,14 +197,40 @@ def fit(
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
     continuation: Continuation | None = None,
 ) -> int:
-    """Fits the prepared explainer; `batches(step)` gives each step its batch, from 1. Returns the step kept.
+    """Fits the small modules of a prepared explainer on its frozen network, by the paper's objective (eq. 10).
 
-    With validation batches the small modules end as they were where the objective on them was lowest, else as they are
-    after the last step. Raises MilrError if the loss (looked at every few steps) or a validation is not finite;
-    the modules are then in the last state kept. The noise is drawn on the modules' device: a seed gives the same run on
-    one kind of it. With a state in `continuation` the fit goes on after its step, as if it had not been stopped.
-    Whatever the batches give is checked on the first one, before a step is made: MilrError says what it is that is
-    neither images nor a decision. The caller's autocast, no_grad and inference_mode do not count in a fit.
+    The noise is drawn on the modules' device: a seed gives the same run on one kind of it. The caller's autocast,
+    no_grad and inference_mode do not count in a fit.
+
+    Args:
+        explainer: after `prepare` or `load`.
+        batches: gives the batch of a step, counted from 1.
+        settings: how many steps, and how fast (`FitSettings`).
+        validation: held-out batches. With them the small modules end as they were where the objective on them
+            (`validate`) was lowest, else as they are after the last step.
+        on_step: called after each step with its number and `Terms`.
+        on_validation: called after each look at the validation batches with the step and what `validate` gave.
+        continuation: with a state in it the fit goes on after its step, as if it had not been stopped.
+
+    Returns:
+        The step whose modules were kept.
+
+    Raises:
+        MilrError: before a step is made, for whatever in the first batch or the validation batches is neither images
+            nor a decision; later if the loss (looked at every few steps) or a validation is not finite: the modules
+            are then in the last state kept.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network = torchvision.models.resnet18(num_classes=4)
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
+        >>> explainer.prepare(images.split(8), len(images))
+        >>> def batch(step):
+        ...     chosen = torch.randperm(16, generator=torch.Generator().manual_seed(step))[:8]
+        ...     return milr.Batch(images[chosen], lambda output: (output, labels[chosen]))
+        >>> milr.fit(explainer, batch, milr.FitSettings(steps=3, learning_rate=1e-3))
+        3
     """
     check_fit(batches, settings, validation)
     with own_modes(device_of(explainer.layers), gradients=True):

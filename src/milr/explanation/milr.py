@@ -32,16 +32,35 @@ OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged ove
 class MILR:
     """The MI-LR module on one layer pair of a network (paper, section 3.4 and figure 1).
 
-    The network stays as it was: every pass runs it frozen and leaves no hook. Use::
+    The network stays as it was: every pass runs it frozen and leaves no hook.
 
-        explainer = MILR(network, "layer1", "avgpool", example=images[:2])
-        explainer.prepare(training_batches, n)           # statistics, whitening, reference bank, of n images
-        fit(explainer, batch_of_step, FitSettings())     # milr.explanation.fitting
-        maps = explainer.maps(images)                    # total, decision, redundant: [K, H, W] in bits
+    Args:
+        network: any network of images; it may lie on any device.
+        local: name of the layer whose locations x_i are explained, features [K, C, H, W], as in `named_modules()`.
+        global_: name of a later layer, whose flattened output [K, D] is the representation z.
+        example: images [K, 3, S, S] as the network takes them; it fixes their size and type.
+        settings: the method's choices (`MilrSettings`).
+        precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
+        layout: of the local layer's output where its shape leaves it open, as `LayerPair` takes it.
 
-    `layout` and the layers are as `LayerPair` takes them. `fitted` says whether `fit` changed the small modules since
-    `prepare`. Without it `maps` refuses: to see maps of modules as `prepare` leaves them, or that were fitted by other
-    means, set it to True.
+    Attributes:
+        fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
+            modules as `prepare` leaves them, or that were fitted by other means, set it to True.
+
+    Raises:
+        MilrError: for layers, a network, an example or settings with which the method cannot work, and why.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network = torchvision.models.resnet18(num_classes=4)
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
+        >>> explainer.prepare(images.split(8), len(images))  # statistics, whitening, reference bank
+        >>> batch = milr.Batch(images, lambda output: (output, labels))
+        >>> steps = milr.fit(explainer, lambda step: batch, milr.FitSettings(steps=2))
+        >>> maps = explainer.maps(images[:3])  # in bits
+        >>> maps.total.shape, maps.decision.shape, maps.redundant.shape
+        (torch.Size([3, 8, 8]), torch.Size([3, 8, 8]), torch.Size([3, 8, 8]))
     """
 
     def __init__(
