@@ -11,7 +11,7 @@ import torch
 from milr.data.augmentation import input_batches
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
-from milr.explanation.inputs import device_of, images_of, own_modes
+from milr.explanation.inputs import images_of, own_modes
 from milr.explanation.milr import MILR
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits
@@ -42,7 +42,7 @@ def estimate_information(explainer: MILR, batches: Iterable[Any]) -> Information
     and for a module that was never fitted.
     """
     explainer.require_fitted()
-    with own_modes(device_of(explainer.layers), gradients=False):
+    with own_modes(explainer.layers, gradients=False):
         modules = explainer.ready().eval()
         means = []
         sizes: list[int] = []

@@ -56,7 +56,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of the sheet and one figure of its own: `kind` None shows the images alone."""
 
     file: str
@@ -71,11 +71,11 @@ class Row:
 
 
 ROWS = (
-    Row("figure2_images.png", "images", None, False),
-    Row("figure3_total.png", "total information", "total", False),
-    Row("figure4_total_mixed.png", "total information", "total", True),
-    Row("figure5_decision_mixed.png", "decision-related", "decision", True),
-    Row("figure6_redundant_mixed.png", "redundant", "redundant", True),
+    SheetRow("figure2_images.png", "images", None, False),
+    SheetRow("figure3_total.png", "total information", "total", False),
+    SheetRow("figure4_total_mixed.png", "total information", "total", True),
+    SheetRow("figure5_decision_mixed.png", "decision-related", "decision", True),
+    SheetRow("figure6_redundant_mixed.png", "redundant", "redundant", True),
 )
 
 
@@ -117,8 +117,8 @@ def frame_of(picture: Tensor) -> tuple[int, int, int, int]:
 def require_one_each(**counts: int) -> None:
     """MilrError unless there are as many of one as of the other."""
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise MilrError(f"{found}: there must be one of each for every image")
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise MilrError(f"{listed}: there must be one of each for every image")
 
 
 def upsample(maps: Tensor, factor: int) -> Tensor:
@@ -144,7 +144,7 @@ def colour_scale(values: Tensor, signed: bool) -> Normalize:
 
 
 def figure(
-    rows: Sequence[Row], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
+    rows: Sequence[SheetRow], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> Figure:
     """Rows of pictures, one column an image: images [K, 3, H, W] as `displayable` takes them, with their maps.
 
@@ -179,7 +179,7 @@ def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps: Maps, scale: str) -> None:
+def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor, maps: Maps, scale: str) -> None:
     pictures, frame = images.permute(0, 2, 3, 1).numpy(), frame_of(images)
     for axis, picture in zip(axes, pictures, strict=True):
         axis.set_xticks([])

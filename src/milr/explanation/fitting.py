@@ -15,7 +15,7 @@ from milr.errors import MilrError
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
 from milr.explanation.decisions import check_batches, check_fit, checked_batch, require_gradient, require_own
-from milr.explanation.inputs import device_of, own_modes
+from milr.explanation.inputs import own_modes
 from milr.explanation.milr import MILR
 from milr.explanation.progress import Best, LocationQueue, Progress
 from milr.explanation.settings import FitSettings
@@ -88,7 +88,7 @@ def measure(
     explainer: MILR, batch: Batch, first: FirstPass, others: Tensor | None, generator: torch.Generator
 ) -> Terms:
     """One batch through the second pass: every term of eq. 10, with gradients to the small modules."""
-    settings, modules = explainer.settings, explainer.prepared
+    settings, modules = explainer.settings, explainer.modules
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
     noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
     occluded = occlude(first.local, mask, settings.mask.fill, noise)
@@ -175,7 +175,7 @@ def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
         5.0
     """
     rows = []
-    with own_modes(device_of(explainer.layers), gradients=False):
+    with own_modes(explainer.layers, gradients=False):
         modules = explainer.ready().eval()
         generator = torch.Generator().manual_seed(0)
         for number, given in enumerate(batches, 1):
@@ -233,7 +233,7 @@ def fit(
         3
     """
     check_fit(batches, settings, validation)
-    with own_modes(device_of(explainer.layers), gradients=True):
+    with own_modes(explainer.layers, gradients=True):
         return _fit(
             explainer, batches, settings, list(validation), on_step, on_validation, continuation or Continuation()
         )

@@ -76,7 +76,7 @@ class MILR:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision, layout)
-        self.modules: Modules | None = None
+        self._modules: Modules | None = None
         self.fitted = False
         self._known: KnownNetwork | None = None
         self._bank = ProjectedBank()
@@ -89,7 +89,7 @@ class MILR:
         another number of images, or anything else than images like the example's.
         """
         count = image_count(images)
-        with own_modes(device_of(self.layers), gradients=False):
+        with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             self._prepare(training_batches(batches, self.layers, count), count, seed)
@@ -123,7 +123,7 @@ class MILR:
         except ValueError as error:
             raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
         with seeded(seed):  # the small modules' first weights
-            self.modules = Modules(
+            self._modules = Modules(
                 self.settings,
                 local.standardise(),
                 representation.standardise(),
@@ -131,18 +131,18 @@ class MILR:
                 whitening,
                 torch.cat(bank),
             ).to(bank[0].device)
-        self.modules.to(torch.float32)  # whatever torch.set_default_dtype says
+        self._modules.to(torch.float32)  # whatever torch.set_default_dtype says
 
     @property
-    def prepared(self) -> Modules:
+    def modules(self) -> Modules:
         """The small modules; MilrError before `prepare` or `load`."""
-        if self.modules is None:
+        if self._modules is None:
             raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
-        return self.modules
+        return self._modules
 
     def require_fitted(self) -> None:
         """MilrError if the small modules are as `prepare` made them, whose maps would mean nothing."""
-        if self.modules is not None and not self.fitted:
+        if self._modules is not None and not self.fitted:
             raise MilrError(
                 "this MI-LR module was prepared but never fitted, so its weights are random: call "
                 "milr.fit(explainer, ...), or set explainer.fitted = True if that is what you want to see"
@@ -150,7 +150,7 @@ class MILR:
 
     def ready(self) -> Modules:
         """The small modules where the network is now. MilrError before `prepare`, or if the network changed since."""
-        modules, device = self.prepared, device_of(self.layers)
+        modules, device = self.modules, device_of(self.layers)
         if self._known is not None:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.device == device else modules.to(device)
@@ -162,7 +162,7 @@ class MILR:
         that were never fitted, and one that names the image where the network's output or a map is not finite.
         """
         self.require_fitted()
-        with own_modes(device_of(self.layers), gradients=False):
+        with own_modes(self.layers, gradients=False):
             return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"))
 
     def _maps(self, modules: Modules, images: Tensor) -> Maps:
@@ -194,7 +194,7 @@ class MILR:
 
     def _kept(self, first: FirstPass, local: Tensor, occluded: Tensor, images: Tensor, bank: Tensor) -> Tensor:
         """i(x'_i; z), or i(x_i; z') with the second pass, in nats [K, N]; `local` [K, N, p] is the critic's x."""
-        critic = self.prepared.critic
+        critic = self.modules.critic
         if self.settings.redundancy == "occluded":
             local, representation = critic.project_local(occluded), first.representation
         else:
@@ -203,7 +203,7 @@ class MILR:
 
     def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
-        modules = self.prepared
+        modules = self.modules
         if modules.bottleneck is None:
             return capacity(mask, modules.local(local))
         if self.settings.bottleneck.fit == "objective":
@@ -222,7 +222,7 @@ class MILR:
             "global": self.layers.global_,
             "layout": self.layers.layouts[self.layers.local],
             "settings": asdict(self.settings),
-            "modules": self.prepared.state_dict(),
+            "modules": self.modules.state_dict(),
             "fitted": self.fitted,
             "network_sha256": self._known.sha256 if self._known else None,
         }
@@ -248,9 +248,9 @@ class MILR:
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
             require_network(state.get("network_sha256"), layers.network, way_out)
-        with own_modes(device_of(layers), gradients=False):
+        with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
-            explainer.modules = modules.to(device_of(layers))
+            explainer._modules = modules.to(device_of(layers))
             explainer._known = KnownNetwork(layers.network)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer

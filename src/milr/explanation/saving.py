@@ -16,7 +16,7 @@ from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
 from milr.information.statistics import Standardise
 from milr.information.whitening import Whitening
-from milr.networks.layers import LayerPair, fingerprint
+from milr.networks.layers import LayerPair, weights_sha256
 
 log = logging.getLogger("milr")
 
@@ -25,14 +25,14 @@ class KnownNetwork:
     """The network, to the bit, whose features the small modules know."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.sha256 = fingerprint(network)
+        self.sha256 = weights_sha256(network)
         self._versions = versions(network)
 
     def require_same(self, network: nn.Module) -> None:
         """MilrError if its weights or buffers are others than they were. Reads them only if something wrote there."""
         if (now := versions(network)) == self._versions:
             return
-        if fingerprint(network) != self.sha256:
+        if weights_sha256(network) != self.sha256:
             raise MilrError(
                 "the network's weights or buffers changed since prepare(...): its features are others now; prepare and "
                 "fit again (a fitted module of the network as it was: put the old weights back)"
@@ -64,7 +64,7 @@ def require_network(saved: str | None, network: nn.Module, way_out: str) -> None
     """MilrError with a way out if the state was of another network; a warning where the state does not say."""
     if saved is None:
         log.warning("this MI-LR state does not say which network it was fitted on: it is taken for the one given")
-    elif (now := fingerprint(network)) != saved:
+    elif (now := weights_sha256(network)) != saved:
         raise MilrError(
             f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
             f"{now[:12]}): {way_out}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milr.errors import MilrError
-from milr.fields import setting
+from milr.fields import check, setting
 
 
 @dataclass
@@ -148,12 +148,7 @@ class FitSettings(FitSteps):
         50
     """
 
-    steps: int = 250  # optimiser steps, one episode each
-    learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
-    beta_warmup: float = 0.5  # share of the steps over which beta rises from 0: else the mask can die
-    validate_every: int = 50  # steps between looks at the validation species
-    patience: int = 0  # validations without a better objective before the fit stops; 0: never
-    seed: int = 0
+    seed: int = setting(0, "of the noise and of the locations that are drawn")
 
 
 def settings_from(values: dict[str, Any]) -> MilrSettings:
@@ -166,22 +161,8 @@ def settings_from(values: dict[str, Any]) -> MilrSettings:
 
 
 def check_settings(settings: MilrSettings) -> None:
-    """MilrError for a value that no code knows, or out of range."""
-    choices = {
-        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
-        "mask.fill": (settings.mask.fill, ("noise", "zero")),
-        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
-        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
-    if settings.alpha < 0 or settings.beta < 0:
-        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
-    if not 0 < settings.mask.initial < 1:
-        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
-    if settings.mask.blur < 0:
-        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
+    """MilrError for a value that is no choice, out of range, or does not go with another."""
+    check(settings)
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
         raise MilrError(
             "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"

@@ -24,7 +24,7 @@ from milr.explanation.milr import MILR
 from milr.explanation.settings import FitSettings, MilrSettings
 from milr.fields import pick
 from milr.networks.continuation import Continuation
-from milr.networks.layers import fingerprint
+from milr.networks.layers import weights_sha256
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import Run
@@ -42,7 +42,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    before = fingerprint(network.network)
+    before = weights_sha256(network.network)
     catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
@@ -70,7 +70,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
-    if fingerprint(network.network) != before:
+    if weights_sha256(network.network) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
     result = {
         "step": step,
