@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from milr.explanation.decisions import Batch
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
-    from milr.explanation.fitting import Terms, fit, validate
+    from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
+    from milr.explanation.objective import Terms
     from milr.explanation.settings import (
         BottleneckSettings,
         FitSettings,
@@ -33,9 +34,10 @@ _PLACES = {
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
     "milr.explanation.decisions": ("Batch",),
-    "milr.explanation.fitting": ("Terms", "fit", "validate"),
+    "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR",),
+    "milr.explanation.objective": ("Terms",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),

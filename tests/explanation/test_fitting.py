@@ -10,8 +10,9 @@ from torchvision.models import DenseNet
 from toy import CLASSES, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
-from milr.explanation.fitting import Batch, fit, keep_information, validate
+from milr.explanation.fitting import Batch, fit, validate
 from milr.explanation.milr import MILR
+from milr.explanation.objective import keep_information
 from milr.explanation.progress import LocationQueue
 from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
 from milr.networks.continuation import Continuation, State

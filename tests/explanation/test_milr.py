@@ -5,7 +5,8 @@ import torch
 from toy import pictures, prepared, trained_network
 
 from milr.errors import MilrError
-from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.milr import MILR
+from milr.explanation.modules import sample_locations
 from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
 
 VARIATIONAL = MilrSettings(bottleneck=BottleneckSettings(kind="variational"))

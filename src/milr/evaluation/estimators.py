@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.milr import MILR
+from milr.explanation.modules import sample_locations
 from milr.information.bottleneck import VariationalBottleneck, gaussian_log_likelihood
 from milr.information.infomax import Critic, batch_information
 from milr.information.statistics import Standardise

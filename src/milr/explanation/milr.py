@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
 from milr.explanation.maps import Maps
-from milr.explanation.modules import Modules, ProjectedBank
+from milr.explanation.modules import Modules, ProjectedBank, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from
 from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
 from milr.information.infomax import banked_information, mean_cap
-from milr.information.statistics import ChannelStatistics
 from milr.information.units import bits
-from milr.information.whitening import fit_whitening
 from milr.networks.layers import FirstPass, LayerPair
-from milr.seeding import seeded
 
 log = logging.getLogger("milr")
 
@@ -92,46 +89,9 @@ class MILR:
         with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
-            self._prepare(training_batches(batches, self.layers, count), count, seed)
+            training = training_batches(batches, self.layers, count)
+            self._modules = new_modules(self.settings, self.layers, training, count, seed)
         self._known, self.fitted = known, False
-
-    def _prepare(self, batches: Iterable[Tensor], images: int, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        local, representation = ChannelStatistics(), ChannelStatistics()
-        stages = [ChannelStatistics() for _ in self.layers.stages]
-        representations, bank = [], []  # the former for the whitening alone
-        variational = self.settings.bottleneck.kind == "variational"
-        _, height, width = self.layers.local_shape
-        each = max(1, min(height * width, self.settings.infomax.bank_size // images))
-        for batch in batches:
-            first = self.layers.first_pass(batch)
-            local.add(first.local)
-            representation.add(first.representation)
-            for statistics, features in zip(stages, first.stages, strict=True):
-                statistics.add(features)
-            if variational:
-                representations.append(first.representation)
-            bank.append(sample_locations(first.local, each, generator))
-        for name, statistics in zip(
-            (self.layers.local, self.layers.global_, *self.layers.stages), (local, representation, *stages), strict=True
-        ):
-            if not torch.isfinite(statistics.standardise().mean).all():
-                raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
-        share = self.settings.bottleneck.whitening_share
-        try:
-            whitening = fit_whitening(torch.cat(representations), share) if variational else None
-        except ValueError as error:
-            raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
-        with seeded(seed):  # the small modules' first weights
-            self._modules = Modules(
-                self.settings,
-                local.standardise(),
-                representation.standardise(),
-                [statistics.standardise() for statistics in stages],
-                whitening,
-                torch.cat(bank),
-            ).to(bank[0].device)
-        self._modules.to(torch.float32)  # whatever torch.set_default_dtype says
 
     @property
     def modules(self) -> Modules:
@@ -254,12 +214,3 @@ class MILR:
             explainer._known = KnownNetwork(layers.network)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
-
-
-def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Tensor:
-    """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
-    images, channels = local.shape[:2]
-    flat = local.flatten(2)
-    order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
-    chosen = order.topk(each, dim=1).indices.to(local.device)
-    return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)

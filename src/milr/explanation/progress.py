@@ -9,10 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from milr.explanation.decisions import Batch as Batch
-from milr.explanation.decisions import Decision as Decision
-from milr.explanation.milr import sample_locations
-from milr.explanation.modules import Modules
+from milr.explanation.modules import Modules, sample_locations
 from milr.networks.continuation import State
 
 

@@ -73,19 +73,14 @@ def require_network(saved: str | None, network: nn.Module, way_out: str) -> None
 
 def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:
     """The small modules with saved weights. MilrError if they are of layers with other shapes."""
-    whitening = (
-        Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))
-        if "whitening.mean" in weights
-        else None
-    )
-    modules = Modules(
-        settings,
-        _blank(layers.local_shape[0]),
-        _blank(layers.dimension),
-        [_blank(channels) for channels in layers.stage_channels],
-        whitening,
-        torch.zeros_like(weights["bank"]),
-    ).to(torch.float32)
+    whitening = None
+    if "whitening.mean" in weights:
+        names = ("mean", "projection", "share")
+        whitening = Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in names))
+    channels = (layers.local_shape[0], layers.dimension, *layers.stage_channels)
+    local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
+    modules = Modules(settings, local, representation, stages, whitening, torch.zeros_like(weights["bank"]))
+    modules.to(torch.float32)
     try:
         modules.load_state_dict(weights)
     except RuntimeError as error:
@@ -95,7 +90,3 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
             + "".join(first).strip()
         ) from None
     return modules
-
-
-def _blank(channels: int) -> Standardise:
-    return Standardise(torch.zeros(channels), torch.ones(channels))

@@ -19,8 +19,9 @@ from milr.data.pictures import Pictures
 from milr.evaluation.information import estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.figures import Column
-from milr.explanation.fitting import Terms, fit, validate
+from milr.explanation.fitting import fit, validate
 from milr.explanation.milr import MILR
+from milr.explanation.objective import Terms
 from milr.explanation.settings import FitSettings, MilrSettings
 from milr.fields import pick
 from milr.networks.continuation import Continuation
