@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.decisions import Batch as Batch
@@ -15,11 +16,11 @@ from milr.explanation.decisions import check_batches, check_fit, checked_batch
 from milr.explanation.inputs import own_modes
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms, measure
-from milr.explanation.progress import Best, LocationQueue, Progress
+from milr.explanation.progress import Progress
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
-from milr.networks.layers import frozen
+from milr.networks.layers import FirstPass, frozen
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
 
@@ -27,6 +28,18 @@ CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each loo
 def warm(step: int, settings: FitSettings) -> float:
     """The share of beta at a step, rising in a straight line to 1."""
     return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
+
+
+def backward(explainer: MILR, batch: Batch, progress: Progress, beta: float) -> tuple[FirstPass, Terms, Tensor]:
+    """The first pass over a batch, its terms and its loss, whose gradients are then at the small modules."""
+    # Frozen backwards too: a network that saves memory computes parts of itself again there.
+    with frozen(explainer.layers.network, *batch.modules):
+        first = explainer.layers.first_pass(batch.images)
+        terms = measure(explainer, batch, first, progress.queue.locations, progress.generator)
+        loss = terms.loss(beta)
+        progress.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+    return first, terms, loss
 
 
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
@@ -131,12 +144,8 @@ def _fit(
     continuation: Continuation,
 ) -> int:
     modules, fitted_before = explainer.ready(), explainer.fitted
-    optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
-    queue = LocationQueue(explainer.settings.infomax.queue_size)
-    best, finite = Best(modules), FiniteCheck(modules.bank.device)
-    progress = Progress(modules, optimiser, schedule, generator, queue, best)
+    progress = Progress.begin(modules, settings, explainer.settings.infomax.queue_size)
+    best, finite = progress.best, FiniteCheck(modules.bank.device)
     done = progress.resume(continuation.state) if continuation.state else 0
     explainer.fitted = fitted_before or done > 0
 
@@ -153,22 +162,16 @@ def _fit(
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
         if step == done + 1:
             check_batches(explainer.layers, explainer.settings, batch, validation)
-        # Backwards too: a network that saves memory computes parts of itself again there.
-        with frozen(explainer.layers.network, *batch.modules):
-            first = explainer.layers.first_pass(batch.images)
-            terms = measure(explainer, batch, first, queue.locations, generator)
-            loss = terms.loss(explainer.settings.beta * warm(step, settings))
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+        first, terms, loss = backward(explainer, batch, progress, explainer.settings.beta * warm(step, settings))
         finite.see(step, loss)
         last = step == settings.steps
         look = bool(validation) and (last or step % settings.validate_every == 0)
         if (look or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
             raise stopped(bad.step, "the loss", bad.loss)
-        optimiser.step()
+        progress.optimiser.step()
         explainer.fitted = True
-        schedule.step()
-        queue.add(first.local, generator)
+        progress.schedule.step()
+        progress.queue.add(first.local, progress.generator)
         if on_step:
             on_step(step, terms)
         if look:

@@ -15,7 +15,7 @@ from milr.explanation.inputs import device_of, image_count, images_of, own_modes
 from milr.explanation.maps import Maps
 from milr.explanation.modules import Modules, ProjectedBank, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
-from milr.explanation.settings import MilrSettings, check_settings, settings_from
+from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
 from milr.information.infomax import banked_information, mean_cap
 from milr.information.units import bits
@@ -202,7 +202,7 @@ class MILR:
         `check_network=False` takes the network as it is.
         """
         state = check_state(state)
-        settings, layout = settings_from(state["settings"]), state.get("layout")
+        settings, layout = settings_from_state(state["settings"]), state.get("layout")
         explainer = cls(network, state["local"], state["global"], example, settings, precision, layout)
         layers = explainer.layers
         if check_network:

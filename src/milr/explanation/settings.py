@@ -151,7 +151,7 @@ class FitSettings(FitSteps):
     seed: int = setting(0, "of the noise and of the locations that are drawn")
 
 
-def settings_from(values: dict[str, Any]) -> MilrSettings:
+def settings_from_state(values: dict[str, Any]) -> MilrSettings:
     """The settings that `asdict` wrote; MilrError for others."""
     groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
     try:

@@ -30,6 +30,7 @@ from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape
 from milr.stages.job import Job, first_entries
 
 SAMPLE = 40  # pictures that are opened
@@ -166,7 +167,8 @@ def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
         training = fit_settings_of(source).milr  # it fits again as the source was fitted
     if training is None:
         return way, pictures
-    return training.way or way, settings.episode.shot + (training.query or settings.episode.query)
+    way, shot, query = learned_shape(training, settings.episode)
+    return way, shot + query
 
 
 def shortened(job: Job, classes: int, pictures: int) -> Any:

@@ -34,6 +34,7 @@ from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
 from milr.stages.devices import choose_device, dtype_of, example_images
+from milr.stages.episodes import learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
@@ -44,7 +45,9 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = weights_sha256(network.network)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
+    catalogue, pictures = load_splits(
+        settings.dataset, settings.cache, episodes=needed_pictures(settings.milr, settings.episode)
+    )
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
     batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
@@ -84,13 +87,6 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     return terms["objective"]
 
 
-def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
-    """Of each split, the classes of an episode and the pictures of each."""
-    milr, episode = settings.milr, settings.episode
-    own = (milr.way or episode.way, episode.shot + (milr.query or episode.query))
-    return {"train": own, "validation": (episode.way, episode.shot + episode.query)}
-
-
 def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
     example = example_images(settings.dataset.size, device)
@@ -110,7 +106,7 @@ def episode_batches(
     augmentation = augmentation_of(settings.augmentation) if augmented else None
     shape = (episode.way, episode.shot, episode.query)
     if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
-        shape = (settings.milr.way or episode.way, episode.shot, settings.milr.query or episode.query)
+        shape = learned_shape(settings.milr, episode)
     return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
 
 

@@ -33,6 +33,7 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import episode_batches, new_explainer
 
@@ -152,7 +153,7 @@ def refit(
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
     batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
     held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
-    way, shot = fitting.milr.way or fitting.episode.way, fitting.episode.shot
+    way, shot, _ = learned_shape(fitting.milr, fitting.episode)
 
     def batch_of(step: int) -> Any:
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)

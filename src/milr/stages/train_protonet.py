@@ -33,6 +33,7 @@ from milr.seeding import seeded
 from milr.settings.schema import TrainProtonet
 from milr.stages.boards import board
 from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
@@ -84,10 +85,8 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 
 def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
     """Of each split that episodes are drawn from, the classes of an episode and the pictures of each."""
-    episode, train = settings.episode, settings.train
-    own = (train.way or episode.way, episode.shot + (train.query or episode.query))
-    needs = {"train": own, "validation": (episode.way, episode.shot + episode.query)}
-    return needs if train.episodes else {"validation": needs["validation"]}
+    needs = needed_pictures(settings.train, settings.episode)
+    return needs if settings.train.episodes else {"validation": needs["validation"]}
 
 
 def require_as_many_processes(run: Run) -> None:
@@ -139,9 +138,8 @@ def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
 
 def training_of(settings: TrainProtonet) -> Training:
     """The training's own settings from the stage's."""
-    train, episode = settings.train, settings.episode
-    shape = {"way": train.way or episode.way, "shot": episode.shot, "query": train.query or episode.query}
-    return pick(Training, train, **shape, seed=settings.seed)
+    way, shot, query = learned_shape(settings.train, settings.episode)
+    return pick(Training, settings.train, way=way, shot=shot, query=query, seed=settings.seed)
 
 
 def validation(
