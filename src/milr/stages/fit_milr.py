@@ -18,6 +18,7 @@ from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.evaluation.information import estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
+from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
 from milr.explanation.fitting import fit, validate
 from milr.explanation.milr import MILR
@@ -50,10 +51,8 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     )
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
-    batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
-    held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
-    validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
-
+    batches, validation = fit_batches(settings, network, pictures, device)
+    how = pick(FitSettings, settings.milr, seed=settings.seed)
     try:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
@@ -61,15 +60,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
             on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
-            step = fit(
-                explainer,
-                batches,
-                pick(FitSettings, settings.milr, seed=settings.seed),
-                validation,
-                on_step,
-                on_validation,
-                continuation,
-            )
+            step = fit(explainer, batches, how, validation, on_step, on_validation, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -98,16 +89,19 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     return explainer
 
 
-def episode_batches(
-    settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
-) -> EpisodeBatches:
-    """Episodes of these pictures as the fit takes them."""
-    episode = settings.episode
-    augmentation = augmentation_of(settings.augmentation) if augmented else None
+def fit_batches(
+    settings: FitMilr, network: PrototypicalNetwork, pictures: dict[str, Pictures], device: torch.device
+) -> tuple[EpisodeBatches, list[Batch]]:
+    """The batch of each step, and the batches of the validation.
+
+    The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
+    """
+    episode, metric, mean = settings.episode, network.metric, network.mean
+    shape, augmentation = learned_shape(settings.milr, episode), augmentation_of(settings.augmentation)
+    batches = EpisodeBatches(pictures["train"], shape, metric, mean, augmentation, settings.seed, device)
     shape = (episode.way, episode.shot, episode.query)
-    if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
-        shape = learned_shape(settings.milr, episode)
-    return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
+    held_out = EpisodeBatches(pictures["validation"], shape, metric, mean, None, settings.seed, device)
+    return batches, [held_out(number) for number in range(settings.milr.validation_episodes)]
 
 
 def on_validation_of(
@@ -147,19 +141,10 @@ def progress(run: Run, steps: int, every: int, continuation: Continuation) -> It
 
 def log_summary(result: dict[str, Any]) -> None:
     """The lines that a person reads at the end."""
-    validation = result["validation"]
-    log.info(
-        "decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)",
-        validation["untouched_accuracy"],
-        validation["accuracy"],
-        validation["mask_mean"],
-    )
+    shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
+    log.info("decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)", *shown)
     for split, estimate in result["information"].items():
         log.info(
             "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
-            split,
-            estimate["bits"],
-            estimate["cap_bits"],
-            100 * estimate["saturation"],
-            estimate["images"],
+            *(split, estimate["bits"], estimate["cap_bits"], 100 * estimate["saturation"], estimate["images"]),
         )

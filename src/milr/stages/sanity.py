@@ -35,7 +35,7 @@ from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.explainers import load_explainer
-from milr.stages.fit_milr import episode_batches, new_explainer
+from milr.stages.fit_milr import fit_batches, new_explainer
 
 log = logging.getLogger("milr")
 
@@ -151,22 +151,15 @@ def refit(
     Wrong labels keep the last step: validation with right ones would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
-    batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
-    held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
+    batches, validation = fit_batches(fitting, network, pictures, device)
     way, shot, _ = learned_shape(fitting.milr, fitting.episode)
 
     def batch_of(step: int) -> Any:
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
 
-    validation = [] if permuted else [held_out(number) for number in range(fitting.milr.validation_episodes)]
+    how = pick(FitSettings, fitting.milr, seed=fitting.seed)
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(
-            explainer,
-            batch_of,
-            pick(FitSettings, fitting.milr, seed=fitting.seed),
-            validation,
-            on_step=lambda step, terms: bar.update() and None,
-        )
+        fit(explainer, batch_of, how, [] if permuted else validation, lambda step, terms: bar.update() and None)
     return explainer
 
 
