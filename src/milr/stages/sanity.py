@@ -36,6 +36,7 @@ from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
@@ -165,7 +166,8 @@ def refit(
 
 def log_rows(rows: Sequence[SanityRow]) -> None:
     """One line a number."""
-    for row in rows:
-        interval = f" [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
-        wanted = f"   (wanted: {row.wanted})" if row.wanted else ""
-        log.info("%-28s %-10s %-17s %.3f%s%s", row.variant, row.map, row.measure, row.value, interval, wanted)
+    intervals = (f"[{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else "" for row in rows)
+    wanted = (f"(wanted: {row.wanted})" if row.wanted else "" for row in rows)
+    numbers = ((row.variant, row.map, row.measure, f"{row.value:.3f}") for row in rows)
+    for line in aligned([(*cells, *rest) for cells, *rest in zip(numbers, intervals, wanted, strict=True)], right=(3,)):
+        log.info("%s", line)
