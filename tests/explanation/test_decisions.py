@@ -259,3 +259,13 @@ def test_validation_batches_may_come_from_a_generator() -> None:
     )
     assert seen == [2, 4] and kept in seen
     assert milr.Batch is Batch and trained_network().training is False
+
+
+def test_a_head_that_counts_statistics_is_asked_for_before_it_does() -> None:
+    head = torch.nn.BatchNorm1d(CLASSES, affine=False)  # no parameter asks for gradients, nothing is random
+    with pytest.raises(MilrError, match=r"decide calls a BatchNorm1d in training mode.*modules=\(head,\)"):
+        fit(prepared(), lambda step: Batch(IMAGES, lambda output: (head(output), LABELS)), STEPS)
+    assert head.num_batches_tracked == 0
+
+    fit(prepared(), lambda step: Batch(IMAGES, lambda output: (head(output), LABELS), (head,)), STEPS)
+    assert head.num_batches_tracked == 0 and head.training

@@ -1,5 +1,6 @@
 """Frozen networks: modes, gradients and statistics as they were, whoever else runs them."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -68,4 +69,21 @@ def test_the_fingerprint_sees_a_single_bit_in_every_precision(dtype: torch.dtype
     with torch.no_grad():
         weight = model[3].weight
         weight[0, 0] = torch.nextafter(weight[0, 0].float(), torch.tensor(9.0)) if dtype == torch.float32 else 0.125
+    assert weights_sha256(model) != before
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")])
+def test_the_fingerprint_is_the_same_where_a_part_is_wrapped(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    model = nn.Sequential(small(), nn.Identity())
+    before = weights_sha256(model)
+    model[0][1] = wrap(model[0][1])
+    model[0] = wrap(model[0])
+    assert weights_sha256(model) == before
+
+
+def test_the_fingerprint_sees_a_buffer_that_is_not_saved() -> None:
+    model = small()
+    model.register_buffer("mean", torch.zeros(3), persistent=False)  # how many networks hold their normalisation
+    before = weights_sha256(model)
+    model.get_buffer("mean").add_(1)
     assert weights_sha256(model) != before

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described, dtype_name, images_of
@@ -129,7 +131,8 @@ def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
     MilrError where it is random (dropout), or asks for gradients to parameters of its own.
     """
     with frozen(layers.network, *batch.modules), torch.enable_grad():
-        logits, labels = batch.decided(output)
+        with no_statistics_counted():
+            logits, labels = batch.decided(output)
         again, _ = batch.decided(output)
     require_classes(labels, logits.shape[1])
     require_own(logits)
@@ -138,6 +141,24 @@ def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
             "decide gives two results for one output: name the modules that it calls, Batch(images, decide, "
             "modules=(head,)), so that their dropout is off, and draw nothing at random in it"
         )
+
+
+@contextmanager
+def no_statistics_counted() -> Iterator[None]:
+    """MilrError before any module runs in training mode that counts statistics of what it is given (BatchNorm)."""
+
+    def refuse(module: nn.Module, inputs: object) -> None:
+        if module.training and isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+            raise MilrError(
+                f"decide calls a {type(module).__name__} in training mode, which counts statistics of what it gets: "
+                "name its module, Batch(images, decide, modules=(head,)), or call its eval()"
+            )
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def require_own(untouched: Tensor) -> None:

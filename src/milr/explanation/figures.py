@@ -95,17 +95,24 @@ def displayable(images: Tensor) -> Tensor:
 
     MilrError for anything else: normalised floats would be clipped, and show another picture.
     """
+    if isinstance(images, list | tuple) and all(isinstance(image, Tensor) for image in images):
+        raise MilrError("images to draw must be one tensor [K, 3, H, W], not a list: torch.stack them")
     images = torch.as_tensor(images).detach().cpu()
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
         raise MilrError(f"images to draw must be [K, 3, H, W], at least one, not {list(images.shape)}")
     floats = images.is_floating_point()
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= (1 if floats else 255)):
+    values = images.double() if images.dtype != torch.bool else 255 * images.double()
+    low, high = values.min().item(), values.max().item()
+    rounding = 1e-3 if floats else 0.0  # of a normalisation that was undone: less than a step of uint8
+    if not (low >= -rounding and high <= (1 if floats else 255) + rounding):
+        hint = "undo a normalisation first (images * std + mean), or clamp what an interpolation made"
+        if floats and low >= 0 and 1 < high <= 255:
+            hint = "divide by 255 what goes to 255, clamp what an interpolation made"
         raise MilrError(
             f"images to draw must be uint8, or floats from 0 to 1, not {images.dtype} from {low:.3g} to {high:.3g}: "
-            "undo a normalisation first (images * std + mean)"
+            + hint
         )
-    whole = (255 * images.double()).round() if floats else images
+    whole = (255 * values.clamp(0, 1)).round() if floats else values
     return whole.to(torch.uint8).expand(-1, 3, -1, -1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described
@@ -26,26 +27,35 @@ class KnownNetwork:
 
     def __init__(self, network: nn.Module) -> None:
         self.sha256 = weights_sha256(network)
-        self._versions = versions(network)
+        self._seen = versions(network), norms(network)
 
     def require_same(self, network: nn.Module) -> None:
-        """MilrError if its weights or buffers are others than they were. Reads them only if something wrote there."""
-        if (now := versions(network)) == self._versions:
+        """MilrError if its weights or buffers are others than they were. Reads all only if one seems written to."""
+        if (now := (versions(network), norms(network))) == self._seen:
             return
         if weights_sha256(network) != self.sha256:
             raise MilrError(
                 "the network's weights or buffers changed since prepare(...): its features are others now; prepare and "
                 "fit again (a fitted module of the network as it was: put the old weights back)"
             )
-        self._versions = now
+        self._seen = now
 
 
 def versions(network: nn.Module) -> list[tuple[int, int, int]]:
-    """What changes with nearly every way of writing to a network's tensors, without reading them."""
+    """What changes with most ways of writing to a network's tensors, without reading them."""
     return [
         (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
         for tensor in chain(network.parameters(), network.buffers())
     ]
+
+
+@torch.no_grad()
+def norms(network: nn.Module) -> list[float]:
+    """The norm of every parameter and buffer of floats: writing through `.data` or NumPy leaves the versions alone."""
+    tensors = [tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point()]
+    found = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+    joined: list[float] = torch.stack([norm.to(found[0].device) for norm in found]).tolist() if found else []
+    return joined
 
 
 def check_state(state: object) -> dict[str, Any]:
