@@ -166,8 +166,9 @@ def refit(
 
 def log_rows(rows: Sequence[SanityRow]) -> None:
     """One line a number."""
-    intervals = (f"[{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else "" for row in rows)
-    wanted = (f"(wanted: {row.wanted})" if row.wanted else "" for row in rows)
-    numbers = ((row.variant, row.map, row.measure, f"{row.value:.3f}") for row in rows)
-    for line in aligned([(*cells, *rest) for cells, *rest in zip(numbers, intervals, wanted, strict=True)], right=(3,)):
-        log.info("%s", line)
+    table = []
+    for row in rows:
+        interval = f"[{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
+        wanted = f"(wanted: {row.wanted})" if row.wanted else ""
+        table.append((row.variant, row.map, row.measure, f"{row.value:.3f}", interval, wanted))
+    log.info("%s", "\n".join(aligned(table, right=(3,))))
