@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
-.PHONY: help setup test lint demo results lock clean
+.PHONY: help setup test lint demo results rooms lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -25,6 +25,9 @@ demo: setup  ## train, fit and draw on the embedded data set: no download, a cof
 
 results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/results.sh
+
+rooms: setup  ## draw docs/rooms.svg, the picture in CONTRIBUTING.md, from today's imports
+	$(BIN)/python scripts/rooms.py
 
 lock: $(VENV)/.uv  ## resolve requirements.lock anew, for every Python that pyproject.toml admits
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 \

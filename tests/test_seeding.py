@@ -11,7 +11,7 @@ from toy import pictures, prepared, trained_network
 
 from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
 from milr.evaluation.perturbation import highest
-from milr.networks.layers import fingerprint
+from milr.networks.layers import weights_sha256
 from milr.networks.randomise import randomised
 from milr.seeding import seed_number, seed_of, seeded
 from milr.stages.train_protonet import first_network
@@ -78,7 +78,7 @@ def test_a_forgotten_network_is_the_same_from_every_thread() -> None:
     images = pictures(16, seed=0)[0]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda seed: randomised(trained_network(), ["layer2"], [images], seed), [0, 1, 0, 1]))
-    prints = [fingerprint(network) for network in found]
+    prints = [weights_sha256(network) for network in found]
     assert prints[0] == prints[2] != prints[1] == prints[3]
 
 

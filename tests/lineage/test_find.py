@@ -11,9 +11,9 @@ from disks import open_folder, unprivileged
 
 from milr.cli import main
 from milr.errors import MilrError
-from milr.runs.facts import process
 from milr.runs.find import find_runs, named_run, read_run
 from milr.runs.folder import MANIFEST, open_run
+from milr.runs.resume import reopen_run
 
 MakeRun = Callable[..., Path]
 
@@ -50,22 +50,20 @@ def test_a_manifest_that_is_gone_or_no_text(make_run: MakeRun, outputs: Path) ->
     assert [run.state for run in find_runs(outputs)] == ["broken"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_a_run_whose_process_was_killed_is_stopped(outputs: Path) -> None:
     code = f"""
 import os, signal, pathlib
-from milr.runs.facts import process
 from milr.runs.folder import open_run
-with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{"process": process()}}):
+with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{}}):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
     run = read_run(outputs / "fit_milr" / "killed")
     assert (run.manifest["state"], run.state) == ("running", "stopped")
-    change(run.folder, process=process())
-    assert read_run(run.folder).state == "running"
-    change(run.folder, process={**process(), "boot": "another machine's"})
-    assert read_run(run.folder).state == "running?"
+    with pytest.raises(KeyboardInterrupt), reopen_run(run.folder):
+        assert read_run(run.folder).state == "running"
+        raise KeyboardInterrupt
+    assert read_run(run.folder).state == "interrupted"
 
 
 def test_a_run_is_named_by_folder_stage_or_name(make_run: MakeRun, outputs: Path) -> None:

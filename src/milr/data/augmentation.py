@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -106,6 +107,12 @@ def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
     values = (images if device is None else to_device(images, device)).float()
     mean, std = imagenet_statistics(values.device)
     return values.div_(255).sub_(mean[..., None]).div_(std[..., None])
+
+
+def input_batches(images: Tensor, device: torch.device, batch_size: int = 32) -> Iterator[Tensor]:
+    """uint8 images [n, 3, S, S] as `to_input` makes them: batches [<= batch_size, 3, S, S] on the device, in order."""
+    for part in images.split(batch_size):
+        yield to_input(part, device)
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

@@ -42,7 +42,7 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
     (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
     generator = torch.Generator().manual_seed(seed_of("trial at the layer", seed))
-    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator).to(first.local)
+    noise = noise_like(explainer.modules.local, tuple(first.local.shape), generator).to(first.local)
     fill = explainer.settings.mask.fill
 
     @torch.no_grad()

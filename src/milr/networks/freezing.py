@@ -40,7 +40,7 @@ def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
                 parameter.requires_grad_(requires_grad)
 
 
-def fingerprint(network: nn.Module) -> str:
+def weights_sha256(network: nn.Module) -> str:
     """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after.
 
     The same for a network parts of which are compiled or wrapped, and for one that is not.

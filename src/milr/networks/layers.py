@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.dependence import Dependence
-from milr.networks.freezing import fingerprint, frozen
+from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.inspection import Inspection, check_example, check_network
 from milr.networks.probes import changed_buffers, first_difference, not_finite, probe_images, same
 from milr.networks.trace import CHANNELS_LAST
 from milr.networks.wrappers import uncompiled, unwrap
 
-__all__ = ["FirstPass", "LayerPair", "SecondPass", "fingerprint", "frozen"]
+__all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 

@@ -50,12 +50,12 @@ def fetch_missing(root: Path, download: DataSection) -> None:
     if download.segmentations:
         try:
             with readable(root):
-                found = find_root(root)
-                missing = find_masks(found) is None
+                data_set = find_root(root)
+                missing = find_masks(data_set) is None
         except IncompleteError:
             return  # which is said, with its remedy, when the index is read
         if missing:
-            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", found / "segmentations", "segmentations")
+            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", data_set / "segmentations", "segmentations")
 
 
 def description(catalogue: Catalogue) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from milr.data.augmentation import to_input
+from milr.data.augmentation import input_batches, to_input
 from milr.data.catalogues import view
 from milr.data.loading import load_splits
 from milr.errors import MilrError
@@ -31,7 +31,7 @@ from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.stages.devices import choose_device, inputs
+from milr.stages.devices import choose_device
 from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
 
@@ -58,7 +58,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     title = f"{shape}, {data_set}, {settings.evaluate.episodes} episodes"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
-    report(results, title)
+    log_table(results, title)
     for result in results:
         run.metrics(**cells(result))
     area = next(r.value for r in results if (r.map, r.metric) == ("decision", AREA))
@@ -113,7 +113,7 @@ def training_statistics(
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
     _, pictures = load_splits(dataset_of(source), cache, ["train"])
-    return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
+    return feature_statistics(explainer.layers, input_batches(pictures["train"].images, device))
 
 
 def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:
@@ -146,7 +146,7 @@ def shares_of(key: str, percent: Sequence[float]) -> list[float]:
     return [value / 100 for value in percent]
 
 
-def report(results: Sequence[Result], title: str) -> None:
+def log_table(results: Sequence[Result], title: str) -> None:
     """A compact table: one line a metric, one column a map; the curves' points are in the charts and in results.csv."""
     names = list(dict.fromkeys(result.map for result in results))
     table = {(result.map, result.metric): result for result in results}
