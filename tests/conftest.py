@@ -73,9 +73,9 @@ def pipeline(birds: Catalogue, made_once: MadeOnce) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever goes on from trained networks, or reads photographs, is slow."""
+    """Whatever goes on from trained networks, needs other processes' work or reads photographs is slow."""
     for item in items:
-        if {"pipeline", "shared"} & set(getattr(item, "fixturenames", ())):
+        if {"pipeline", "ended", "installed", "shared"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

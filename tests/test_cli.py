@@ -69,7 +69,9 @@ assert not heavy, heavy
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("stage", list(map(cli_name, STAGES)))
+@pytest.mark.parametrize(
+    "stage", [pytest.param(name, marks=[pytest.mark.slow] * (name != "fit-milr")) for name in map(cli_name, STAGES)]
+)
 def test_settings_are_put_together_without_torch(stage: str) -> None:
     source = [] if stage in ("train-protonet", "data") else ["source=latest"]
     answer = python(f"""

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def installed(made_once: Callable[..., Path]) -> Path:
     """A folder with the contents of the wheel that this checkout builds."""
-    copy, target = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("installed")
+    return made_once("installed", build)
+
+
+def build(target: Path) -> None:
+    copy = target.with_name("copy")
     ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
@@ -30,7 +35,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = target.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
-    return target
 
 
 def test_the_wheel_holds_every_module_and_every_config(installed: Path) -> None:

@@ -18,6 +18,7 @@ pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 store_schemas()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # submitit leaves its processes to the garbage collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_run_of_a_sweep_in_a_process_of_its_own(
