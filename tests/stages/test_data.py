@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from milr.stages.rehearsal import few
 from PIL import Image
 
 from milr import cli
-from milr.data.catalogues import data_entry, fingerprint, open_catalogue, open_split, split_entry
+from milr.data.catalogues import data_entry, few, fingerprint, open_catalogue, open_split, split_entry
 from milr.data.folder import read_folder
 from milr.data.loading import load_splits
 from milr.data.records import Catalogue
