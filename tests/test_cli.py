@@ -54,7 +54,7 @@ def test_help_shows_the_options_that_are_chosen(capsys: Capture) -> None:
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
 
 
 def test_help_imports_neither_torch_nor_hydra_and_is_quick() -> None:

@@ -30,7 +30,7 @@ def build(target: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
     code = f"from setuptools.build_meta import build_wheel; build_wheel({str(target)!r})"
-    built = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, timeout=120)
+    built = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stderr
     (wheel,) = target.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -54,7 +54,7 @@ def test_the_installed_configs_are_found_from_any_folder(installed: Path) -> Non
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert answer.returncode == 0, answer.stderr
         assert answer.stdout.startswith(str(installed))

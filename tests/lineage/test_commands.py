@@ -27,7 +27,7 @@ from milr.cli import main
 assert main(["runs", "outputs=."]) == 0 and main(["show", "--help"]) == 0
 assert "torch" not in sys.modules and "matplotlib" not in sys.modules
 """
-    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("no run in .")
 
@@ -44,7 +44,7 @@ except MilrError as error:
 else:
     sys.exit("no error")
 """
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
 
 

@@ -59,7 +59,7 @@ from milr.runs.folder import open_run
 with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{"process": process()}}):
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == -9
     run = read_run(outputs / "fit_milr" / "killed")
     assert (run.manifest["state"], run.state) == ("running", "stopped")
     change(run.folder, process=process())

@@ -102,7 +102,7 @@ def test_a_killed_worker_stops_the_sweep_in_one_line_and_the_same_command_goes_o
         while running.poll() is None and not list(sweep.glob("*/state-*.pt")):
             time.sleep(0.01)
         os.kill(worker_of(running), signal.SIGKILL)
-        _, told = running.communicate(timeout=120)
+        _, told = running.communicate(timeout=300)
     assert running.returncode == 2 and "Traceback" not in told
     assert "error: a process of the sweep was killed" in told and "the same command goes on" in told
 
