@@ -3,17 +3,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
+# One thread a process: the tests' tensors are small, and two processes with two threads each get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
-.PHONY: help setup test lint demo results rooms lock clean
+.PHONY: help setup test quick lint demo results rooms lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
 
 setup: $(VENV)/.installed  ## make .venv with milr and everything it needs
 
-test: lint  ## check the code and run the tests
-	$(BIN)/python -m pytest
+test: lint  ## check the code and run all tests: at most 5 minutes on 2 cores; JOBS=<processes>
+	$(PYTEST)
+
+quick: setup  ## run the tests that take no more than a moment each: at most a minute
+	$(PYTEST) -m "not slow"
 
 lint: setup  ## check style and types
 	$(BIN)/python -m ruff check .

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,22 +16,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def installed(made_once: Callable[..., Path]) -> Path:
     """A folder with the contents of the wheel that this checkout builds."""
-    copy, target = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("installed")
+    return made_once("installed", build)
+
+
+def build(target: Path) -> None:
+    copy = target.with_name("copy")
     ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
     code = f"from setuptools.build_meta import build_wheel; build_wheel({str(target)!r})"
-    built = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, timeout=120)
+    built = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stderr
     (wheel,) = target.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
-    return target
 
 
 def test_the_wheel_holds_every_module_and_every_config(installed: Path) -> None:
@@ -50,7 +54,7 @@ def test_the_installed_configs_are_found_from_any_folder(installed: Path) -> Non
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert answer.returncode == 0, answer.stderr
         assert answer.stdout.startswith(str(installed))

@@ -35,7 +35,7 @@ def shell(
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from milr.explanation.fitting import Batch
+from milr.evaluation.estimators import Features, sample_features
+from milr.explanation.fitting import Batch, fit
 from milr.explanation.milr import MILR
-from milr.explanation.settings import MilrSettings
+from milr.explanation.settings import FitSettings, MilrSettings
 
 SIZE, SQUARE, CLASSES = 32, 8, 4
 COLOURS = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1]])
@@ -46,8 +47,9 @@ def pictures(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 @cache
 def trained_network() -> Network:
     """A classifier of the squares' colours, at nearly 100 %."""
-    torch.manual_seed(0)
-    network = Network()
+    with torch.random.fork_rng(devices=[]):  # whichever test comes first, its numbers are its own
+        torch.manual_seed(0)
+        network = Network()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     for step in range(80):
         images, labels, _ = pictures(64, seed=step)
@@ -71,3 +73,19 @@ def prepared(settings: MilrSettings | None = None, network: nn.Module | None = N
     explainer.prepare(images.split(32), len(images))
     explainer.fitted = fitted
     return explainer
+
+
+@cache
+def fitted() -> MILR:
+    """An explainer whose decision map lies on the squares. To be looked at; copy.deepcopy gives one to be changed."""
+    explainer = prepared(MilrSettings(beta=0.03))
+    fit(explainer, batch, FitSettings(steps=150, learning_rate=1e-2))
+    return explainer
+
+
+@cache
+def features() -> tuple[Features, Features]:
+    """What the layers give for 512 training and 256 held-out pictures."""
+    layers = prepared().layers
+    train, held_out = pictures(512, seed=20)[0], pictures(256, seed=21)[0]
+    return sample_features(layers, train.split(64), seed=0), sample_features(layers, held_out.split(64), seed=1)

@@ -56,46 +56,46 @@ def test_a_query_is_told_from_an_installation() -> None:
     assert not is_query(["query=bash"])
 
 
-@pytest.fixture
-def path_with_milr(tmp_path: Path) -> str:
-    """A PATH on which `milr` is this checkout's."""
-    program = tmp_path / "milr"
+COMPLETED = {
+    "milr vi": {"visualize"},
+    "milr fit-milr layers=layer1": {"layers=layer1_avgpool", "layers=layer1_layer4"},
+    "milr fit-milr milr.be": {"milr.beta=", "milr.beta_warmup="},
+    "milr train-protonet dataset=cub backb": {"backbone=", "backbone."},
+    "milr train-protonet milr.": set[str](),
+    "milr train-protonet exp": {"experiment="},
+    "milr train-protonet lay": set[str](),
+    "milr train-protonet sch": set[str](),
+    "milr ru": {"runs"},
+    "milr r": {"runs", "rerun"},
+    "milr runs sta": {"stage=", "state="},
+    "milr show fit": {"fit-milr"},
+    "milr check te": {"test-protonet"},
+    "milr check fit-milr milr.be": {"milr.beta=", "milr.beta_warmup="},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_with_the_stage_in_the_line(tmp_path: Path) -> None:
+    program = tmp_path / "milr"  # a PATH on which `milr` is this checkout's
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m milr "$@"\n')
     program.chmod(0o755)
-    return f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("milr vi", {"visualize"}),
-        ("milr fit-milr layers=layer1", {"layers=layer1_avgpool", "layers=layer1_layer4"}),
-        ("milr fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
-        ("milr train-protonet dataset=cub backb", {"backbone=", "backbone."}),
-        ("milr train-protonet milr.", set()),
-        ("milr train-protonet exp", {"experiment="}),
-        ("milr train-protonet lay", set()),
-        ("milr train-protonet sch", set()),
-        ("milr ru", {"runs"}),
-        ("milr r", {"runs", "rerun"}),
-        ("milr runs sta", {"stage=", "state="}),
-        ("milr show fit", {"fit-milr"}),
-        ("milr check te", {"test-protonet"}),
-        ("milr check fit-milr milr.be", {"milr.beta=", "milr.beta_warmup="}),
-    ],
-)
-def test_bash_completes_with_the_stage_in_the_line(path_with_milr: str, line: str, expected: set[str]) -> None:
-    words = " ".join(f"'{word}'" for word in line.split(" "))
-    script = f"""
+    script = """
         eval "$(milr fit-milr -sc install=bash)"
         complete -p milr > /dev/null || exit 1
-        COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({words}) COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-        COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-        hydra_bash_completion
-        printf '%s\\n' "${{COMPREPLY[@]}}"
+        while IFS= read -r COMP_LINE; do
+            IFS=' ' read -ra COMP_WORDS <<< "$COMP_LINE|"  # the | keeps an empty last word, and is taken off again
+            last=$(( ${#COMP_WORDS[@]} - 1 ))
+            COMP_WORDS[last]=${COMP_WORDS[last]%|} COMP_POINT=${#COMP_LINE} COMP_CWORD=$last COMPREPLY=()
+            hydra_bash_completion < /dev/null
+            echo "$COMP_LINE|${COMPREPLY[*]}"
+        done
     """
-    environment = {**os.environ, "PATH": path_with_milr}
-    answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    lines = "".join(f"{line}\n" for line in COMPLETED)
+    answer = subprocess.run(
+        ["bash", "-c", script], input=lines, capture_output=True, text=True, env=environment, timeout=200
+    )
     assert answer.stderr == ""
-    assert set(answer.stdout.split()) == expected
+    offered = dict(line.split("|") for line in answer.stdout.splitlines())
+    assert {line: set(words.split()) for line, words in offered.items()} == COMPLETED

@@ -133,6 +133,7 @@ def wait_for_part(folder: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: Path) -> None:
     together = SPAWN.Barrier(2)
     for process in [start(records, tmp_path, 0.05, together) for _ in range(2)]:
@@ -144,6 +145,7 @@ def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_leaves_is_not_used_and_goes(records: tuple[Record, ...], tmp_path: Path) -> None:
     alone = SPAWN.Barrier(1)
     process = start(records, tmp_path, 30, alone)

@@ -68,7 +68,7 @@ print(ascii(catalogue.class_names), catalogue_sha256(catalogue))
             env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         for utf8 in "01"
     ]

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from disks import deny
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from milr.data.endings import readable_endings
 from milr.data.pictures import load_pictures, read_mask, read_picture
@@ -203,15 +202,16 @@ def test_a_picture_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (9_500, 9_400), (12_000, 12_000)])
-def test_a_huge_picture_is_refused_by_its_size_before_it_is_decoded(width: int, height: int, tmp_path: Path) -> None:
+def test_a_huge_picture_is_refused_by_its_size_before_it_is_decoded(
+    width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "huge.png").write_bytes(png(width, height))
-    start = time.perf_counter()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: pytest.fail("decoded"))
     for read in (read_picture, read_mask):
         with pytest.raises(
             MilrError, match=r"huge\.png is too large \(.*pixels.*at most 89,000,000\): make it smaller"
         ):
             read(tmp_path / "huge.png")
-    assert time.perf_counter() - start < 5
 
 
 def test_the_limit_is_not_about_width_or_height(tmp_path: Path) -> None:

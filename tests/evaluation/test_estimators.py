@@ -3,15 +3,13 @@
 import math
 
 import torch
-from toy import pictures, prepared
+from toy import features, prepared
 
-from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits, sample_features
+from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
 
 
 def test_null_and_estimate_on_the_toy_world() -> None:
-    explainer = prepared()
-    train = sample_features(explainer.layers, pictures(512, seed=20)[0].split(64), seed=0)
-    held_out = sample_features(explainer.layers, pictures(256, seed=21)[0].split(64), seed=1)
+    explainer, (train, held_out) = prepared(), features()
     assert train.local.shape == (512, 16, 64, 1) and train.representation.shape == (512, 32)
     null = infomax_bits(explainer, train, held_out, 150, shuffled=True, seed=0)
     real = infomax_bits(explainer, train, held_out, 150, shuffled=False, seed=0)
@@ -19,9 +17,7 @@ def test_null_and_estimate_on_the_toy_world() -> None:
 
 
 def test_the_order_in_which_the_pictures_lie_does_not_matter() -> None:
-    explainer = prepared()
-    train = sample_features(explainer.layers, pictures(512, seed=20)[0].split(64), seed=0)
-    held_out = sample_features(explainer.layers, pictures(256, seed=21)[0].split(64), seed=1)
+    explainer, (train, held_out) = prepared(), features()
     order = held_out.representation[:, 0].argsort()  # alike ones beside each other, as a class's pictures are
     alike = Features(held_out.local[order], held_out.representation[order])
     found = [infomax_bits(explainer, train, part, 40, shuffled=False, seed=0) for part in (held_out, alike)]

@@ -55,7 +55,10 @@ def test_a_signed_scale_has_zero_in_the_middle_and_a_plain_one_does_not() -> Non
 def test_a_constant_map_can_be_drawn() -> None:
     flat = torch.zeros(2, 6, 6)
     constant = Maps(flat, flat, flat, flat, torch.zeros(2, 4), 5.0)
-    figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), constant, columns()).canvas.draw()
+    drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), constant, columns())
+    drawing.canvas.draw()
+    shown = [image for axes in drawing.axes for image in axes.images if image.get_array().ndim == 2]
+    assert shown and all(image.norm.vmin < image.norm.vmax for image in shown)
 
 
 def test_titles_tell_role_species_and_prediction() -> None:

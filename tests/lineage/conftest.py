@@ -1,4 +1,4 @@
-"""Runs that never ran, and two that did."""
+"""Runs that never ran."""
 
 from __future__ import annotations
 
@@ -11,20 +11,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from milr import cli
-from milr.data.records import Catalogue
 from milr.lineage.differences import defaults
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import open_run
 from milr.runs.sources import find_run
 
 MakeRun = Callable[..., Path]
-
-DRAWN = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64", "dataset.size=32"]
-TRAIN = ["backbone=resnet10", "device=cpu", "episode.way=3", "episode.query=2", "train.log_every=1"]
-TRAIN += ["train.episodes=2", "train.validate_every=1", "train.validation_episodes=20", "train.learning_rate=1e-4"]
-TRAIN += ["train.batch_norm=eval", "seed=1"]  # so that a trained step is kept, which a repetition has to hit
-FIT = ["milr.steps=2", "milr.validate_every=1", "milr.validation_episodes=1", "infomax.bank_size=512"]
 
 
 @pytest.fixture
@@ -55,13 +47,3 @@ def make_run(outputs: Path) -> MakeRun:
 def default_settings(stage: str) -> dict[str, Any]:
     """Put together by Hydra once: that takes half a second."""
     return defaults(stage, {"dataset": {"name": "synthetic"}, "backbone": {"name": "conv4"}})
-
-
-@pytest.fixture(scope="session")
-def real(birds: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs folder after a small training and a small fit."""
-    outputs = tmp_path_factory.mktemp("real") / "outputs"
-    where = [f"outputs={outputs}"]
-    assert cli.main(["train-protonet", *where, f"dataset.root={birds.root}", *DRAWN, *TRAIN]) == 0
-    assert cli.main(["fit-milr", *where, "source=latest", *FIT]) == 0
-    return outputs

@@ -73,22 +73,22 @@ def test_words_that_no_stage_takes(words: list[str], message: str, capsys: Captu
     assert message in told.err and told.err.count("\n") == 1 and told.out == ""
 
 
-def test_a_fit_and_its_source(real: Path, elsewhere: Path, capsys: Capture) -> None:
-    before = sorted(real.rglob("*"))
-    words = [f"outputs={real}", "source=latest", "infomax.bank_size=512"]
+def test_a_fit_and_its_source(pipeline: Path, elsewhere: Path, capsys: Capture) -> None:
+    before = sorted(pipeline.rglob("*"))
+    words = [f"outputs={pipeline}", "source=latest", "infomax.bank_size=512"]
     assert cli.main(["check", "fit-milr", *words]) == 0
     lines = lines_of(capsys)
     assert lines["source"].startswith("ok: ") and "fit-milr on 3 classes" in lines["one step"]
     assert cli.main(["check", "fit-milr", *words, "layers.local=layer11"]) == 2
     assert "no layer 'layer11'" in lines_of(capsys)["one step"]
-    assert sorted(real.rglob("*")) == before
+    assert sorted(pipeline.rglob("*")) == before
 
 
-def test_a_spoiled_parent_is_found_before_the_hours(real: Path, elsewhere: Path, capsys: Capture) -> None:
-    outputs = Path(shutil.copytree(real, elsewhere / "outputs"))
+def test_a_spoiled_parent_is_found_before_the_hours(pipeline: Path, elsewhere: Path, capsys: Capture) -> None:
+    outputs = Path(shutil.copytree(pipeline, elsewhere / "outputs"))
     (fitted,) = (outputs / "fit_milr").iterdir()
     path = fitted / "manifest.json"
-    path.write_text(path.read_text().replace(str(real), str(outputs)))
+    path.write_text(path.read_text().replace(str(pipeline), str(outputs)))
     (network,) = outputs.glob("train_protonet/*/best.pt")
     network.write_bytes(network.read_bytes() + b"x")
     assert cli.main(["check", "visualize", f"source={fitted}"]) == 2

@@ -20,12 +20,12 @@ def only(outputs: Path, stage: str) -> Path:
 
 
 @pytest.fixture
-def copy(real: Path, tmp_path: Path) -> Path:
+def copy(pipeline: Path, tmp_path: Path) -> Path:
     """The same runs, to be repeated or spoiled; their parents lie here too."""
-    outputs = Path(shutil.copytree(real, tmp_path / "outputs"))
+    outputs = Path(shutil.copytree(pipeline, tmp_path / "outputs"))
     for path in outputs.glob("*/*/*"):
         if path.suffix in (".json", ".yaml"):
-            path.write_text(path.read_text().replace(str(real), str(outputs)))
+            path.write_text(path.read_text().replace(str(pipeline), str(outputs)))
     return outputs
 
 
@@ -72,7 +72,7 @@ def test_a_changed_parent_is_refused_and_no_run_begins(copy: Path, capsys: Captu
     assert cli.main(["rerun", "fit-milr", f"outputs={copy}"]) == 2
     told = capsys.readouterr().err
     assert "cannot be repeated" in told and "best.pt has changed since" in told
-    assert len(find_runs(copy)) == 2
+    assert len(find_runs(copy)) == 4
 
 
 def test_a_parent_trained_anew_in_its_place_is_refused(copy: Path, capsys: Capture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from milr.networks.distributed import average, first_before_others, from_first, 
 SCRIPT = Path(__file__).resolve().parents[1] / "parallel_training.py"
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """The folder that both processes wrote to, and what each of them ended with."""
-    folder = tmp_path_factory.mktemp("two")
+def run_both(folder: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(folder)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert answer.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def ended(made_once: Callable[..., Path]) -> tuple[Path, list[dict[str, Any]]]:
+    """The folder that both processes wrote to, and what each of them ended with."""
+    folder = made_once("two", run_both)
     return folder, [torch.load(folder / f"{number}.pt") for number in (0, 1)]
 
 

@@ -1,6 +1,7 @@
 """What is read of a network by running it: how maps lie in memory, and where its stages end, whatever wraps it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -141,7 +142,11 @@ def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_w
 @pytest.mark.parametrize(
     ("build", "local", "stages"),
     [
-        (vgg11, "features.10", ("features.1", "features.4", "features.9", "features.14", "features.19")),
+        (
+            partial(vgg11, init_weights=False),
+            "features.10",
+            ("features.1", "features.4", "features.9", "features.14", "features.19"),
+        ),
         (densenet121, "features.denseblock2", tuple(f"features.denseblock{n}" for n in (1, 2, 3, 4))),
         (convnext_tiny, "features.3", tuple(f"features.{n}" for n in (1, 3, 5, 7))),
         (efficientnet_b0, "features.3", tuple(f"features.{n}" for n in (1, 2, 3, 5, 8))),
@@ -151,8 +156,9 @@ def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_w
 def test_stages_are_looked_for_inside_containers(
     build: Callable[..., nn.Module], local: str, stages: tuple[str, ...]
 ) -> None:
-    head = next(name for name, _ in list(build().named_children())[::-1] if name in ("features", "avgpool"))
-    assert LayerPair(build(), local, head, torch.zeros(1, 3, 64, 64)).stages == stages
+    model = build()
+    head = next(name for name, _ in list(model.named_children())[::-1] if name in ("features", "avgpool"))
+    assert LayerPair(model, local, head, torch.zeros(1, 3, 64, 64)).stages == stages
 
 
 def test_blocks_in_a_module_list_are_stages() -> None:

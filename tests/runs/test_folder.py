@@ -62,7 +62,7 @@ def test_two_processes_that_start_at_the_same_moment_get_two_folders(tmp_path: P
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert {process.communicate(timeout=60)[0].strip() for process in both} == {
+    assert {process.communicate(timeout=300)[0].strip() for process in both} == {
         "2026-01-01_00-00-00", "2026-01-01_00-00-00-2"
     }  # fmt: skip
 

@@ -68,6 +68,7 @@ def test_what_several_processes_began_is_not_resumed_by_one(tmp_path: Path) -> N
         require_as_many_processes(run)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network_and_the_first_writes(birds: Catalogue, tmp_path: Path) -> None:
     small = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64", "dataset.size=32"]
     words = [*small, f"dataset.root={birds.root}", f"outputs={tmp_path}", "device=cpu", "episode.way=3"]

@@ -177,6 +177,7 @@ def test_a_sweep_can_compare_everything(stopped: Path) -> None:
         require_same(seen[0], stopped)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_the_stages_end_as_if_nothing_had_happened() -> None:
     script = Path(__file__).parents[2] / "scripts" / "kill_test.py"
     answer = subprocess.run([sys.executable, str(script), "--kills", "1"], capture_output=True, text=True, timeout=500)

@@ -103,7 +103,7 @@ def test_a_run_that_breaks_off(rate: int, code: int, state: str, message: str | 
     told = capsys.readouterr().err
     assert "Error executing job" not in told
     if code == 2:
-        assert told == f"error: {message}\n"
+        assert told.startswith("error: ") and str(message) in told and told.count("\n") == 1
     if code == 1:
         assert "Traceback" in told and told.count("ZeroDivisionError: a bug") == 1
         assert "Traceback" in (run / "log.txt").read_text()

@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
+from small import DRAWN, FIT, TRAIN, Capture, call, error, manifest, run_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milr import cli
 from milr.data.records import Catalogue
-from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
 from milr.files import sha256_of
-
-Capture = pytest.CaptureFixture[str]
-
-SMALL = ["dataset.size=32", "backbone=resnet10", "device=cpu"]
-DRAWN = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64"]
-TRAIN = [*SMALL, "episode.way=3", "episode.query=2", "train.episodes=4", "train.validate_every=2"]
-FIT = ["milr.steps=4", "milr.validate_every=2", "milr.validation_episodes=2", "infomax.bank_size=512"]
-
-
-@pytest.fixture(scope="module")
-def pipeline(birds: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs folder after all four stages have run."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    here = [f"outputs={outputs}"]
-    data = [f"dataset.root={birds.root}", *DRAWN]
-    assert cli.main(["train-protonet", *here, *data, *TRAIN]) == 0
-    assert cli.main(["test-protonet", *here, "source=latest", "test.episodes=40"]) == 0
-    assert cli.main(["fit-milr", *here, "source=latest", *FIT]) == 0
-    assert cli.main(["visualize", *here, "source=latest", "visualize.episodes=2"]) == 0
-    return outputs
-
-
-PAIR = ("decision", "random", "area, accuracy")
-
-
-def run_of(outputs: Path, stage: str) -> Path:
-    (run,) = (outputs / stage).iterdir()
-    return run
-
-
-def manifest(run: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads((run / "manifest.json").read_text())
-    return content
 
 
 @pytest.mark.parametrize(
@@ -97,7 +58,7 @@ def test_the_test_writes_every_episode(pipeline: Path) -> None:
 def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     run = run_of(pipeline, "fit_milr")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if line["split"] == "validation"] == [2, 4]
+    assert [line["step"] for line in lines if line["split"] == "validation"] == [1, 2]
     assert {"accuracy", "untouched_accuracy", "total_bits", "cap_bits", "saturation", "mask_mean"} <= lines[-1].keys()
     information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]
     assert set(information) == {"train", "validation", "novel"}
@@ -112,7 +73,7 @@ def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None
     assert manifest(run)["result"] == manifest(plain)["result"]
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
-    assert [sheet.step for sheet in events.Images("maps")] == [2, 4]
+    assert [sheet.step for sheet in events.Images("maps")] == [1, 2]
     assert {"accuracy/train", "accuracy/validation"} <= set(events.Tags()["scalars"])
 
 
@@ -132,24 +93,6 @@ def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
             assert float(row["total_bits"]) == pytest.approx(float(total.sum()), rel=1e-3, abs=1e-3)
 
 
-def call(pipeline: Path, *words: str) -> int:
-    stage, *overrides = words
-    return cli.main([stage, f"outputs={pipeline}", *overrides])
-
-
-def error(capsys: Capture) -> str:
-    """The one line that was said."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
-
-
-@pytest.fixture
-def copy(pipeline: Path, tmp_path: Path) -> Path:
-    """The same outputs, to be added to or spoiled."""
-    return Path(shutil.copytree(pipeline, tmp_path / "outputs"))
-
-
 def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
     Image.new("L", (50, 40), 120).save(tmp_path / "grey.png")
     Image.effect_noise((40, 60), 90).convert("CMYK").save(tmp_path / "print.jpg")
@@ -163,16 +106,8 @@ def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("layers", ["layer2_avgpool", "layer1_layer4"])
 def test_other_layer_pairs(copy: Path, layers: str) -> None:
     assert call(copy, "fit-milr", f"source={run_of(copy, 'train_protonet')}", f"layers={layers}", *FIT) == 0
-    assert call(copy, "visualize", "source=latest") == 0
-
-
-def test_a_sweep_over_beta_makes_one_run_for_each(copy: Path) -> None:
-    source = f"source={run_of(copy, 'train_protonet')}"
-    assert call(copy, "fit-milr", source, *FIT, "milr.beta=0.001,1.0", "--multirun") == 0
-    (sweep,) = (copy / "fit_milr_sweeps").iterdir()
-    runs = [run for run in sweep.iterdir() if run.is_dir()]
-    assert len(runs) == 2 and all(manifest(run)["state"] == "finished" for run in runs)
-    assert {"0.001", "1.0"} == {run.name.split("milr.beta=")[1].split(",")[0] for run in runs}
+    if layers == "layer1_layer4":
+        assert call(copy, "visualize", "source=latest") == 0
 
 
 def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
@@ -204,8 +139,6 @@ def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
     copy: Path, capsys: Capture, words: list[str], message: str
 ) -> None:
-    import re
-
     source = "fit_milr" if words[0] in ("visualize", "evaluate") else "train_protonet"
     assert call(copy, words[0], f"source={run_of(copy, source)}", *words[1:]) == 2
     assert re.search(message, error(capsys))
@@ -246,6 +179,7 @@ def test_a_module_of_another_network_is_refused(copy: Path, capsys: Capture) -> 
 
 def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:
     words = [f"dataset.root={birds.root}", *DRAWN, *TRAIN, "train.optimizer=sgd", "train.learning_rate=1e30"]
+    words += ["train.batch_norm=train", "train.episodes=4", "train.validate_every=2"]  # it breaks before the first look
     assert call(tmp_path, "train-protonet", *words) == 2
     assert "the loss is" in error(capsys)
     run = run_of(tmp_path, "train_protonet")
@@ -256,7 +190,8 @@ def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_pa
 
 def test_a_diverging_fit_keeps_its_last_good_state(copy: Path, capsys: Capture) -> None:
     fitted = run_of(copy, "fit_milr")
-    assert call(copy, "fit-milr", "source=latest", *FIT, "milr.learning_rate=1e30") == 2
+    words = [*FIT, "milr.steps=4", "milr.validate_every=2", "milr.learning_rate=1e30"]
+    assert call(copy, "fit-milr", "source=latest", *words) == 2
     assert "the loss is" in error(capsys)
     failed = next(run for run in (copy / "fit_milr").iterdir() if run != fitted)
     assert manifest(failed)["state"] == "failed" and manifest(failed)["checkpoint"] is None
@@ -265,176 +200,9 @@ def test_a_diverging_fit_keeps_its_last_good_state(copy: Path, capsys: Capture) 
 
 
 def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> None:
-    crops = ["dataset=cub", f"dataset.root={shared / 'cub-crops'}"]
+    crops = ["dataset=cub", f"dataset.root={shared / 'cub-crops'}", "dataset.size=32"]
     assert call(tmp_path, "train-protonet", *crops, *TRAIN, "train.episodes=0") == 0
     assert call(tmp_path, "fit-milr", "source=latest", *FIT) == 0
     frames = ["dataset=cub", f"dataset.root={shared / 'cub-frames'}", "dataset.split=all"]
     assert call(tmp_path, "visualize", "source=latest", *frames) == 0
     assert manifest(run_of(tmp_path, "visualize"))["data"]["images"] == 370  # type: ignore[index,call-overload]
-
-
-def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
-    words = ["source=latest", "evaluate.episodes=2", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[20,50,70]"]
-    assert call(copy, "evaluate", *words) == 0
-    assert "area, accuracy" in capsys.readouterr().out
-    run = run_of(copy, "evaluate")
-    names = {path.name for path in run.iterdir()}
-    assert {"results.csv", "paired.csv", "per_image.csv", "sheet_first.png", "sheet_worst.png"} <= names
-    assert {"curves_accuracy.png", "bars_decision.png", "bars_location.png", "parts_percentile.png"} <= names
-    with (run / "results.csv").open() as file:
-        results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
-    maps = {name for name, _ in results}
-    assert maps == {*KINDS, *CONTROLS, *BASELINES}
-    assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
-    pointing = results["decision", "pointing, defining"]
-    assert int(pointing["n"]) == 18 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
-    assert (
-        int(results["total", "keep 20%, accuracy"]["n"]) == 12 and int(results["total", "keep 20%, cosine"]["n"]) == 18
-    )
-    with (run / "per_image.csv").open() as file:
-        rows = [
-            row for row in csv.DictReader(file) if (row["map"], row["metric"]) == ("random", "remove 60%, accuracy")
-        ]
-    assert sum(float(row["value"]) for row in rows) / len(rows) == pytest.approx(
-        float(results["random", "remove 60%, accuracy"]["value"])
-    )
-    assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])  # type: ignore[index,call-overload]
-    with (run / "paired.csv").open() as file:
-        (row,) = [r for r in csv.DictReader(file) if (r["map"], r["other"], r["metric"]) == PAIR]
-    values = (float(results[name, "area, accuracy"]["value"]) for name in PAIR[:2])
-    assert float(row["difference"]) == pytest.approx(next(values) - next(values))
-
-
-def test_without_captum_or_marks_the_rest_is_measured(
-    copy: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(4 * 4):
-        path = tmp_path / "birds" / f"class {number // 4}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((40, 40), 60 + number).save(path)
-    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
-    folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
-    words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
-    words += ["evaluate.baselines=[grad_cam,occlusion]"]
-    assert call(copy, "evaluate", "source=latest", *words) == 0
-    told = capsys.readouterr()
-    assert "captum is not installed: occlusion" in told.out + told.err
-    assert "no parts" in told.out and "nothing is marked" in told.out
-    run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
-    with (run / "results.csv").open() as file:
-        maps = {row["map"] for row in csv.DictReader(file)}
-        file.seek(0)
-        assert "pixels" not in file.read()
-    assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.png").exists()
-
-
-def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
-    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[1,6]", "sanity.estimator_steps=20"]
-    assert call(copy, "sanity", "source=latest", *words) == 0
-    run = run_of(copy, "sanity")
-    with (run / "sanity.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    variants = {row["variant"] for row in rows if row["check"] != "estimator"}
-    assert variants == {"seed 1", "support labels permuted", "random layer4", "random all"}
-    assert len([row for row in rows if row["check"] != "estimator"]) == 4 * 3
-    null = next(float(row["value"]) for row in rows if row["variant"].startswith("null"))
-    assert abs(null) < 0.3
-    assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
-    assert manifest(run)["result"]["decision_repeatability"] <= 1  # type: ignore[index,call-overload]
-    capsys.readouterr()
-    assert manifest(run)["data"] and manifest(run)["split"]
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == len(rows)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
-        ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
-        ("sanity.cascade=[0,6]", "at least one layer must forget"),
-    ],
-)
-def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
-    assert call(copy, "sanity", "source=latest", override) == 2
-    assert message in error(capsys)
-
-
-TINY = [*FIT, "milr.steps=2"]
-
-
-def test_a_sweep_gets_its_report(copy: Path, capsys: Capture) -> None:
-    sweep = copy / "sweep"
-    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.alpha=0,1", "milr.beta=0.1,-1"]
-    assert call(copy, "fit-milr", "--multirun", *words) == 2
-    assert "4 jobs: 2 done, 2 failed" in capsys.readouterr().out
-    assert cli.main(["sweep-report", str(sweep)]) == 0
-    assert "accuracy_kept" in capsys.readouterr().out
-    with (sweep / "report" / "sweep.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    done = {float(row["alpha"]): row for row in rows if row["state"] == "finished"}
-    assert set(done) == {0.0, 1.0} and len(rows) == 4
-    assert all("milr.beta=-1" in row["error"] for row in rows if row["state"] == "failed")
-    fitted = manifest(next(sweep.glob("*alpha=1,milr.beta=0.1*")))["result"]["validation"]  # type: ignore[index,call-overload]
-    kept = fitted["accuracy"] / fitted["untouched_accuracy"]
-    assert float(done[1.0]["accuracy_kept"]) == pytest.approx(kept, abs=1e-6)
-    for name in ("alpha_beta", "along_beta", "maps_decision", "maps_total", "maps_redundant"):
-        assert np.array(Image.open(sweep / "report" / f"{name}.png")).std() > 10
-
-
-def test_a_folder_that_is_no_sweep_has_no_report(copy: Path, capsys: Capture) -> None:
-    assert cli.main(["sweep-report", str(run_of(copy, "fit_milr"))]) == 2
-    assert "is one run" in error(capsys)
-
-
-@pytest.mark.filterwarnings("default")
-def test_optuna_minimises_what_a_fit_returns(copy: Path, capsys: Capture) -> None:
-    pytest.importorskip("optuna")
-    sweep = copy / "study"
-    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.learning_rate=tag(log,interval(0.0001,0.01))"]
-    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
-    study += ["hydra.sweeper.sampler.seed=0", "--multirun"]
-    assert call(copy, "fit-milr", *words, *study) == 0
-    found = {float(str(manifest(path.parent)["objective"])) for path in sweep.glob("*/manifest.json")}
-    best = OmegaConf.load(sweep / "optimization_results.yaml")
-    assert len(found) == 3 and best.best_value == min(found)
-    capsys.readouterr()
-    assert call(copy, "fit-milr", *words, *study) == 0  # the same trials, since skipped ones return what they returned
-    assert "3 jobs: 3 skipped" in capsys.readouterr().out
-    assert OmegaConf.load(sweep / "optimization_results.yaml") == best
-
-
-@pytest.mark.filterwarnings("default")
-def test_two_jobs_at_once_write_two_folders_and_the_exit_code_is_of_both(copy: Path, capsys: Capture) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    sweep = copy / "both"
-    words = ["source=latest", *TINY, f"hydra.sweep.dir={sweep}", "milr.beta=0.1,-1,0.2", "--multirun"]
-    assert call(copy, "fit-milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 2
-    assert "3 jobs: 2 done, 1 failed" in capsys.readouterr().out
-    assert [manifest(path.parent)["state"] for path in sweep.glob("*/manifest.json")] == ["finished"] * 2
-
-
-def worker_of(sweep: subprocess.Popen[str]) -> int:
-    """The number of one of joblib's processes that carry out the jobs."""
-    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
-    return next(int(child) for child in children if "LokyProcess" in Path(f"/proc/{child}/cmdline").read_text())
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
-def test_a_killed_worker_stops_the_sweep_in_one_line_and_the_same_command_goes_on(copy: Path, capsys: Capture) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    sweep = copy / "killed"
-    words = ["fit-milr", f"outputs={copy}", "source=latest", *TINY, "milr.steps=10"]
-    words += ["milr.save_every=1", "milr.log_every=1", "milr.beta=0.1,0.2", f"hydra.sweep.dir={sweep}", "--multirun"]
-    command = [sys.executable, "-m", "milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        while running.poll() is None and not list(sweep.glob("*/state-*.pt")):
-            time.sleep(0.01)
-        os.kill(worker_of(running), signal.SIGKILL)
-        _, told = running.communicate(timeout=120)
-    assert running.returncode == 2 and "Traceback" not in told
-    assert "error: a process of the sweep was killed" in told and "the same command goes on" in told
-
-    assert cli.main(words) == 0
-    assert "resumed" in capsys.readouterr().out
-    steps = [path.read_text().count('"train"') for path in sweep.glob("*/metrics.jsonl")]
-    assert steps == [10, 10]  # each once

@@ -15,6 +15,7 @@ from milr import cli
 from milr.errors import MilrError
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
+from milr.runs.locks import is_locked
 from milr.runs.names import sweep_name
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, TrainProtonet
@@ -207,9 +208,9 @@ def test_a_sweep_that_runs_already_is_not_started_twice(folder: Path, capsys: Ca
 def test_a_lock_is_free_again_after_the_sweep(tmp_path: Path) -> None:
     claim(tmp_path)
     claim(tmp_path)  # the process's own
+    assert is_locked(tmp_path / ".lock")
     release(tmp_path)
-    claim(tmp_path)
-    release(tmp_path)
+    assert not is_locked(tmp_path / ".lock")
 
 
 def test_the_table_shows_what_the_jobs_do_not_share() -> None:

@@ -18,6 +18,7 @@ pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 store_schemas()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # submitit leaves its processes to the garbage collector
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_run_of_a_sweep_in_a_process_of_its_own(
@@ -46,10 +47,10 @@ def test_the_slurm_file_asks_for_a_gpu_for_each_run() -> None:
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(option: str, extra: str) -> None:
     error = MissingConfigException("Could not find it", f"hydra/launcher/{option}")
     line = explain(error, "fit_milr", [f"hydra/launcher={option}"])
-    assert line == f"the launcher {option} is not installed: pip install 'milr[{extra}]'"
+    assert f"{option} is not installed" in line and f"pip install 'milr[{extra}]'" in line
 
 
 def test_a_launcher_that_does_not_exist() -> None:
     error = MissingConfigException("Could not find it", "hydra/launcher/slurmm")
     line = explain(error, "fit_milr", [])
-    assert line == "hydra/launcher=slurmm: choose one of basic, joblib, local, slurm (did you mean 'slurm'?)"
+    assert "hydra/launcher=slurmm" in line and "(did you mean 'slurm'?)" in line

@@ -1,0 +1,98 @@
+"""The measures and the checks of maps, through the command line, on the networks of the other stages."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small import Capture, call, error, manifest, run_of
+
+from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
+
+PAIR = ("decision", "random", "area, accuracy")
+
+
+def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
+    words = ["source=latest", "evaluate.episodes=1", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[20,70]"]
+    assert call(copy, "evaluate", *words) == 0
+    assert "area, accuracy" in capsys.readouterr().out
+    run = run_of(copy, "evaluate")
+    names = {path.name for path in run.iterdir()}
+    assert {"results.csv", "paired.csv", "per_image.csv", "sheet_first.png", "sheet_worst.png"} <= names
+    assert {"curves_accuracy.png", "bars_decision.png", "bars_location.png", "parts_percentile.png"} <= names
+    with (run / "results.csv").open() as file:
+        results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
+    maps = {name for name, _ in results}
+    assert maps == {*KINDS, *CONTROLS, *BASELINES}
+    assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
+    pointing = results["decision", "pointing, defining"]
+    assert int(pointing["n"]) == 9 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
+    assert int(results["total", "keep 20%, accuracy"]["n"]) == 6 and int(results["total", "keep 20%, cosine"]["n"]) == 9
+    with (run / "per_image.csv").open() as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["map"], row["metric"]) == ("random", "remove 60%, accuracy")
+        ]
+    assert sum(float(row["value"]) for row in rows) / len(rows) == pytest.approx(
+        float(results["random", "remove 60%, accuracy"]["value"])
+    )
+    assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])  # type: ignore[index,call-overload]
+    with (run / "paired.csv").open() as file:
+        (row,) = [r for r in csv.DictReader(file) if (r["map"], r["other"], r["metric"]) == PAIR]
+    values = (float(results[name, "area, accuracy"]["value"]) for name in PAIR[:2])
+    assert float(row["difference"]) == pytest.approx(next(values) - next(values))
+
+
+def test_without_captum_or_marks_the_rest_is_measured(
+    copy: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4 * 4):
+        path = tmp_path / "birds" / f"class {number // 4}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 60 + number).save(path)
+    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
+    words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
+    words += ["evaluate.baselines=[grad_cam,occlusion]"]
+    assert call(copy, "evaluate", "source=latest", *words) == 0
+    told = capsys.readouterr()
+    assert "captum is not installed: occlusion" in told.out + told.err
+    assert "no parts" in told.out and "nothing is marked" in told.out
+    run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
+    with (run / "results.csv").open() as file:
+        maps = {row["map"] for row in csv.DictReader(file)}
+        file.seek(0)
+        assert "pixels" not in file.read()
+    assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.png").exists()
+
+
+def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
+    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[6]", "sanity.estimator_steps=20"]
+    assert call(copy, "sanity", "source=latest", *words) == 0
+    run = run_of(copy, "sanity")
+    with (run / "sanity.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    variants = {row["variant"] for row in rows if row["check"] != "estimator"}
+    assert variants == {"seed 1", "support labels permuted", "random all"}
+    assert len([row for row in rows if row["check"] != "estimator"]) == 3 * 3
+    null = next(float(row["value"]) for row in rows if row["variant"].startswith("null"))
+    assert abs(null) < 0.3
+    assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
+    assert manifest(run)["result"]["decision_repeatability"] <= 1  # type: ignore[index,call-overload]
+    capsys.readouterr()
+    assert manifest(run)["data"] and manifest(run)["split"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
+        ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
+        ("sanity.cascade=[0,6]", "at least one layer must forget"),
+    ],
+)
+def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
+    assert call(copy, "sanity", "source=latest", override) == 2
+    assert message in error(capsys)

@@ -1,0 +1,112 @@
+"""Sweeps of real fits: in one process, in several, by Optuna, killed and gone on with, and their report."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+from small import FIT, Capture, call, error, manifest, run_of
+
+from milr import cli
+
+
+def test_a_sweep_over_beta_makes_one_run_for_each(copy: Path) -> None:
+    source = f"source={run_of(copy, 'train_protonet')}"
+    assert call(copy, "fit-milr", source, *FIT, "milr.beta=0.001,1.0", "--multirun") == 0
+    (sweep,) = (copy / "fit_milr_sweeps").iterdir()
+    runs = [run for run in sweep.iterdir() if run.is_dir()]
+    assert len(runs) == 2 and all(manifest(run)["state"] == "finished" for run in runs)
+    assert {"0.001", "1.0"} == {run.name.split("milr.beta=")[1].split(",")[0] for run in runs}
+
+
+def test_a_sweep_gets_its_report(copy: Path, capsys: Capture) -> None:
+    sweep = copy / "sweep"
+    words = ["source=latest", *FIT, f"hydra.sweep.dir={sweep}", "milr.alpha=0,1", "milr.beta=0.1,-1"]
+    assert call(copy, "fit-milr", "--multirun", *words) == 2
+    assert "4 jobs: 2 done, 2 failed" in capsys.readouterr().out
+    assert cli.main(["sweep-report", str(sweep)]) == 0
+    assert "accuracy_kept" in capsys.readouterr().out
+    with (sweep / "report" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    done = {float(row["alpha"]): row for row in rows if row["state"] == "finished"}
+    assert set(done) == {0.0, 1.0} and len(rows) == 4
+    assert all("milr.beta=-1" in row["error"] for row in rows if row["state"] == "failed")
+    fitted = manifest(next(sweep.glob("*alpha=1,milr.beta=0.1*")))["result"]["validation"]  # type: ignore[index,call-overload]
+    kept = fitted["accuracy"] / fitted["untouched_accuracy"]
+    assert float(done[1.0]["accuracy_kept"]) == pytest.approx(kept, abs=1e-6)
+    for name in ("alpha_beta", "along_beta", "maps_decision", "maps_total", "maps_redundant"):
+        assert np.array(Image.open(sweep / "report" / f"{name}.png")).std() > 10
+
+
+def test_a_folder_that_is_no_sweep_has_no_report(copy: Path, capsys: Capture) -> None:
+    assert cli.main(["sweep-report", str(run_of(copy, "fit_milr"))]) == 2
+    assert "is one run" in error(capsys)
+
+
+@pytest.mark.filterwarnings("default")
+def test_optuna_minimises_what_a_fit_returns(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("optuna")
+    sweep = copy / "study"
+    words = [
+        "source=latest",
+        *FIT,
+        "milr.steps=1",
+        f"hydra.sweep.dir={sweep}",
+        "milr.learning_rate=tag(log,interval(0.0001,0.01))",
+    ]
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    study += ["hydra.sweeper.sampler.seed=0", "--multirun"]
+    assert call(copy, "fit-milr", *words, *study) == 0
+    found = {float(str(manifest(path.parent)["objective"])) for path in sweep.glob("*/manifest.json")}
+    best = OmegaConf.load(sweep / "optimization_results.yaml")
+    assert len(found) == 2 and best.best_value == min(found)
+    capsys.readouterr()
+    assert call(copy, "fit-milr", *words, *study) == 0  # the same trials, since skipped ones return what they returned
+    assert "2 jobs: 2 skipped" in capsys.readouterr().out
+    assert OmegaConf.load(sweep / "optimization_results.yaml") == best
+
+
+@pytest.mark.filterwarnings("default")
+def test_two_jobs_at_once_write_two_folders_and_the_exit_code_is_of_both(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = copy / "both"
+    words = ["source=latest", *FIT, f"hydra.sweep.dir={sweep}", "milr.beta=0.1,-1,0.2", "--multirun"]
+    assert call(copy, "fit-milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 2
+    assert "3 jobs: 2 done, 1 failed" in capsys.readouterr().out
+    assert [manifest(path.parent)["state"] for path in sweep.glob("*/manifest.json")] == ["finished"] * 2
+
+
+def worker_of(sweep: subprocess.Popen[str]) -> int:
+    """The number of one of joblib's processes that carry out the jobs."""
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    return next(int(child) for child in children if "LokyProcess" in Path(f"/proc/{child}/cmdline").read_text())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
+def test_a_killed_worker_stops_the_sweep_in_one_line_and_the_same_command_goes_on(copy: Path, capsys: Capture) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = copy / "killed"
+    words = ["fit-milr", f"outputs={copy}", "source=latest", *FIT, "milr.steps=6"]
+    words += ["milr.save_every=1", "milr.log_every=1", "milr.beta=0.1,0.2", f"hydra.sweep.dir={sweep}", "--multirun"]
+    command = [sys.executable, "-m", "milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None and not list(sweep.glob("*/state-*.pt")):
+            time.sleep(0.01)
+        os.kill(worker_of(running), signal.SIGKILL)
+        _, told = running.communicate(timeout=300)
+    assert running.returncode == 2 and "Traceback" not in told
+    assert "error: a process of the sweep was killed" in told and "the same command goes on" in told
+
+    assert cli.main(words) == 0
+    assert "resumed" in capsys.readouterr().out
+    steps = [path.read_text().count('"train"') for path in sweep.glob("*/metrics.jsonl")]
+    assert steps == [6, 6]  # each once
