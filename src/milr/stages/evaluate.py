@@ -34,6 +34,7 @@ from milr.settings.schema import Evaluate
 from milr.stages.devices import choose_device
 from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
@@ -150,9 +151,9 @@ def log_table(results: Sequence[Result], title: str) -> None:
     """A compact table: one line a metric, one column a map; the curves' points are in the charts and in results.csv."""
     names = list(dict.fromkeys(result.map for result in results))
     table = {(result.map, result.metric): result for result in results}
-    short = [name[:10] for name in names]
-    log.info("%s\n%-32s %s   chance", title, "", " ".join(f"{name:>10}" for name in short))
+    rows = [("", *(name[:10] for name in names), "chance")]
     for metric in dict.fromkeys(result.metric for result in results):
         if METRIC_KINDS[metric.kind].summary:
-            values = " ".join(f"{table[name, metric].value:10.3f}" for name in names)
-            log.info("%-32s %s   %.3f", metric.name, values, table[names[0], metric].chance)
+            numbers = [*(table[name, metric].value for name in names), table[names[0], metric].chance]
+            rows.append((metric.name, *(f"{number:.3f}" for number in numbers)))
+    log.info("%s\n%s", title, "\n".join(aligned(rows, right=range(1, len(names) + 2))))
