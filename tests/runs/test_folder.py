@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from milr.errors import MilrError
 from milr.runs.folder import MANIFEST, make_folder, open_run, plain, timestamp
-from milr.runs.names import sweep_name
+from milr.sweeps.names import sweep_name
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from milr.errors import MilrError
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
 from milr.runs.locks import is_locked
-from milr.runs.names import sweep_name
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, TrainProtonet
 from milr.sweeps.folders import claim, release
 from milr.sweeps.jobs import JobSummary, read_jobs, table
+from milr.sweeps.names import sweep_name
 
 Capture = pytest.CaptureFixture[str]
 

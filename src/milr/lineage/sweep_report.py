@@ -20,12 +20,12 @@ from milr.explanation.figures import readable
 from milr.explanation.maps import Maps
 from milr.runs.folder import REPORT
 from milr.runs.inherit import dataset_of
-from milr.runs.names import sweep_name
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
 from milr.stages.job import console
 from milr.sweeps.fits import FIELDS, Fit, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
+from milr.sweeps.names import sweep_name
 from milr.text import aligned
 
 log = logging.getLogger("milr")

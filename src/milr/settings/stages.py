@@ -1,6 +1,6 @@
 """The one table of stages, and that of the commands about runs: what the rest of milr must know stands in their rows.
 
-A new stage is a file in `milr/stages`, its settings in `schema.py`, a row here, and a file of defaults in `conf/`.
+A new stage is a file in `milr/stages`, its settings in `schema.py`, a row here, and a file of its groups in `conf/`.
 Where its work is stands as a dotted path, which is imported when the work begins: no torch here.
 """
 

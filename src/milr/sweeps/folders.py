@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from milr.errors import MilrError
 from milr.runs.locks import lock
-from milr.runs.names import sweep_name
 from milr.runs.sources import find_run
 from milr.settings.paths import home, quoted
 from milr.settings.stages import STAGES
+from milr.sweeps.names import sweep_name
 
 LOCK = ".lock"
 JOBS = "job-*.json"  # in a sweep's folder: one for each job that has ended since it was started last
