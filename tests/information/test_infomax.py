@@ -113,6 +113,7 @@ def test_gaussian_information_past_the_cap_sits_just_under_it() -> None:
     assert 0.85 * cap < held_out(critic, correlation, images, dimensions) <= cap
 
 
+@pytest.mark.slow
 def test_null_critic_fitted_on_shuffled_pairs_finds_nothing_on_held_out_pairs() -> None:
     critic, correlation = fitted_critic(2.0, 128, 8, shuffle=True, steps=1500)
     assert abs(held_out(critic, correlation, 128, 8)) < 0.05

@@ -118,6 +118,7 @@ def test_hydras_own_switch_shows_the_traceback(capsys: Capture, monkeypatch: pyt
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failed_job_and_says_so(capsys: Capture) -> None:
     assert cli.main(["train-protonet", "-m", "train.learning_rate=13,0.1", "seed=1,2"]) == 2
     (sweep,) = Path("outputs/train_protonet_sweeps").iterdir()
