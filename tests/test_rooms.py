@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ ORDER = (  # from the ground up; files beside the rooms are the ground floor, bu
 DOORS = ("__init__", "__main__", "cli")
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Module -> its tree, of the whole package."""
     files = (path for path in ROOT.rglob("*.py") if "conf" not in path.parts)

@@ -200,6 +200,7 @@ def test_the_trained_network_decides_by_the_square() -> None:
     assert (Network().eval()(images).argmax(1) == labels).float().mean() < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "stop", "patience"),
     [("capacity", 3, 0), ("variational", 4, 0), ("capacity", 12, 0), ("variational", 12, 0), ("capacity", 8, 1)],

@@ -96,6 +96,7 @@ def held_out(critic: Critic, correlation: float, images: int, dimensions: int) -
     return float(torch.stack(values).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share_of_cap", [0.0, 0.5])
 def test_gaussian_information_is_found(share_of_cap: float) -> None:
     images, dimensions = 128, 8
@@ -106,6 +107,7 @@ def test_gaussian_information_is_found(share_of_cap: float) -> None:
     assert truth - 0.3 < estimate < truth + 0.1
 
 
+@pytest.mark.slow
 def test_gaussian_information_past_the_cap_sits_just_under_it() -> None:
     images, dimensions = 64, 8
     cap = math.log(images)

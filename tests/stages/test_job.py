@@ -173,6 +173,7 @@ def test_a_contradiction_leaves_no_run(capsys: Capture) -> None:
     assert runs("fit_milr") == []
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_chained_stage(folder: Path) -> None:
     assert cli.main(["train-protonet"]) == 0
     (parent,) = runs("train_protonet")
@@ -206,6 +207,7 @@ def test_odd_paths_reach_the_run_and_its_repetition(folder: Path, monkeypatch: p
     assert len(list(run.parent.iterdir())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [False, True])
 def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path, sweep: bool) -> None:
     chdir = ["hydra.job.chdir=true"]

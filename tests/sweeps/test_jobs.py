@@ -73,6 +73,7 @@ def manifest(run: Path) -> dict[str, Any]:
 SWEEP = ["train-protonet", "-m", "train.learning_rate=0.1,0.2", "seed=1,2"]
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_lands_on_the_same_folders_and_skips_what_is_done(capsys: Capture) -> None:
     assert cli.main(SWEEP) == 0
     (sweep,) = sweeps()
