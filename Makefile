@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
-.PHONY: help setup test quick lint demo results lock clean
+.PHONY: help setup test quick lint demo results rooms lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ demo: setup  ## train, fit and draw on the embedded data set: no download, a cof
 
 results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/results.sh
+
+rooms: setup  ## draw docs/rooms.svg, the picture in CONTRIBUTING.md, from today's imports
+	$(BIN)/python scripts/rooms.py
 
 lock: $(VENV)/.uv  ## resolve requirements.lock anew, for every Python that pyproject.toml admits
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 \

@@ -23,8 +23,9 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.data.settings import Augmentation
 from milr.evaluation.accuracy import episode_accuracies
-from milr.explanation.fitting import Batch, measure
+from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
+from milr.explanation.objective import measure
 from milr.information.infomax import Critic, batch_information
 from milr.information.statistics import Standardise
 from milr.networks.backbones import build_backbone

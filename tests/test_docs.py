@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,3 +28,36 @@ def test_every_fault_has_a_test_or_says_why_not() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| fault", "| ---"))]
     assert len(rows) > 30 and [row for row in rows if "`tests/" not in row] == []
+
+
+def examples() -> dict[str, list[tuple[str, str]]]:
+    """Title -> (file, line of it) of each diff in CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return {
+        title: lines_of(diff) for title, diff in re.findall(r"^### (.+?)$.*?^```diff\n(.*?)^```", text, re.M | re.S)
+    }
+
+
+def lines_of(diff: str) -> list[tuple[str, str]]:
+    """(file, line) of what a diff adds or keeps, without what it leaves out."""
+    lines, file = [], ""
+    for line in diff.splitlines():
+        if line.startswith("+++ "):
+            file = line[4:]
+        elif line.strip() != "...":
+            lines.append((file, line[1:]))
+    return lines
+
+
+def test_contributing_shows_an_example_of_each_thing() -> None:
+    assert {"A stage", "A backbone", "A data set", "A bottleneck", "A baseline", "A metric"} <= examples().keys()
+
+
+@pytest.mark.parametrize("title", examples())
+def test_the_lines_of_an_example_in_contributing_are_there(title: str) -> None:
+    missing = [
+        f"{file}: {line}"
+        for file, line in examples()[title]
+        if not (ROOT / file).is_file() or line not in (ROOT / file).read_text(encoding="utf-8").splitlines()
+    ]
+    assert missing == []

@@ -12,6 +12,7 @@ import milr
 def test_every_public_name_can_be_imported() -> None:
     for name in milr.__all__:
         assert getattr(milr, name) is not None
+    assert set(milr.__all__) <= set(dir(milr))
 
 
 def test_the_package_alone_does_not_import_torch() -> None:

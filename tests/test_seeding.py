@@ -1,4 +1,4 @@
-"""First weights from a seed: the same bits as ever, nobody else's draws changed, threads apart."""
+"""Seeds: the same on every machine, unlike for any others; first weights: the same bits as ever, threads apart."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,10 @@ from torch import nn
 from toy import pictures, prepared, trained_network
 
 from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
-from milr.networks.layers import fingerprint
+from milr.evaluation.perturbation import highest
+from milr.networks.layers import weights_sha256
 from milr.networks.randomise import randomised
-from milr.seeding import seeded
+from milr.seeding import seed_number, seed_of, seeded
 from milr.stages.train_protonet import first_network
 
 
@@ -77,5 +78,21 @@ def test_a_forgotten_network_is_the_same_from_every_thread() -> None:
     images = pictures(16, seed=0)[0]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda seed: randomised(trained_network(), ["layer2"], [images], seed), [0, 1, 0, 1]))
-    prints = [fingerprint(network) for network in found]
+    prints = [weights_sha256(network) for network in found]
     assert prints[0] == prints[2] != prints[1] == prints[3]
+
+
+def test_a_seed_for_each_purpose_and_number() -> None:
+    seeds = [seed_of(purpose, *numbers) for purpose in ("ties", "noise") for numbers in ((0,), (1,), (0, 1), (1, 0))]
+    assert len(set(seeds)) == 8
+    assert seed_of("ties", 3, 4) == seed_of("ties", 3, 4)
+    assert (seed_of("ties", 3, 4), seed_number("7:1")) == (
+        25659888769819161,
+        7768823104508221553,
+    )  # on every machine, as ever
+
+
+def test_no_image_of_any_episode_breaks_its_ties_as_another_does() -> None:
+    chosen = [highest(torch.ones(3, 8, 8), 0.1, episode) for episode in range(3)]
+    patterns = torch.cat(chosen).flatten(1).int().tolist()
+    assert len({tuple(pattern) for pattern in patterns}) == 9

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from milr.explanation.decisions import Batch
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
-    from milr.explanation.fitting import Terms, fit, validate
+    from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR
+    from milr.explanation.objective import Terms
     from milr.explanation.settings import (
         BottleneckSettings,
         FitSettings,
@@ -33,9 +34,10 @@ _PLACES = {
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
     "milr.explanation.decisions": ("Batch",),
-    "milr.explanation.fitting": ("Terms", "fit", "validate"),
+    "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR",),
+    "milr.explanation.objective": ("Terms",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
@@ -63,8 +65,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported from where it lives."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'milr' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # a type checker knows the names above, and refuses any other
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported from where it lives."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'milr' has no attribute '{name}'")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Every public name, imported already or not."""
+    return sorted({*globals(), *__all__})

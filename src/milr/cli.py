@@ -15,10 +15,11 @@ from milr import __version__
 from milr.command.completion import command_words, is_query, read_line, tidy
 from milr.command.help import stage_help
 from milr.errors import USER_ERROR, MilrError
-from milr.runs.disk import disk_error, spoken
+from milr.runs.disk import disk_error, disk_message
 from milr.runs.processes import check_processes
-from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
+from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 from milr.streams import lossy_streams
+from milr.text import aligned
 
 INTERRUPTED = 130  # an exit code
 
@@ -35,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("interrupted", file=sys.stderr)
             code = INTERRUPTED
         except OSError as error:
-            line = disk_line(error)
-            if line is None:
+            cause = disk_error(error)
+            if cause is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            code = fail(line)
+            code = fail(disk_message(cause))
         output.flush()
         if output.complaint:
             line = f"standard output: {output.complaint}; what was to be shown there is lost"
@@ -53,12 +54,6 @@ def is_job(words: Sequence[str]) -> bool:
     flags = {word for word in words[1:] if word.startswith("-")}
     stage = STAGES.get(words[0].replace("-", "_")) if words else None
     return stage is not None and stage.makes_run and flags <= {"-m", "--multirun"}
-
-
-def disk_line(error: OSError) -> str | None:
-    """The line for a file or folder that may not be read, and the like; None for another error."""
-    cause = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else disk_error(error)
-    return None if cause is None else spoken(cause)
 
 
 def require_working_folder() -> None:
@@ -88,9 +83,7 @@ def dispatch(words: list[str]) -> int:
         from milr.lineage.commands import run_command  # argparse
 
         return run_command(words[0], words[1:])
-    stage = STAGES.get(words[0].replace("-", "_"))
-    if stage is None:
-        raise MilrError(unknown_stage(words[0]))
+    stage = stage_named(words[0])
     if help_wanted:
         print(stage_help(stage, words[1:]))
         return 0
@@ -132,11 +125,9 @@ def fail(line: str) -> int:
 
 def overview() -> str:
     """What `milr` alone says: the stages and the commands about runs, one line each."""
-    rows = [(stage.cli_name, stage.help) for stage in STAGES.values()]
-    width = max(len(name) for name, _ in rows)
-    about = [(name, command.help) for name, command in COMMANDS.items()]
-    stages, commands = ([f"  {name:<{width}}  {what}" for name, what in each] for each in (rows, about))
+    rows = [(f"  {stage.cli_name}", stage.help) for stage in STAGES.values()]
+    table = aligned([*rows, *((f"  {name}", command.help) for name, command in COMMANDS.items())])
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
-    lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *stages, ""]
-    lines += ["about runs:", *commands, ""]
+    lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *table[: len(rows)], ""]
+    lines += ["about runs:", *table[len(rows) :], ""]
     return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])

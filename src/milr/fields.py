@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from numbers import Integral
 from typing import Any, TypeVar
 
 from milr.errors import MilrError
@@ -70,6 +71,8 @@ def check(settings: Any) -> None:
                 raise MilrError(f"{key}={value}: the value must be a finite number")
             if isinstance(value, list) and isinstance(entry, (list, dict)):
                 raise MilrError(f"{key}={value}: a list within the list")
+        if each.type == "int" and not isinstance(value, Integral):
+            raise MilrError(f"{key}={value}: the value must be a whole number")
         if choices and value not in choices:
             raise MilrError(f"{key}={value}: choose one of {', '.join(choices)}{nearest(str(value), choices)}")
         if never and value in never:

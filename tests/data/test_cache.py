@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from milr.data import cache
-from milr.data.cache import cached_pictures, fingerprint
+from milr.data.cache import cache_name, cached_pictures
 from milr.data.pictures import load_pictures
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
@@ -93,16 +93,16 @@ def test_a_changed_picture_box_crop_or_size_has_another_name(records: tuple[Reco
     copy = tmp_path / "picture.png"
     copy.write_bytes(records[0].path.read_bytes())
     one = [replace(records[0], path=copy)]
-    names = {fingerprint(one, SIZE, "none"), fingerprint(one, SIZE, "bbox"), fingerprint(one, SIZE + 1, "none")}
-    assert fingerprint(one, SIZE, "none") in names  # the same again
-    names.add(fingerprint([replace(one[0], box=Box(1, 2, 3, 4))], SIZE, "none"))
-    names.add(fingerprint([*one, records[1]], SIZE, "none"))
+    names = {cache_name(one, SIZE, "none"), cache_name(one, SIZE, "bbox"), cache_name(one, SIZE + 1, "none")}
+    assert cache_name(one, SIZE, "none") in names  # the same again
+    names.add(cache_name([replace(one[0], box=Box(1, 2, 3, 4))], SIZE, "none"))
+    names.add(cache_name([*one, records[1]], SIZE, "none"))
     status = copy.stat()
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    names.add(fingerprint(one, SIZE, "none"))
+    names.add(cache_name(one, SIZE, "none"))
     copy.write_bytes(copy.read_bytes() + b" ")
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    names.add(fingerprint(one, SIZE, "none"))
+    names.add(cache_name(one, SIZE, "none"))
     assert len(names) == 7
 
 

@@ -58,9 +58,9 @@ def test_a_name_means_the_same_in_an_ascii_locale(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from milr.data.folder import read_folder
-from milr.data.catalogues import fingerprint
+from milr.data.catalogues import catalogue_sha256
 catalogue = read_folder(Path(sys.argv[1]))
-print(ascii(catalogue.class_names), fingerprint(catalogue))
+print(ascii(catalogue.class_names), catalogue_sha256(catalogue))
 """
     answers = [
         subprocess.run(
@@ -119,8 +119,8 @@ def test_what_is_no_plain_file_is_no_picture_and_never_blocks(tmp_path: Path) ->
     os.mkfifo(tmp_path / "auk" / "pipe")
     after = read_folder(tmp_path)
     assert after.records == before.records
-    folders = "4 folder(s) named like pictures, 3 link(s) to folders that are there already, or lie in a class"
-    assert after.notes == (f"left out: 3 link(s) that lead nowhere, {folders}",)
+    links = "3 link(s) that lead nowhere, 3 link(s) to folders that are there already, or lie in a class"
+    assert after.notes == (f"left out: 4 folder(s) named like pictures, {links}",)
 
 
 def test_links_to_pictures_and_to_a_class_elsewhere_are_followed(tmp_path: Path) -> None:

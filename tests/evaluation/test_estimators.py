@@ -31,8 +31,8 @@ def test_the_gaussian_estimate_of_a_gaussian_pair_is_the_closed_form() -> None:
     """z shares one of its two dimensions' content with every place: I = -log2(1 - rho²) / 2."""
     explainer = prepared()
     rho, generator = 0.8, torch.Generator().manual_seed(0)
-    explainer.prepared.local.mean.zero_()
-    explainer.prepared.local.std.fill_(1.0)
+    explainer.modules.local.mean.zero_()
+    explainer.modules.local.std.fill_(1.0)
     explainer.settings.bottleneck.whitening_share = 1.0
 
     def pairs(count: int) -> Features:

@@ -20,7 +20,7 @@ def test_it_is_the_batch_information_without_the_bank() -> None:
     with torch.no_grad():
         for part in images.split(12):
             first = explainer.layers.first_pass(part)
-            critic = explainer.prepared.critic
+            critic = explainer.modules.critic
             local, z = critic.project_local(first.local), critic.project_representation(first.representation)
             expected.append(batch_information(local, z).mean() / math.log(2))
     assert estimate.bits == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)

@@ -13,10 +13,11 @@ from milr.evaluation.attribution import Decided, grad_cam, integrated_gradients,
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient
 from milr.evaluation.iba import feature_statistics, mean_capacity, per_sample_bottleneck
 from milr.evaluation.location import rank_accuracy
-from milr.evaluation.methods import BASELINES, CONTROLS, KINDS, Methods, family
+from milr.evaluation.methods import BASELINES, CONTROLS, KINDS, METHODS, Method, Methods, Scene
 from milr.explanation.batches import episode_decision
 from milr.explanation.fitting import Batch
 from milr.networks.settings import MetricSettings
+from milr.stages.evaluate import available
 
 SHAPE = (16, 16)
 
@@ -36,7 +37,18 @@ def test_every_method_gives_a_map_of_every_image() -> None:
     assert set(maps) == {*KINDS, *CONTROLS, *BASELINES}
     assert all(heat.shape == (4, *SHAPE) and torch.isfinite(heat).all() for heat in maps.values())
     assert torch.equal(batch.images, before)
-    assert [family(name) for name in ("total", "edges", "iba")] == ["milr", "control", "baseline"]
+    assert [METHODS[name].family for name in ("total", "edges", "iba")] == ["milr", "control", "baseline"]
+
+
+def test_a_new_baseline_is_a_function_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def brightness(scene: Scene) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(scene.batch.images.mean(1), scene.shape[1:])
+
+    monkeypatch.setitem(METHODS, "brightness", Method("brightness", "baseline", brightness))
+    batch, _ = labelled(4, seed=13)
+    maps = Methods(prepared(), ["brightness"]).maps(batch, seed=0)
+    assert list(maps) == [*KINDS, *CONTROLS, "brightness"]
+    assert torch.allclose(maps["brightness"], torch.nn.functional.avg_pool2d(batch.images.mean(1), 2))
 
 
 def test_a_map_that_is_not_finite_is_named_with_its_episode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,8 +61,8 @@ def test_a_map_that_is_not_finite_is_named_with_its_episode(monkeypatch: pytest.
 
 
 def test_what_is_asked_for_must_be_there() -> None:
-    with pytest.raises(ValueError, match="unknown baselines"):
-        Methods(prepared(), ["lime"])
+    with pytest.raises(MilrError, match=r"evaluate.baselines=\['lime'\]: choose among grad_cam, iba, "):
+        available(["grad_cam", "lime"])
     with pytest.raises(ValueError, match="statistics"):
         Methods(prepared(), ["iba"])
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from milr.evaluation.location import percentile
-from milr.evaluation.metrics import direction, location_measurements
-from milr.evaluation.tables import Measurement, bootstrap, compare, summarise, write_csv
+from milr.evaluation.metrics import MEASURES, METRIC_KINDS, Metric, MetricKind, location_measurements
+from milr.evaluation.tables import Measurement, bootstrap, compare, read_measurements, summarise, write_csv
+
+POINTING, MASS = Metric("pointing", "box"), Metric("mass", "box")
 
 
 def row(value: float, name: str = "total", episode: int = 0) -> Measurement:
-    return Measurement(name, episode, "a.jpg", "pointing, box", value, 0.25)
+    return Measurement(name, episode, "a.jpg", POINTING, value, 0.25)
 
 
 def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
@@ -29,19 +31,63 @@ def test_maps_are_kept_apart() -> None:
 
 def test_comparisons_are_image_by_image() -> None:
     """One image of ten is only in one of the maps; on the others the difference is always the same."""
-    rows = [Measurement("decision", i % 2, f"{i}", "mass, box", i / 10 + 0.1, 0.2) for i in range(10)]
-    rows += [Measurement("random", i % 2, f"{i}", "mass, box", i / 10, 0.2) for i in range(9)]
+    rows = [Measurement("decision", i % 2, f"{i}", MASS, i / 10 + 0.1, 0.2) for i in range(10)]
+    rows += [Measurement("random", i % 2, f"{i}", MASS, i / 10, 0.2) for i in range(9)]
     (found,) = compare(rows, "toy", ["decision"])
     assert (found.map, found.other, found.n) == ("decision", "random", 9)
     assert (found.difference, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
 
 
 def test_every_metric_has_a_direction() -> None:
-    assert direction("keep 20%, accuracy") == "higher" and direction("keep 20% pixels, loss") == "lower"
-    assert direction("remove 20%, accuracy") == "lower" and direction("remove 20%, loss") == "higher"
-    assert direction("area pixels, cosine") == "higher" and direction("untouched, accuracy") == "none"
-    with pytest.raises(ValueError, match="no direction"):
-        direction("beauty, box")
+    assert Metric("keep", "", "accuracy", 0.2).direction() == "higher"
+    assert Metric("keep", "", "loss", 0.2, at="pixels").direction() == "lower"
+    assert Metric("remove", "", "accuracy", 0.2).direction() == "lower"
+    assert Metric("remove", "", "loss", 0.2).direction() == "higher"
+    assert Metric("area", "", "cosine", at="pixels").direction() == "higher"
+    assert Metric("untouched", "", "accuracy").direction() == "none"
+    with pytest.raises(ValueError, match="no metric 'beauty'"):
+        Metric("beauty", "box")
+
+
+def test_a_metric_has_a_name_a_unit_and_a_chance() -> None:
+    heat = torch.zeros(10, 10)
+    loss, accuracy = Metric("keep", "", "loss", 0.2, at="pixels"), Metric("remove", "", "accuracy", 0.07)
+    assert (loss.name, loss.unit, loss.source) == ("keep 20% pixels, loss", "nats", "Petsiuk et al. 2018")
+    assert (accuracy.name, accuracy.chance(heat, 5)) == ("remove 7%, accuracy", 0.2)
+    assert math.isnan(loss.chance(heat, 5)) and math.isnan(Metric("area", "", "accuracy").chance(heat, 5))
+    assert Metric("rank accuracy", "box", small=True).name == "rank accuracy, box up to a third"
+    assert Metric("contrast", "bill, head and wing").name == "contrast, bill, head and wing"
+    assert Metric("area", measure="cosine", at="pixels").name == "area pixels, cosine"
+    assert Metric("coverage", "left eye").chance(heat, (0, 0)) == 0.2
+
+
+def test_a_new_metric_is_a_function_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def highest_inside(heat: torch.Tensor, region: torch.Tensor, seed: int) -> float:
+        return float(heat[region].max())
+
+    monkeypatch.setitem(METRIC_KINDS, "peak", MetricKind("regions", "lower", "nobody", "bits", highest_inside, 0.5))
+    heat = torch.arange(16.0).view(4, 4)
+    measured = location_measurements(heat, {"box": heat < 6}, {}, seed=0)
+    assert measured[Metric("peak", "box")] == (5.0, 0.5)
+    rows = [Measurement("total", 0, "a.jpg", metric, *pair) for metric, pair in measured.items()]
+    result = next(result for result in summarise(rows, "toy") if result.metric.name == "peak, box")
+    assert (result.value, result.chance, result.direction, result.metric.unit) == (5.0, 0.5, "lower", "bits")
+
+
+def test_measurements_come_back_out_of_a_table(tmp_path: Path) -> None:
+    metrics = [
+        POINTING,
+        Metric("rank accuracy", "box", small=True),
+        Metric("contrast", "bill, head and wing"),
+        *(Metric("keep", "", measure, 0.2, at) for measure in MEASURES for at in ("layer", "pixels")),
+    ]
+    rows = [Measurement("total", 3, "a, b.jpg", metric, 1 / 3, math.pi) for metric in metrics]
+    write_csv(tmp_path / "per_image.csv", rows)
+    assert read_measurements(tmp_path / "per_image.csv") == rows
+    with (tmp_path / "per_image.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["metric"] for row in table] == [metric.name for metric in metrics]
+    assert (table[3]["kind"], table[3]["measure"], table[3]["share"]) == ("keep", "accuracy", "0.2")
 
 
 def test_the_bootstrap_interval_is_near_the_normal_one() -> None:
@@ -72,8 +118,8 @@ def test_a_groups_parts_against_all_others() -> None:
     heat = torch.arange(100.0).view(10, 10)
     parts = {"left eye": (9, 9), "beak": (9, 7), "tail": (0, 0), "left leg": (0, 2)}
     found = location_measurements(heat, {}, parts, seed=0)
-    assert found["contrast, bill, head and wing"] == (pytest.approx(0.97), 0.0)
-    assert found["contrast, tail and back"][0] == pytest.approx(0.005 - (0.995 + 0.975 + 0.025) / 3)
+    assert found[Metric("contrast", "bill, head and wing")] == (pytest.approx(0.97), 0.0)
+    assert found[Metric("contrast", "tail and back")][0] == pytest.approx(0.005 - (0.995 + 0.975 + 0.025) / 3)
 
 
 def test_one_map_against_its_annotations(tmp_path: Path) -> None:
@@ -81,10 +127,10 @@ def test_one_map_against_its_annotations(tmp_path: Path) -> None:
     heat[0, 0] = 1
     box = heat > 0
     found = location_measurements(heat, {"box": box}, {"crown": (0, 0)}, seed=0)
-    assert found["pointing, box"] == (1.0, 1 / 16) and found["mass, box"] == (1.0, 1 / 16)
-    assert found["percentile, crown"][0] > 0.9
-    assert math.isnan(found["contrast, breast"][0])
-    assert not any("contrast" in metric for metric in location_measurements(heat, {"box": box}, {}, seed=0))
+    assert found[POINTING] == (1.0, 1 / 16) and found[MASS] == (1.0, 1 / 16)
+    assert found[Metric("percentile", "crown")][0] > 0.9
+    assert math.isnan(found[Metric("contrast", "breast")][0])
+    assert not any(metric.kind == "contrast" for metric in location_measurements(heat, {"box": box}, {}, seed=0))
     write_csv(tmp_path / "a.csv", [row(0.5)])
     with (tmp_path / "a.csv").open() as file:
         assert next(iter(csv.DictReader(file)))["value"] == "0.5"
@@ -93,17 +139,18 @@ def test_one_map_against_its_annotations(tmp_path: Path) -> None:
 
 
 def test_what_speaks_for_one_map_says_nothing_of_another() -> None:
-    assert direction("contrast, tail and back", "redundant") == "higher"
-    assert direction("contrast, tail and back", "decision") == "none"
-    assert direction("contrast, breast", "total") == "lower"
-    assert direction("mass, other") == direction("percentile, tail") == "none"
-    assert direction("rank accuracy, other") == direction("rank accuracy, other up to a third") == "none"
-    assert direction("rank accuracy, box up to a third") == "higher"
+    assert Metric("contrast", "tail and back").direction("redundant") == "higher"
+    assert Metric("contrast", "tail and back").direction("decision") == "none"
+    assert Metric("contrast", "breast").direction("total") == "lower"
+    assert Metric("mass", "other").direction() == Metric("percentile", "tail").direction() == "none"
+    assert Metric("rank accuracy", "other").direction() == "none"
+    assert Metric("rank accuracy", "other", small=True).direction() == "none"
+    assert Metric("rank accuracy", "box", small=True).direction() == "higher"
 
 
 def test_any_file_name_comes_back_out_of_a_table(tmp_path: Path) -> None:
     names = ["a b.jpg", "a, b;c.jpg", 'the "q".jpg', "Größe Ж 鳥.jpg", "two\nlines.jpg", "=1+1"]
-    rows = [Measurement("total", 0, name, "pointing, box", 1.0, 0.5) for name in names]
+    rows = [Measurement("total", 0, name, POINTING, 1.0, 0.5) for name in names]
     write_csv(tmp_path / "per_image.csv", rows[:2])
     write_csv(tmp_path / "per_image.csv", rows[2:], append=True)
     with (tmp_path / "per_image.csv").open(encoding="utf-8", newline="") as file:

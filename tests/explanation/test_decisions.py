@@ -53,10 +53,10 @@ WRONG: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("decide", "message"), WRONG)
 def test_what_is_no_decision_is_refused_by_name_before_a_step(decide: Any, message: str) -> None:
     explainer = prepared(fitted=False)
-    before = copy.deepcopy(explainer.prepared.state_dict())
+    before = copy.deepcopy(explainer.modules.state_dict())
     with pytest.raises(MilrError, match=message):
         fit(explainer, lambda step: Batch(IMAGES, decide), STEPS, on_step=lambda step, terms: pytest.fail("a step"))
-    assert all(torch.equal(value, before[name]) for name, value in explainer.prepared.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in explainer.modules.state_dict().items())
     assert not explainer.fitted
 
 
@@ -102,8 +102,8 @@ def test_a_decision_may_change_its_output_in_place() -> None:
         ((batch, STEPS, batch(1)), "validation is a list of milr.Batch, not a milr.Batch"),
         ((batch, STEPS, [(IMAGES, LABELS)]), "validation batch 1 must be a milr.Batch"),
         ((batch, FitSettings(steps=3, validate_every=0), [batch(1)]), "validate_every=0"),
-        ((batch, FitSettings(steps=0)), "steps=0, .*1 or more steps"),
-        ((batch, FitSettings(steps=2.0)), "steps=2.0, .*1 or more steps"),  # type: ignore[arg-type]
+        ((batch, FitSettings(steps=0)), "steps=0: .*at least 1"),
+        ((batch, FitSettings(steps=2.0)), "steps=2.0: .*a whole number"),  # type: ignore[arg-type]
         ((batch, FitSettings(learning_rate=-0.1)), "learning_rate=-0.1"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_batch_of_one_image_is_told_from_the_images_before_it() -> None:
 
 def test_small_modules_that_are_frozen_cannot_be_fitted() -> None:
     explainer = prepared()
-    explainer.prepared.requires_grad_(False)
+    explainer.modules.requires_grad_(False)
     with pytest.raises(MilrError, match="no parameter of the mask asks for gradients"):
         fit(explainer, batch, STEPS)
 
@@ -260,3 +260,13 @@ def test_validation_batches_may_come_from_a_generator() -> None:
     )
     assert seen == [2, 4] and kept in seen
     assert milr.Batch is Batch and trained_network().training is False
+
+
+def test_a_head_that_counts_statistics_is_asked_for_before_it_does() -> None:
+    head = torch.nn.BatchNorm1d(CLASSES, affine=False)  # no parameter asks for gradients, nothing is random
+    with pytest.raises(MilrError, match=r"decide calls a BatchNorm1d in training mode.*modules=\(head,\)"):
+        fit(prepared(), lambda step: Batch(IMAGES, lambda output: (head(output), LABELS)), STEPS)
+    assert head.num_batches_tracked == 0
+
+    fit(prepared(), lambda step: Batch(IMAGES, lambda output: (head(output), LABELS), (head,)), STEPS)
+    assert head.num_batches_tracked == 0 and head.training

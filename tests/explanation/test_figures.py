@@ -211,3 +211,16 @@ def test_the_stored_pictures_are_those_that_were_shown(tmp_path: Path) -> None:
     export(tmp_path / "out", images.float() / 255, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
     with np.load(tmp_path / "out" / "maps.npz") as stored:
         assert np.array_equal(stored["images"], displayable(images).numpy())
+
+
+def test_the_rounding_of_a_normalisation_that_was_undone_is_no_other_picture() -> None:
+    images = torch.tensor([0.0, 128 / 255, 1.0]).expand(1, 3, 1, 3)
+    off = images + torch.tensor([-1e-6, 1e-6, 1e-6])
+    assert torch.equal(displayable(off), displayable(images))
+
+
+def test_floats_to_255_are_asked_to_be_divided_and_a_list_to_be_stacked() -> None:
+    with pytest.raises(MilrError, match="from 0 to 255: divide by 255"):
+        displayable(torch.tensor([0.0, 128.0, 255.0]).expand(1, 3, 1, 3))
+    with pytest.raises(MilrError, match="not a list: torch.stack"):
+        displayable([torch.zeros(3, 4, 4)] * 2)  # type: ignore[arg-type]

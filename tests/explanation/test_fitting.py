@@ -10,8 +10,9 @@ from torchvision.models import DenseNet
 from toy import CLASSES, Network, batch, fitted, pictures, prepared, trained_network
 
 from milr.errors import MilrError
-from milr.explanation.fitting import Batch, fit, keep_information, validate
+from milr.explanation.fitting import Batch, fit, validate
 from milr.explanation.milr import MILR
+from milr.explanation.objective import keep_information
 from milr.explanation.progress import LocationQueue
 from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
 from milr.networks.continuation import Continuation, State
@@ -112,7 +113,7 @@ def test_same_seed_same_weights() -> None:
     for _ in range(2):
         explainer = prepared()
         fit(explainer, batch, FitSettings(steps=5))
-        states.append(explainer.prepared.state_dict())
+        states.append(explainer.modules.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -153,34 +154,34 @@ def test_a_loss_that_is_not_finite_stops_the_fit_in_the_last_good_state() -> Non
         return clean if step < 8 else Batch(clean.images * float("nan"), clean.decide)
 
     def note(step: int, metrics: dict[str, float]) -> None:
-        states[step] = copy.deepcopy(explainer.prepared.state_dict())
+        states[step] = copy.deepcopy(explainer.modules.state_dict())
 
     with pytest.raises(MilrError, match="loss is nan at step 8"):
         fit(explainer, spoiled, FitSettings(steps=20, validate_every=6), [batch(5000)], on_validation=note)
-    after = explainer.prepared.state_dict()
+    after = explainer.modules.state_dict()
     assert all(torch.equal(after[name], states[6][name]) for name in after)
 
 
 def test_a_loss_that_is_not_finite_near_the_end_is_found_too() -> None:
     explainer = prepared()
-    before = copy.deepcopy(explainer.prepared.state_dict())
+    before = copy.deepcopy(explainer.modules.state_dict())
 
     def spoiled(step: int) -> Batch:
         return Batch(batch(step).images * (float("nan") if step > 2 else 1.0), batch(step).decide)
 
     with pytest.raises(MilrError, match="loss is nan at step 3"):  # not a tenth step: the fourth is the last
         fit(explainer, spoiled, FitSettings(steps=4))
-    assert all(torch.equal(value, before[name]) for name, value in explainer.prepared.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in explainer.modules.state_dict().items())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_validation_that_is_not_finite_stops_the_fit_in_the_last_good_state(bad: float) -> None:
     explainer = prepared()
-    before = copy.deepcopy(explainer.prepared.state_dict())
+    before = copy.deepcopy(explainer.modules.state_dict())
     clean = batch(5000)
     with pytest.raises(MilrError, match=r"the objective on the validation batches is (nan|inf) at step 3: lower milr"):
         fit(explainer, batch, FitSettings(steps=6, validate_every=3), [Batch(clean.images * bad, clean.decide)])
-    after = explainer.prepared.state_dict()
+    after = explainer.modules.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in after)
 
 
@@ -230,14 +231,14 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(kind: str, stop: int, 
     )
     assert again == kept
     assert steps == ([] if patience else [*range(stop + 1, 13)])  # patience was at its end already
-    one, other = whole.prepared.state_dict(), resumed.prepared.state_dict()
+    one, other = whole.modules.state_dict(), resumed.modules.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = pictures(4, seed=3)[0]
     assert torch.equal(whole.maps(images).decision, resumed.maps(images).decision)
 
 
 def same_weights(one: MILR, other: MILR) -> bool:
-    states = one.prepared.state_dict(), other.prepared.state_dict()
+    states = one.modules.state_dict(), other.modules.state_dict()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 

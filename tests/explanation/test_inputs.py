@@ -35,7 +35,7 @@ class Dicts(Dataset[dict[str, Any]]):
 
 
 def same(one: MILR, other: MILR) -> bool:
-    a, b = one.prepared.state_dict(), other.prepared.state_dict()
+    a, b = one.modules.state_dict(), other.modules.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -66,10 +66,10 @@ def test_training_images_in_any_usual_form_prepare_the_same_module(batches: Iter
 def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> None:
     explainer = unprepared()
     explainer.prepare(Dicts(), 64)  # type: ignore[arg-type]
-    expected = prepared().prepared
-    assert torch.allclose(explainer.prepared.local.mean, expected.local.mean, atol=1e-6)
-    assert torch.allclose(explainer.prepared.local.std, expected.local.std, atol=1e-6)
-    assert explainer.prepared.bank.shape == expected.bank.shape
+    expected = prepared().modules
+    assert torch.allclose(explainer.modules.local.mean, expected.local.mean, atol=1e-6)
+    assert torch.allclose(explainer.modules.local.std, expected.local.std, atol=1e-6)
+    assert explainer.modules.bank.shape == expected.bank.shape
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,8 @@ def test_training_images_that_are_none_are_refused_by_name(batches: Any, images:
     explainer = unprepared()
     with pytest.raises(MilrError, match=message):
         explainer.prepare(batches, images)
-    assert explainer.modules is None
+    with pytest.raises(MilrError, match="knows no training images yet"):
+        explainer.modules  # noqa: B018
 
 
 def test_a_generator_is_not_read_further_than_to_the_first_image_too_many() -> None:
@@ -205,7 +206,7 @@ def test_prepare_and_maps_do_not_depend_on_the_callers_mode(mode: str) -> None:
     with modes()[mode]:
         other = prepared()
         given = other.maps(IMAGES.clone())
-    assert same(explainer, other) and not other.prepared.bank.is_inference()
+    assert same(explainer, other) and not other.modules.bank.is_inference()
     for kind in ("total", "decision", "redundant"):
         assert torch.equal(getattr(expected, kind), getattr(given, kind))
 
@@ -220,7 +221,7 @@ def test_a_default_of_float64_does_not_reach_the_small_modules() -> None:
         maps = explainer.maps(IMAGES)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert all(value.dtype == torch.float32 for value in explainer.prepared.state_dict().values())
+    assert all(value.dtype == torch.float32 for value in explainer.modules.state_dict().values())
     assert maps.total.dtype == maps.redundant.dtype == torch.float32
-    explainer.prepared.load_state_dict(expected.prepared.state_dict())
+    explainer.modules.load_state_dict(expected.modules.state_dict())
     assert torch.allclose(explainer.maps(IMAGES).total, expected.maps(IMAGES).total, atol=1e-5)

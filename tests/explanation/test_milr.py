@@ -5,7 +5,8 @@ import torch
 from toy import pictures, prepared, trained_network
 
 from milr.errors import MilrError
-from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.milr import MILR
+from milr.explanation.modules import sample_locations
 from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
 
 VARIATIONAL = MilrSettings(bottleneck=BottleneckSettings(kind="variational"))
@@ -14,7 +15,7 @@ ZERO_FILL = MilrSettings(mask=MaskSettings(fill="zero"), bottleneck=BottleneckSe
 
 def set_mask(explainer: MILR, logit: float) -> None:
     """The same mask at every place: sigmoid(logit)."""
-    last = explainer.prepared.mask.combine[-1]
+    last = explainer.modules.mask.combine[-1]
     torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
     torch.nn.init.constant_(last.bias, logit)  # type: ignore[arg-type]
 
@@ -128,10 +129,10 @@ def test_no_maps_before_the_training_images_are_known() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (MilrSettings(alpha=-1), "must not be negative"),
-        (MilrSettings(redundancy="x"), "redundancy must be one of"),
-        (MilrSettings(mask=MaskSettings(fill="blur")), "mask.fill must be one of noise, zero"),
-        (MilrSettings(mask=MaskSettings(initial=1.0)), "between 0 and 1"),
+        (MilrSettings(alpha=-1), "alpha=-1: the value must be at least 0"),
+        (MilrSettings(redundancy="x"), "redundancy=x: choose one of representation, occluded"),
+        (MilrSettings(mask=MaskSettings(fill="blur")), "mask.fill=blur: choose one of noise, zero"),
+        (MilrSettings(mask=MaskSettings(initial=1.0)), "mask.initial=1.0: .*from 0.001 to 0.999"),
         (MilrSettings(mask=MaskSettings(fill="zero")), "noise fill only"),
     ],
 )

@@ -24,9 +24,9 @@ def fresh(explainer: MILR) -> Tensor:
 
 
 def train(explainer: MILR) -> None:
-    critic = explainer.prepared.critic
+    critic = explainer.modules.critic
     optimiser = torch.optim.SGD(critic.parameters(), lr=1.0)
-    critic.project_locations(explainer.prepared.bank[:64]).square().sum().backward()
+    critic.project_locations(explainer.modules.bank[:64]).square().sum().backward()
     optimiser.step()
 
 
@@ -40,30 +40,30 @@ def interrupted(explainer: MILR) -> None:
 
 
 def load(explainer: MILR, assign: bool = False) -> None:
-    state = {name: value * 1.5 for name, value in explainer.prepared.critic.state_dict().items()}
-    explainer.prepared.critic.load_state_dict(state, assign=assign)
+    state = {name: value * 1.5 for name, value in explainer.modules.critic.state_dict().items()}
+    explainer.modules.critic.load_state_dict(state, assign=assign)
 
 
 def scale_data(explainer: MILR) -> None:
-    for parameter in explainer.prepared.critic.parameters():
+    for parameter in explainer.modules.critic.parameters():
         parameter.data.mul_(1.5)  # no version of a tensor tells of it
 
 
 def replace_data(explainer: MILR) -> None:
-    for parameter in explainer.prepared.critic.parameters():
+    for parameter in explainer.modules.critic.parameters():
         parameter.data = parameter.data * 1.5
 
 
 def new_bank(explainer: MILR) -> None:
-    explainer.prepared.bank = explainer.prepared.bank.flip(1)
+    explainer.modules.bank = explainer.modules.bank.flip(1)
 
 
 def written_bank(explainer: MILR) -> None:
-    explainer.prepared.bank.data.mul_(0.5)
+    explainer.modules.bank.data.mul_(0.5)
 
 
 def standardise(explainer: MILR) -> None:
-    explainer.prepared.local.mean.add_(0.1)
+    explainer.modules.local.mean.add_(0.1)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_maps_within_a_fit_are_those_of_the_step() -> None:
 
 def test_an_unchanged_critic_projects_its_bank_once(monkeypatch: pytest.MonkeyPatch) -> None:
     explainer, calls = prepared(), []
-    project = explainer.prepared.critic.project_locations
-    monkeypatch.setattr(explainer.prepared.critic, "project_locations", lambda part: calls.append(1) or project(part))
+    project = explainer.modules.critic.project_locations
+    monkeypatch.setattr(explainer.modules.critic, "project_locations", lambda part: calls.append(1) or project(part))
     first, second = explainer.maps(IMAGES), explainer.maps(IMAGES)
     assert calls == [1] and torch.equal(first.total, second.total)

@@ -100,7 +100,11 @@ def load_others(network: Network) -> None:
     network.load_state_dict(other_network().state_dict())
 
 
-@pytest.mark.parametrize("change", [change_weight, change_running_mean, load_others])
+def write_past_the_version(network: Network) -> None:
+    network.layer2[0].weight.data.mul_(1.01)  # type: ignore[operator, union-attr]
+
+
+@pytest.mark.parametrize("change", [change_weight, change_running_mean, load_others, write_past_the_version])
 def test_a_network_that_changed_since_it_was_prepared_on_is_refused(change: Any) -> None:
     network = copy.deepcopy(trained_network())
     explainer = prepared(network=network)

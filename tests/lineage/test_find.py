@@ -11,9 +11,10 @@ from disks import open_folder, unprivileged
 
 from milr.cli import main
 from milr.errors import MilrError
-from milr.runs.facts import process
 from milr.runs.find import find_runs, named_run, read_run
 from milr.runs.folder import MANIFEST, open_run
+from milr.runs.locks import is_locked, lock
+from milr.runs.resume import reopen_run
 
 MakeRun = Callable[..., Path]
 
@@ -50,22 +51,48 @@ def test_a_manifest_that_is_gone_or_no_text(make_run: MakeRun, outputs: Path) ->
     assert [run.state for run in find_runs(outputs)] == ["broken"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_a_run_whose_process_was_killed_is_stopped(outputs: Path) -> None:
     code = f"""
 import os, signal, pathlib
-from milr.runs.facts import process
 from milr.runs.folder import open_run
-with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{"process": process()}}):
+with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{}}):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == -9
     run = read_run(outputs / "fit_milr" / "killed")
     assert (run.manifest["state"], run.state) == ("running", "stopped")
-    change(run.folder, process=process())
-    assert read_run(run.folder).state == "running"
-    change(run.folder, process={**process(), "boot": "another machine's"})
-    assert read_run(run.folder).state == "running?"
+    with pytest.raises(KeyboardInterrupt), reopen_run(run.folder):
+        assert read_run(run.folder).state == "running"
+        raise KeyboardInterrupt
+    assert read_run(run.folder).state == "interrupted"
+
+
+def test_a_run_that_ends_while_it_is_read_is_not_told_as_stopped(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = open_run(outputs / "fit_milr", "fit_milr", "run", {})
+    folder = going_on.__enter__().folder
+
+    def ask(path: Path) -> bool:
+        locked = is_locked(path)
+        going_on.__exit__(None, None, None)
+        return locked
+
+    monkeypatch.setattr("milr.runs.find.is_locked", ask)
+    assert read_run(folder).state == "finished"
+
+
+def test_two_who_ask_at_once_see_no_lock(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    file = tmp_path / "log.txt"
+    file.touch()
+    with file.open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not is_locked(file)
+        assert not is_locked(tmp_path / "absent")
+    with file.open("a") as held:
+        assert lock(held) and is_locked(file)
+    assert not is_locked(file)
 
 
 def test_a_run_is_named_by_folder_stage_or_name(make_run: MakeRun, outputs: Path) -> None:

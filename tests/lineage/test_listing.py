@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from milr.errors import MilrError
-from milr.lineage.listing import aligned, key_figure, list_runs
-from milr.runs.find import FoundRun
+from milr.lineage.listing import key_figure, list_runs
+from milr.runs.find import RunInfo
 from milr.runs.folder import open_run
 
 MakeRun = Callable[..., Path]
@@ -33,7 +33,7 @@ VALIDATION = {"objective": 2.0, "accuracy": 0.6, "untouched_accuracy": 0.8}
     ],
 )
 def test_the_key_figure_of_a_run(stage: str, entries: dict[str, Any], figure: str) -> None:
-    assert key_figure(FoundRun(Path("run"), {"stage": stage, **entries})) == figure
+    assert key_figure(RunInfo(Path("run"), {"stage": stage, **entries})) == figure
 
 
 def test_the_table_and_its_filters(make_run: MakeRun, outputs: Path) -> None:
@@ -62,7 +62,3 @@ def test_the_table_and_its_filters(make_run: MakeRun, outputs: Path) -> None:
 def test_a_filter_that_cannot_fit_is_refused(filters: dict[str, str], message: str) -> None:
     with pytest.raises(MilrError, match=message):
         list_runs(Path("anywhere"), filters)
-
-
-def test_columns_are_aligned() -> None:
-    assert aligned([("a", "bcd", "e"), ("fgh", "", "ij")]) == ["a    bcd  e", "fgh       ij"]

@@ -1,5 +1,6 @@
 """Frozen networks: modes, gradients and statistics as they were, whoever else runs them."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from milr.networks.freezing import fingerprint, frozen
+from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.layers import LayerPair
 
 
@@ -48,7 +49,7 @@ def test_a_network_whose_train_returns_nothing_is_frozen_too() -> None:
 def test_two_threads_leave_one_network_as_it_was() -> None:
     model = small().train()
     model[1].momentum = 0.5
-    before = fingerprint(model)
+    before = weights_sha256(model)
     images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     pair = LayerPair(model, "0", "2", images)
     expected = pair.first_pass(images).output
@@ -57,15 +58,32 @@ def test_two_threads_leave_one_network_as_it_was() -> None:
             assert torch.equal(result, expected)
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert fingerprint(model) == before
+    assert weights_sha256(model) == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_the_fingerprint_sees_a_single_bit_in_every_precision(dtype: torch.dtype) -> None:
     model = small().to(dtype)
-    before = fingerprint(model)
-    assert fingerprint(model) == before
+    before = weights_sha256(model)
+    assert weights_sha256(model) == before
     with torch.no_grad():
         weight = model[3].weight
         weight[0, 0] = torch.nextafter(weight[0, 0].float(), torch.tensor(9.0)) if dtype == torch.float32 else 0.125
-    assert fingerprint(model) != before
+    assert weights_sha256(model) != before
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")])
+def test_the_fingerprint_is_the_same_where_a_part_is_wrapped(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    model = nn.Sequential(small(), nn.Identity())
+    before = weights_sha256(model)
+    model[0][1] = wrap(model[0][1])
+    model[0] = wrap(model[0])
+    assert weights_sha256(model) == before
+
+
+def test_the_fingerprint_sees_a_buffer_that_is_not_saved() -> None:
+    model = small()
+    model.register_buffer("mean", torch.zeros(3), persistent=False)  # how many networks hold their normalisation
+    before = weights_sha256(model)
+    model.get_buffer("mean").add_(1)
+    assert weights_sha256(model) != before

@@ -355,6 +355,8 @@ def test_graphs_and_scripts_are_refused_with_what_is_true_of_them() -> None:
     exported = torch.export.export(model, (images(),))
     with pytest.raises(MilrError, match="is a ExportedProgram, not a torch.nn.Module"):
         LayerPair(exported, "layer1", "avgpool", images())  # type: ignore[arg-type]
+    with pytest.raises(MilrError, match="is a graph of torch.export"):
+        LayerPair(exported.module(), "layer1", "avgpool", images())
 
 
 def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:
@@ -370,3 +372,90 @@ def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:
 def test_one_image_is_no_batch() -> None:
     with pytest.raises(MilrError, match=r"one image \[3, 48, 48\], not a batch: pass example\[None\]"):
         LayerPair(network(), "layer1", "avgpool", images()[0])
+
+
+class Gate(nn.Module):
+    """A way around conv1 that is open for bright images alone, or where the image is not exactly 0."""
+
+    def __init__(self, padding: bool) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.side, self.avgpool, self.padding = nn.Linear(3, 8, bias=False), nn.AdaptiveAvgPool2d(1), padding
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.conv2(self.conv1(images).relu())
+        if self.padding:
+            return self.avgpool(features * (images != 0).any(1, keepdim=True)).flatten(1)
+        return self.avgpool(features).flatten(1) + self.side((images.mean((2, 3)) - 1).relu())
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_a_way_around_the_local_layer_that_is_shut_for_the_example_is_found(padding: bool) -> None:
+    layers = LayerPair(Gate(padding).eval(), "conv1", "avgpool", 0.1 + 0.5 * torch.rand(2, 3, 16, 16))
+
+    images = 1 + torch.rand(3, 3, 16, 16)
+    images[1, :, :8] = 0
+    images[2] *= 2
+
+    first = layers.first_pass(images)
+    torch.testing.assert_close(layers.second_pass(first.local, images).output, first.output)
+
+
+def test_a_network_that_squeezes_one_image_away_gives_it_as_beside_others() -> None:
+    torch.manual_seed(0)
+    layers = LayerPair(network_that_squeezes().eval(), "0", "3", images())
+    whole = layers.first_pass(images())
+    alone = layers.first_pass(images()[:1])
+    torch.testing.assert_close(alone.output, whole.output[:1])
+    torch.testing.assert_close(layers.second_pass(alone.local, images()[:1]).output, whole.output[:1])
+
+
+def network_that_squeezes() -> nn.Module:
+    class Squeeze(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            return features.squeeze()
+
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), Squeeze(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("what", ["is random", "mixes them"])
+def test_code_between_the_layers_is_not_laid_to_a_layers_charge(what: str) -> None:
+    class Between(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            if what == "is random":
+                return features + torch.rand_like(features)
+            return features - features.mean(0)
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, features: Tensor) -> Tensor:
+            return self.fc(Between().forward(features))
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Head())
+    with pytest.raises(MilrError, match=f"code before '3.fc' \\(Linear\\) {what}"):
+        LayerPair(model.eval(), "0", "3", images())
+
+
+def test_a_module_in_place_of_its_name_is_answered_with_the_name() -> None:
+    model = network()
+    with pytest.raises(MilrError, match=r"by their names in the network, not as a Sequential: 'layer1'"):
+        LayerPair(model, model.layer1, "avgpool", images())  # type: ignore[arg-type]
+
+
+def test_a_layer_that_was_replaced_afterwards_is_missed_by_name() -> None:
+    model = network()
+    layers = LayerPair(model, "layer1", "avgpool", images())
+    model.layer1 = nn.Identity()
+    with pytest.raises(MilrError, match="layer 'layer1' did not run: was a layer of the network replaced"):
+        layers.first_pass(images())
+
+
+def test_a_network_that_overflows_is_not_said_to_ignore_its_local_layer() -> None:
+    model = network()
+    with torch.no_grad():
+        model.layer4[1].bn2.weight.fill_(3e38)
+    with pytest.raises(MilrError, match="'avgpool' gives inf for noise in the range of the example"):
+        LayerPair(model, "layer1", "avgpool", images())

@@ -5,7 +5,7 @@ import torch
 
 from milr.errors import MilrError
 from milr.networks.backbones import build_backbone
-from milr.networks.layers import fingerprint
+from milr.networks.layers import weights_sha256
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.settings import MetricSettings
 
@@ -22,7 +22,7 @@ def test_state_and_back_is_the_same_network() -> None:
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(after.network(images), before.network.eval()(images))
-    assert fingerprint(after.network) == fingerprint(before.network)
+    assert weights_sha256(after.network) == weights_sha256(before.network)
     assert (after.metric, after.size, after.classes) == (before.metric, 32, ("a",))
 
 
@@ -39,15 +39,15 @@ def test_another_backbone_or_a_part_that_is_missing_is_told() -> None:
 
 def test_the_fingerprint_sees_a_single_bit_of_a_buffer() -> None:
     model = build_backbone("resnet10")
-    before = fingerprint(model)
-    assert fingerprint(model) == before
+    before = weights_sha256(model)
+    assert weights_sha256(model) == before
     model.bn1.running_mean[3] += 1e-7
-    assert fingerprint(model) != before
+    assert weights_sha256(model) != before
 
 
 def test_representations_leave_the_mode_and_the_statistics_alone() -> None:
     model = build_backbone("resnet10").train()
-    before = fingerprint(model)
+    before = weights_sha256(model)
     images = torch.randn(5, 3, 32, 32)
     assert represent(model, images.split(2)).shape == (5, 512)
-    assert model.training and fingerprint(model) == before
+    assert model.training and weights_sha256(model) == before

@@ -8,17 +8,17 @@ from torch import nn
 from toy import pictures, trained_network
 
 from milr.errors import MilrError
-from milr.networks.layers import fingerprint
+from milr.networks.layers import weights_sha256
 from milr.networks.randomise import blocks, randomised
 
 
 def test_only_the_named_layers_forget() -> None:
     network = trained_network()
-    before = fingerprint(network)
+    before = weights_sha256(network)
     assert blocks(network) == ["fc", "layer2", "layer1"]
     images = pictures(64, seed=0)[0]
     forgotten = randomised(network, ["fc", "layer2"], [images], seed=0)
-    assert fingerprint(network) == before and not network.training
+    assert weights_sha256(network) == before and not network.training
     with torch.no_grad():
         assert torch.equal(forgotten.layer1(images), network.layer1(images))
         upper = forgotten.layer2(forgotten.layer1(images))
@@ -32,7 +32,7 @@ def test_only_the_named_layers_forget() -> None:
 def test_one_seed_one_network() -> None:
     images = pictures(32, seed=0)[0]
     first, second, other = (randomised(trained_network(), ["layer2"], [images], seed) for seed in (0, 0, 1))
-    assert fingerprint(first) == fingerprint(second) != fingerprint(other)
+    assert weights_sha256(first) == weights_sha256(second) != weights_sha256(other)
 
 
 def test_weights_that_no_layer_can_draw_anew_are_refused_by_name() -> None:

@@ -15,7 +15,7 @@ from milr import cli
 from milr.data.records import Catalogue
 from milr.errors import MilrError
 from milr.runs.folder import open_run
-from milr.runs.processes import check_processes, local_rank, processes, rank
+from milr.runs.processes import check_processes, launched_local_rank, launched_processes, launched_rank
 from milr.settings.stages import STAGES
 from milr.stages.train_protonet import require_as_many_processes
 
@@ -29,7 +29,7 @@ def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_alone_everything_is_allowed() -> None:
-    assert (processes(), rank(), local_rank()) == (1, 0, 0)
+    assert (launched_processes(), launched_rank(), launched_local_rank()) == (1, 0, 0)
     check_processes(STAGES["fit_milr"], ["--multirun"])
 
 
@@ -55,7 +55,7 @@ def test_what_several_processes_would_each_do_anew_is_refused(
 
 
 def test_help_and_training_are_allowed(second_of_two: None) -> None:
-    assert (processes(), rank(), local_rank()) == (2, 1, 1)
+    assert (launched_processes(), launched_rank(), launched_local_rank()) == (2, 1, 1)
     assert cli.main(["fit-milr", "--help"]) == 0
     check_processes(STAGES["train_protonet"], ["seed=1"])
 

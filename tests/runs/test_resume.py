@@ -15,9 +15,9 @@ from pretend import pretend
 
 from milr import cli
 from milr.errors import MilrError
-from milr.runs.facts import process
-from milr.runs.folder import DONE, Run, open_run
-from milr.runs.resume import reopen_run, require_same, require_same_parent, run_to_resume, state_of
+from milr.runs.find import read_run
+from milr.runs.folder import MARKER, Run, open_run
+from milr.runs.resume import folder_state, reopen_run, require_same, require_same_parent, run_to_resume
 from milr.runs.sources import find_run, is_done
 from milr.runs.states import saved_states
 from milr.settings.schema import TrainProtonet
@@ -64,9 +64,9 @@ def manifest(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("more", [[], WORDS, ["device=cpu", "train.log_every=3"]])
 def test_it_goes_on_in_the_same_folder_with_the_same_settings(stopped: Path, which: str, more: list[str]) -> None:
     created = manifest(stopped)["created"]
-    assert state_of(stopped) == "partial"
+    assert folder_state(stopped) == "partial"
     assert cli.main(["train-protonet", f"resume={'latest' if which == 'latest' else stopped}", *more]) == 0
-    assert [path for path in stopped.parent.iterdir()] == [stopped] and state_of(stopped) == "done"
+    assert [path for path in stopped.parent.iterdir()] == [stopped] and folder_state(stopped) == "done"
     assert seen[0].train.episodes == 6 and seen[0].dataset.root.endswith("birds")
     lines = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -108,7 +108,7 @@ def test_there_may_be_nothing_to_resume(tmp_path: Path, make_run: MakeRun) -> No
         run_to_resume(tmp_path, "train_protonet", str(tmp_path / "absent"))
     with pytest.raises(MilrError, match="a run of fit-milr, not of train-protonet"):
         run_to_resume(tmp_path, "train_protonet", str(make_run("fit_milr")))
-    assert state_of(tmp_path / "absent") == "absent"
+    assert folder_state(tmp_path / "absent") == "absent"
 
 
 def test_a_run_that_is_going_on_is_refused(stopped: Path) -> None:
@@ -124,22 +124,14 @@ with reopen_run(Path(sys.argv[1])):
         [sys.executable, "-c", code, str(stopped)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout and other.stdout.readline() == "open\n"
-        assert state_of(stopped) == "running"
+        assert folder_state(stopped) == "running"
         with pytest.raises(MilrError, match="going on in another process"), reopen_run(stopped):
             pass
         other.kill()
         other.wait()
-    assert state_of(stopped) == "partial"  # the lock ends with its process
+    assert folder_state(stopped) == "partial"  # the lock ends with its process
     with pytest.raises(MilrError, match="promised: best.pt"), reopen_run(stopped):
         pass
-
-
-def test_the_process_that_goes_on_is_the_one_the_manifest_names(stopped: Path) -> None:
-    entries = manifest(stopped)
-    (stopped / "manifest.json").write_text(json.dumps({**entries, "process": {**entries["process"], "started": 1}}))
-    with pytest.raises(KeyboardInterrupt), reopen_run(stopped):
-        assert manifest(stopped)["process"] == process()
-        raise KeyboardInterrupt
 
 
 def test_leftovers_of_a_killed_write_are_removed(stopped: Path) -> None:
@@ -152,20 +144,17 @@ def test_leftovers_of_a_killed_write_are_removed(stopped: Path) -> None:
 def test_a_missing_promised_file_fails_the_run(tmp_path: Path) -> None:
     with pytest.raises(MilrError, match="promised: maps.npz"), open_run(tmp_path, "fit_milr", "run", {}) as run:
         run.promise("maps.npz")
-    assert manifest(tmp_path / "run")["state"] == "failed" and not (tmp_path / "run" / DONE).exists()
+    assert manifest(tmp_path / "run")["state"] == "failed" and not (tmp_path / "run" / MARKER).exists()
 
 
 def test_without_its_marker_a_run_is_not_finished(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     assert is_done(folder)
-    (folder / DONE).unlink()  # killed between the manifest and the marker
+    (folder / MARKER).unlink()  # killed between the manifest and the marker
     assert not is_done(folder)
     with pytest.raises(MilrError, match="not finished"):
         find_run(tmp_path, "train_protonet", str(folder))
-    entries = manifest(folder)
-    entries.pop("promised")  # made before there were markers
-    (folder / "manifest.json").write_text(json.dumps(entries))
-    assert is_done(folder)
+    assert read_run(folder).state == "stopped"
 
 
 def test_a_changed_parent_or_changed_data_is_refused(make_run: MakeRun, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from milr import cli
-from milr.data.catalogues import data_entry, few, fingerprint, open_catalogue, open_split, split_entry
+from milr.data.catalogues import catalogue_sha256, data_entry, few, open_catalogue, open_split, split_entry
 from milr.data.folder import read_folder
 from milr.data.loading import load_splits
 from milr.data.records import Catalogue
@@ -67,13 +67,13 @@ def test_a_missing_data_set_is_one_line(tmp_path: Path, capsys: Capture) -> None
 
 
 def test_the_fingerprint_does_not_depend_on_the_place_but_on_the_contents(pictures: Path) -> None:
-    before = fingerprint(read_folder(pictures))
+    before = catalogue_sha256(read_folder(pictures))
     moved = pictures.rename(pictures.parent / "moved")
-    assert fingerprint(read_folder(moved)) == before
+    assert catalogue_sha256(read_folder(moved)) == before
     Image.new("RGB", (64, 64)).save(moved / "a" / "0.png")
-    assert fingerprint(read_folder(moved)) != before
+    assert catalogue_sha256(read_folder(moved)) != before
     (moved / "a").rename(moved / "e")
-    assert fingerprint(read_folder(moved)) != before
+    assert catalogue_sha256(read_folder(moved)) != before
 
 
 def test_the_manifests_entries(pictures: Path) -> None:

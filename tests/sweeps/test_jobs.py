@@ -20,7 +20,7 @@ from milr.runs.names import sweep_name
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, TrainProtonet
 from milr.sweeps.folders import claim, release
-from milr.sweeps.jobs import Job, read_jobs, table
+from milr.sweeps.jobs import JobSummary, read_jobs, table
 
 Capture = pytest.CaptureFixture[str]
 
@@ -223,9 +223,9 @@ def test_a_lock_is_free_again_after_the_sweep(tmp_path: Path) -> None:
 
 def test_the_table_shows_what_the_jobs_do_not_share() -> None:
     jobs = [
-        Job(0, "a", ["x=1", "y=0"], "done", 0.25, {"accuracy": 0.5}, None, 0),
-        Job(1, "b", ["x=2", "y=0"], "failed", None, {}, "it broke", 2),
-        Job(2, "c", ["x=3", "y=0"], "skipped", None, {"accuracy": None}, None, 0),
+        JobSummary(0, "a", ["x=1", "y=0"], "done", 0.25, {"accuracy": 0.5}, None, 0),
+        JobSummary(1, "b", ["x=2", "y=0"], "failed", None, {}, "it broke", 2),
+        JobSummary(2, "c", ["x=3", "y=0"], "skipped", None, {"accuracy": None}, None, 0),
     ]
     lines = [line.split() for line in table(jobs)]
     assert lines[0] == ["job", "state", "objective", "accuracy"]

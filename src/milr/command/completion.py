@@ -15,14 +15,9 @@ FLAGS = ("-sc", "--shell-completion")
 RUNS_WORDS = ("stage=", "state=", "name=", "outputs=", "--json")
 
 
-def is_completion(arguments: Sequence[str]) -> bool:
-    """Whether these arguments are Hydra's shell completion's, a query or an installation."""
-    return any(flag in arguments for flag in FLAGS)
-
-
 def is_query(arguments: Sequence[str]) -> bool:
-    """Whether the shell asks for completions of a line."""
-    return is_completion(arguments) and any(word.startswith("query=") for word in arguments)
+    """Whether the shell asks for completions of a line; else it may be for the script."""
+    return any(flag in arguments for flag in FLAGS) and any(word.startswith("query=") for word in arguments)
 
 
 def read_line(environment: Mapping[str, str], stages: Sequence[str]) -> tuple[str | None, str]:

@@ -13,15 +13,22 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from yaml import MarkedYAMLError  # type: ignore[import-untyped]
 
 from milr.command.help import config_folder
+from milr.fields import leaves
 
 NOWHERE = "\0"  # stands in no text
+
+
+def typed_values(words: Sequence[str]) -> dict[str, str]:
+    """key -> value of the overrides among words of the command line: of a key given twice, the last."""
+    parts = (word.lstrip("+~").partition("=") for word in words)
+    return {key: value for key, equals, value in parts if equals}
 
 
 def config_dirs(words: Sequence[str]) -> list[Path]:
     """The folders of configs that the command line names."""
     given = [(word.partition("=")[2] or next_word) for word, next_word in zip(words, [*words[1:], ""], strict=False)
              if word.partition("=")[0] in ("--config-dir", "-cd")]  # fmt: skip
-    listed = next((word.partition("=")[2] for word in words if word.startswith("hydra.searchpath=")), "")
+    listed = typed_values(words).get("hydra.searchpath")
     given += [entry.strip(" []'\"").removeprefix("file://") for entry in listed.split(",")] if listed else []
     return [Path(folder).expanduser() for folder in given]
 
@@ -39,7 +46,7 @@ def faulty_file(error: BaseException, words: Sequence[str]) -> Path | None:
 
 def chosen_files(words: Sequence[str]) -> list[Path]:
     """The user's own files among the options that the command line chooses."""
-    chosen = {tuple(word.lstrip("+").split("=", 1)) for word in words if "=" in word}
+    chosen = typed_values(words).items()
     files = [(folder, path) for folder in config_dirs(words) for path in folder.rglob("*.yaml")]
     return [path for folder, path in files if (path.relative_to(folder).parts[0], path.stem) in chosen]
 
@@ -59,23 +66,17 @@ def suspect(error: BaseException, words: Sequence[str]) -> str:
 def named_file(line: str, hydra: DictConfig, typed: Sequence[str]) -> str:
     """A line about a value (`key=value: ...`), with the user's own config file in front that the value stands in."""
     match = re.match(r"([a-z_.]+)[=:]", line)
-    if not match or any(match[1] == override.lstrip("+").partition("=")[0] for override in typed):
+    if not match or match[1] in typed_values(typed):
         return line
     folders = [str(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     for group, option in hydra.runtime.choices.items():
         for folder in folders:
             path = Path(folder, str(group), f"{option}.yaml")
-            if path.is_file() and value_in(path, match[1].removeprefix(f"{group}.")) is not None:
+            if path.is_file() and match[1].removeprefix(f"{group}.") in dict(
+                leaves(OmegaConf.to_container(OmegaConf.load(path)))
+            ):
                 return f"{path}: {line}"
     return line
-
-
-def value_in(path: Path, key: str) -> object:
-    """What a config file gives a dotted key, `${...}` as it stands; None where it gives none."""
-    value: object = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def config_names(error: BaseException) -> Iterator[str]:

@@ -49,23 +49,21 @@ def run_stage(stage: Stage, words: Sequence[str], instead: Instead | None = None
             hydra_main(stage, instead)()
         except SystemExit as leaving:
             return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        except BrokenExecutor as error:  # joblib then stops the sweep's other processes too
-            if traceback_wanted():
-                raise
-            raise MilrError(
-                "a process of the sweep was killed, for want of memory or by hand: the same command goes on"
-            ) from error
-        except OSError as error:
-            if traceback_wanted():
-                raise
-            own = is_user_error(error) and error.errno is None  # Hydra's own that are OSErrors too
-            line = explain(error, stage, words) if own else None  # else a sweep's folder: Hydra makes it
-            raise MilrError(line or f"{error.filename or 'file'}: {error.strerror or error}") from error
         except Exception as error:
-            if traceback_wanted() or not is_user_error(error):
+            line = None if traceback_wanted() else line_of(error, stage, words)
+            if line is None:
                 raise
-            raise MilrError(explain(error, stage, words)) from error
+            raise MilrError(line) from error
     return 0
+
+
+def line_of(error: Exception, stage: Stage, words: Sequence[str]) -> str | None:
+    """The line for an error that came through Hydra; None if it is none of the user's."""
+    if isinstance(error, BrokenExecutor):  # joblib then stops the sweep's other processes too
+        return "a process of the sweep was killed, for want of memory or by hand: the same command goes on"
+    if is_user_error(error) and getattr(error, "errno", None) is None:  # some of Hydra's own are OSErrors
+        return explain(error, stage, words)
+    return f"{error.filename or 'file'}: {error.strerror or error}" if isinstance(error, OSError) else None
 
 
 def traceback_wanted() -> bool:

@@ -21,7 +21,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from milr.command.config_files import config_dirs, faulty_file, problem_of_file
+from milr.command.config_files import config_dirs, faulty_file, problem_of_file, typed_values
 from milr.command.help import group_options, groups_of
 from milr.data.settings import DATA_SETS
 from milr.fields import nearest
@@ -65,8 +65,7 @@ def problem(error: BaseException, stage: Stage, overrides: Sequence[str], file: 
     if isinstance(cause, ValidationError):
         return wrong_type(cause, stage, overrides)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and key:  # of an unknown section, its name alone
-        typed = [override.lstrip("+").partition("=")[0] for override in overrides]
-        return unknown_key(next((word for word in typed if word.startswith(f"{key}.")), key), stage, overrides)
+        return unknown_key(below(key, overrides) or key, stage, overrides)
     if not str(cause).strip() and not str(error).strip():
         return f"Hydra cannot use what it was given ({type(error).__name__}): HYDRA_FULL_ERROR=1 shows where"
     return composition(first_line(error if str(error).strip() else cause), stage, overrides)
@@ -84,11 +83,11 @@ def unreadable(override: str) -> str:
 
 def unknown_key(key: str, stage: Stage, overrides: Sequence[str]) -> str:
     """The line for a key that the stage's schema does not have."""
-    if section := a_key_of(key, stage, overrides):
-        return section_line(key, section)
+    if line := section_line(key, stage, overrides):
+        return line
     if key.startswith("hydra."):
         return f"Hydra has no key {key!r}: --cfg hydra shows its keys, and a new one is added with a +"
-    among = [*keys_of(stage, overrides), *groups_of(stage.name)]
+    among = [*types_of(stage, overrides), *groups_of(stage.name)]
     near = get_close_matches(key, among, n=1, cutoff=0.6)
     if key in near:  # in a file, `train.episodes: 5`
         return f"{key} is written in two lines there, {key.replace('.', ': ', 1)} with the second part below the first"
@@ -103,24 +102,29 @@ def unknown_option(error: MissingConfigException, message: str, overrides: Seque
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
     if extra := EXTRAS.get((group, option)):
         return f"the {group.partition('/')[2]} {option} is not installed: pip install 'milr[{extra}]'"
-    more = {path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")}
-    options = sorted({*group_options(group), *more, *BUILT_IN.get(group, ())}) if group else []
+    options = options_of(group, overrides) if group else []
     if not options:
         return message
     return f"{group}={option}: choose one of {', '.join(options)}{nearest(option, options)}"
 
 
+def options_of(group: str, overrides: Sequence[str]) -> list[str]:
+    """The options of a group: milr's, Hydra's, and those in the folders of configs that the command line names."""
+    own = {path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")}
+    return sorted({*group_options(group), *own, *BUILT_IN.get(group, ())})
+
+
 def wrong_type(error: ValidationError, stage: Stage, overrides: Sequence[str]) -> str:
     """The line for a value of the wrong type."""
     key = str(error.full_key)
-    deeper = [word.partition("=")[0].lstrip("+") for word in overrides if word.lstrip("+").startswith(f"{key}.")]
-    if not key and (match := re.search(r"is not a subclass of (\w+)Settings", str(error))):
-        key = match[1].lower()
-    section = a_key_of(key, stage, overrides)
-    if deeper and not section:
-        return unknown_key(deeper[0], stage, overrides)
-    if section:
-        return section_line(key, section)
+    deeper = below(key, overrides)
+    if not key and (match := re.search(r"is not a subclass of (\w+)", str(error))):
+        sections = {getattr(kind, "__name__", ""): name for name, kind in get_type_hints(stage.settings).items()}
+        key = sections.get(match[1], "dataset")  # whose class is one of DATA_SETS
+    if line := section_line(key, stage, overrides):
+        return line
+    if deeper:
+        return unknown_key(deeper, stage, overrides)
     expected = expected_type(key, stage, overrides)
     value = given_as(key, overrides)
     return f"{value}: the value must be {expected}" if expected else f"{value}: {first_line(error)}"
@@ -128,31 +132,27 @@ def wrong_type(error: ValidationError, stage: Stage, overrides: Sequence[str]) -
 
 def expected_type(key: str, stage: Stage, overrides: Sequence[str]) -> str | None:
     """The type of a key in words; of `train.freeze[0]`, an entry's."""
-    kind = kind_of(key.partition("[")[0], stage, overrides)
+    kind = types_of(stage, overrides).get(key.partition("[")[0])
     if "[" in key and get_args(kind):
         return f"a list of which each entry is {TYPES.get(get_args(kind)[0].__name__)}"
     return TYPES.get(getattr(get_origin(kind) or kind, "__name__", ""))
 
 
-def kind_of(key: str, stage: Stage, overrides: Sequence[str]) -> Any:
-    """The type of a key; None for a section, or a key that the stage does not have."""
-    return dict(keyed_types(stage.settings, chosen_dataset(overrides))).get(key)
+def section_line(key: str, stage: Stage, overrides: Sequence[str]) -> str | None:
+    """The line for a section that is given as if it were a value; None if the key is no section's."""
+    example = next((other for other in types_of(stage, overrides) if other.startswith(f"{key}.")), None)
+    return example and f"{key} is a section: set one of its keys, such as {example}=<value>"
 
 
-def a_key_of(section: str, stage: Stage, overrides: Sequence[str]) -> str | None:
-    """The first key of a section; None where there is no such section."""
-    return next((key for key in keys_of(stage, overrides) if key.startswith(f"{section}.")), None)
-
-
-def section_line(key: str, example: str) -> str:
-    """The line for a section that is given as if it were a value."""
-    return f"{key} is a section: set one of its keys, such as {example}=<value>"
+def below(key: str, overrides: Sequence[str]) -> str | None:
+    """The first key on the command line that lies below this one."""
+    return next((typed for typed in typed_values(overrides) if typed.startswith(f"{key}.")), None)
 
 
 def given_as(key: str, overrides: Sequence[str]) -> str:
     """A key with the value that it was given on the command line, if it was."""
-    given = [override.partition("=")[2] for override in overrides if override.lstrip("+~").partition("=")[0] == key]
-    return f"{key}={given[-1]}" if given else key
+    typed = typed_values(overrides)
+    return f"{key}={typed[key]}" if key in typed else key
 
 
 def composition(message: str, stage: Stage, overrides: Sequence[str]) -> str:
@@ -163,18 +163,14 @@ def composition(message: str, stage: Stage, overrides: Sequence[str]) -> str:
         return f"{match[1]} is there already: leave the + out"
     if match := re.match(r"Ambiguous value for argument '([^']+)'", message):
         key, _, values = match[1].partition("=")
-        is_list = get_origin(kind_of(key, stage, overrides)) is list
+        is_list = get_origin(types_of(stage, overrides).get(key)) is list
         return f"{match[1]}: several values need --multirun" + f"; one list is written '{key}=[{values}]'" * is_list
     if match := re.match(r"Sweep parameters '([^']+)' requires --multirun", message):
         return f"{match[1]}: a range of values needs --multirun"
-    if match := re.match(r"Error merging override ~(.+)", message):
-        return f"~{match[1]}: a key can be changed, not taken away"
     if match := re.match(r"Error merging override ([^=]+)=", message):
-        expected = expected_type(match[1], stage, overrides)
-        section = a_key_of(match[1], stage, overrides)
-        if section:
-            return section_line(match[1], section)
-        if expected:
+        if line := section_line(match[1], stage, overrides):
+            return line
+        if expected := expected_type(match[1], stage, overrides):
             return f"{given_as(match[1], overrides)}: the value must be {expected}"
     if match := re.match(r"BasicSweeper does not support sweep type : (\w+)_SWEEP", message):
         return f"{match[1].lower()}() needs Optuna's sweeper: pip install 'milr[optuna]', and add hydra/sweeper=optuna"
@@ -183,15 +179,10 @@ def composition(message: str, stage: Stage, overrides: Sequence[str]) -> str:
     return message
 
 
-def keys_of(stage: Stage, overrides: Sequence[str]) -> list[str]:
-    """Every dotted key of a stage with the data set that `overrides` choose."""
-    return [key for key, _ in keyed_types(stage.settings, chosen_dataset(overrides))]
-
-
-def chosen_dataset(overrides: Sequence[str]) -> str:
-    """The data set that the overrides name last, else the default."""
-    names = [override.partition("=")[2] for override in overrides if override.startswith("dataset=")]
-    return names[-1] if names and names[-1] in DATA_SETS else "synthetic"
+def types_of(stage: Stage, overrides: Sequence[str]) -> dict[str, Any]:
+    """Dotted key -> type, of every setting of a stage with the data set that the overrides name, else the default."""
+    dataset = typed_values(overrides).get("dataset", "")
+    return dict(keyed_types(stage.settings, dataset if dataset in DATA_SETS else "synthetic"))
 
 
 def keyed_types(settings: type[Any], dataset: str, prefix: str = "") -> Iterator[tuple[str, Any]]:

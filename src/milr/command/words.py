@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import OverrideParseException
 
-from milr.command.help import group_options, groups_of
-from milr.command.mistakes import BUILT_IN, explain, keys_of, kind_of
+from milr.command.help import groups_of
+from milr.command.mistakes import explain, options_of, types_of
 from milr.errors import MilrError
 from milr.settings.paths import path_override
 from milr.settings.stages import Stage
@@ -97,7 +97,7 @@ def unknown_flag(stage: Stage, word: str) -> str:
     """The line for a flag that does not exist."""
     name = word.partition("=")[0]
     key = name.lstrip("-").replace("-", "_")
-    if key in keys_of(stage, []) or key in groups_of(stage.name):
+    if key in types_of(stage, []) or key in groups_of(stage.name):
         return f"{stage.cli_name} has no flag {name!r}: a key is given without dashes, {key}=<value>"
     near = get_close_matches(name, [*SWITCHES, *VALUED], n=1, cutoff=0.6)
     end = f"did you mean {near[0]!r}?" if near else f"`milr {stage.cli_name} --hydra-help` lists them"
@@ -106,7 +106,7 @@ def unknown_flag(stage: Stage, word: str) -> str:
 
 def check_overrides(stage: Stage, words: Sequence[str]) -> None:
     """MilrError for the first override that Hydra would take wrongly, or answer with a traceback."""
-    parser, swept = OverridesParser.create(), dict[str, str]()
+    parser, swept, types = OverridesParser.create(), dict[str, str](), types_of(stage, words)
     groups = [*groups_of(stage.name), "hydra/launcher", "hydra/sweeper"]
     for word in words:
         (override,) = parser.parse_overrides([word])
@@ -125,8 +125,8 @@ def check_overrides(stage: Stage, words: Sequence[str]) -> None:
             swept[key] = word
         values = values_of(override, parser)
         if key in groups:
-            check_option(word, key, values)
-        if kind_of(key, stage, words) is bool and any(type(value) is int and value not in (0, 1) for value in values):
+            check_option(word, key, values, words)
+        if types.get(key) is bool and any(type(value) is int and value not in (0, 1) for value in values):
             raise MilrError(f"{word}: the value must be true or false")
 
 
@@ -140,12 +140,11 @@ def values_of(override: Override, parser: OverridesParser) -> list[object]:
     return [parser.parse_override(f"{override.get_key_element()}={text}").value() for text in texts]
 
 
-def check_option(word: str, group: str, values: Sequence[object]) -> None:
+def check_option(word: str, group: str, values: Sequence[object], words: Sequence[str]) -> None:
     """MilrError unless the values of a group are words; a section's keys may be given as {key: value}."""
     for value in values:
         if isinstance(value, str) and "${" not in value and value != "???":
             continue
         if isinstance(value, dict) and group in ("dataset", "backbone", "layers"):
             continue
-        options = [*BUILT_IN.get(group, ()), *group_options(group)]
-        raise MilrError(f"{word}: choose one of {', '.join(options)}" if options else f"{word}: give the option's name")
+        raise MilrError(f"{word}: choose one of {', '.join(options_of(group, words))}")

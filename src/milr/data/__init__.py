@@ -1,0 +1,1 @@
+"""Pictures, data sets, class splits, episodes, augmentation."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from milr.data.settings import Augmentation, AugmentationSettings
+from milr.seeding import seed_number
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -98,11 +99,6 @@ def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
     return grey, torch.eye(3) - grey, quarter
 
 
-def seed_number(seed: int | str) -> int:
-    """A 63-bit number from a seed that may be text, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
-
-
 def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
     """uint8 [n, 3, S, S] -> float32 with ImageNet's mean and standard deviation taken out per channel.
 
@@ -111,6 +107,12 @@ def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
     values = (images if device is None else to_device(images, device)).float()
     mean, std = imagenet_statistics(values.device)
     return values.div_(255).sub_(mean[..., None]).div_(std[..., None])
+
+
+def input_batches(images: Tensor, device: torch.device, batch_size: int = 32) -> Iterator[Tensor]:
+    """uint8 images [n, 3, S, S] as `to_input` makes them: batches [<= batch_size, 3, S, S] on the device, in order."""
+    for part in images.split(batch_size):
+        yield to_input(part, device)
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

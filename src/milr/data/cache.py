@@ -22,6 +22,7 @@ import PIL
 import torch
 from torch import Tensor
 
+from milr.data.access import readable
 from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -42,7 +43,7 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     """
     if folder is None:
         return load_pictures(records, size, crop, progress=True)
-    path = folder / f"{fingerprint(records, size, crop)}.npy"
+    path = folder / f"{cache_name(records, size, crop)}.npy"
     shape = (len(records), 3, size, size)
     images = open_images(path, shape)
     if images is None:
@@ -57,14 +58,12 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     return Pictures(images, labels_of(records), tuple(records))
 
 
-def fingerprint(records: Sequence[Record], size: int, crop: str) -> str:
+def cache_name(records: Sequence[Record], size: int, crop: str) -> str:
     """sha256 over each picture's path, size and time of change, its box, and how it is framed and by what."""
     digest = sha256(f"{VERSION}\t{PIL.__version__}\t{crop}\t{size}\n".encode())
     for record in records:
-        try:
+        with readable(record.path):
             status = record.path.stat()
-        except OSError as error:
-            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
         line = f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

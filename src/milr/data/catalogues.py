@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from milr.data.access import readable
 from milr.data.records import Catalogue, Record
 from milr.data.settings import DATA_SETS, DatasetSettings
 from milr.data.split import of_split, require_episodes, split_of
@@ -70,7 +71,7 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
         **own_settings(dataset),
         "images": len(catalogue.records),
         "classes": len(catalogue.class_names),
-        "fingerprint": fingerprint(catalogue),
+        "fingerprint": catalogue_sha256(catalogue),
     }
 
 
@@ -80,22 +81,15 @@ def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
     return {split: [names[key] for key in keys] for split, keys in asdict(split_of(catalogue)).items()}
 
 
-def fingerprint(catalogue: Catalogue) -> str:
+def catalogue_sha256(catalogue: Catalogue) -> str:
     """sha256 over each picture's path below the root, class, box and file size: the same wherever the data set lies.
 
     The pixels are not read, which would take longer than many a run.
     """
     digest = sha256()
-    for record in catalogue.records:
-        try:
-            size = record.path.stat().st_size
-        except OSError as error:
-            raise MilrError(f"the picture {record.path} cannot be read: {error.strerror}") from error
-        try:
-            path = record.path.relative_to(catalogue.root).as_posix()
-        except ValueError:  # an index may name a file elsewhere
-            path = record.path.name
-        digest.update(
-            f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n".encode(errors="surrogateescape")
-        )
+    with readable(catalogue.root):
+        for record in catalogue.records:
+            path, size = record.path.relative_to(catalogue.root).as_posix(), record.path.stat().st_size
+            line = f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from milr.data.access import readable
 from milr.data.records import Box, Catalogue, Record
@@ -16,7 +17,7 @@ from milr.errors import MilrError
 BOXES = "bounding_boxes.txt"
 
 Value = TypeVar("Value")
-Places = dict[int, dict[str, tuple[float, float]]]  # image id -> part -> (x, y)
+Places = dict[str, tuple[float, float]]  # part -> (x, y)
 
 
 class IncompleteError(MilrError):
@@ -118,31 +119,30 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def read_rows(path: Path, value: Callable[[str], Value]) -> dict[int, Value]:
-    """Lines "<id> <value>" as id -> value. MilrError naming file and line for one that is malformed or doubled."""
-    rows: dict[int, Value] = {}
+def read_rows(path: Path, value: Callable[[str], Value], ids: int = 1) -> dict[Any, Value]:
+    """Lines "<id> <value>" as id -> value; with more `ids` in a line, (id, ...) -> value.
+
+    MilrError naming file and line for one that is malformed or doubled.
+    """
+    rows: dict[Any, Value] = {}
     for number, line in read_lines(path):
-        key, _, rest = line.replace("\t", " ", 1).partition(" ")
         try:
-            row, content = read_id(key), value(filled(rest.strip(" \t")))
+            *words, text = re.split("[ \t]+", line, maxsplit=ids)
+            if len(words) < ids:
+                raise ValueError("a value is missing")
+            key, content = tuple(map(read_id, words)), value(text)
         except ValueError as error:
-            raise malformed(path, number, line, error) from error
+            raise MilrError(f"{path}:{number}: cannot read '{line}' ({error})") from error
+        row = key if ids > 1 else key[0]
         if row in rows:
-            raise MilrError(f"{path}:{number}: the id {row} appears twice")
+            raise MilrError(f"{path}:{number}: {named(row)} appears twice")
         rows[row] = content
     return rows
 
 
-def malformed(path: Path, number: int, line: str, error: Exception) -> MilrError:
-    """The error for a line that cannot be read."""
-    return MilrError(f"{path}:{number}: cannot read '{line}' ({error})")
-
-
-def filled(text: str) -> str:
-    """The text; ValueError if there is none."""
-    if not text:
-        raise ValueError("a value is missing")
-    return text
+def named(row: Any) -> str:
+    """A row's id, or those of part_locs.txt, in words."""
+    return "part {1} of image {0}".format(*row) if isinstance(row, tuple) else f"id {row}"
 
 
 def read_id(word: str) -> int:
@@ -153,8 +153,8 @@ def read_id(word: str) -> int:
 
 
 def read_number(word: str) -> float:
-    """A finite number. ValueError for anything else, such as nan and inf."""
-    if not (word.isascii() and math.isfinite(float(word))) or "_" in word:
+    """A finite number. ValueError for anything else, such as nan, inf and 1_0."""
+    if not math.isfinite(float(word)) or "_" in word:
         raise ValueError(f"'{word}' is no number")
     return float(word)
 
@@ -169,13 +169,19 @@ def read_file(text: str) -> str:
 
 def read_box(text: str) -> Box:
     """A box from "x y width height". ValueError for another count of numbers, or a box without area."""
-    left, top, width, height = (read_number(word) for word in text.split())
+    left, top, width, height = map(read_number, text.split())
     if width <= 0 or height <= 0:
         raise ValueError("the box has no area")
     return Box(left, top, width, height)
 
 
-def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], Places]:
+def read_place(text: str) -> tuple[float, float] | None:
+    """Where a part lies, from "x y visible"; None if it is not visible. ValueError for anything else."""
+    x, y, visible = map(read_number, text.split())
+    return (x, y) if visible else None
+
+
+def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], dict[int, Places]]:
     """Part names, and image id -> the visible parts' places; nothing where the data set has no parts.
 
     MilrError for a line that is malformed or doubled, and for an image of `images` that lacks a part's row.
@@ -183,51 +189,34 @@ def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], 
     path = folder / "part_locs.txt"
     if not (path.is_file() and (folder / "parts.txt").is_file()):
         return (), {}
-    names = read_rows(folder / "parts.txt", str)
-    seen: set[tuple[int, int]] = set()
-    places: Places = defaultdict(dict)
-    for number, line in read_lines(path):
-        try:
-            image, part, x, y, visible = line.split()
-            key, place = (read_id(image), read_id(part)), (read_number(x), read_number(y))
-            if key[1] not in names or visible not in ("0", "1"):
-                raise ValueError("a part of parts.txt and 0 or 1 are needed")
-        except ValueError as error:
-            raise malformed(path, number, line, error) from error
-        if key in seen:
-            raise MilrError(f"{path}:{number}: part {key[1]} of image {key[0]} appears twice")
-        seen.add(key)
-        if visible == "1":
-            places[key[0]][names[key[1]]] = place
-    missing = [(image, part) for image in images for part in names if (image, part) not in seen]
-    if missing:
-        first = "part {1} of image {0}".format(*missing[0])
-        raise IncompleteError(f"{path} has no row for {first} ({len(missing)} missing): the data set is incomplete")
-    return tuple(names[key] for key in sorted(names)), dict(places)
+    names = dict(sorted(read_rows(folder / "parts.txt", str).items()))
+    rows = read_rows(path, read_place, ids=2)
+    require_rows(folder / "parts.txt", names, {part for _, part in rows})
+    require_rows(path, rows, ((image, part) for image in images for part in names))
+    places: dict[int, Places] = defaultdict(dict)
+    for (image, part), place in rows.items():
+        if place:
+            places[image][names[part]] = place
+    return tuple(names.values()), places
 
 
-def require_rows(path: Path, rows: Collection[int], wanted: Iterable[int]) -> None:
+def require_rows(path: Path, rows: Collection[Any], wanted: Iterable[Any]) -> None:
     """MilrError naming the first id that has no row."""
     missing = sorted(key for key in wanted if key not in rows)
     if missing:
         raise IncompleteError(
-            f"{path} has no row for id {missing[0]} ({len(missing)} missing): the data set is incomplete"
+            f"{path} has no row for {named(missing[0])} ({len(missing)} missing): the data set is incomplete"
         )
 
 
 def require_pictures(root: Path, records: list[Record]) -> None:
     """MilrError if images.txt names pictures that are not there; one look at each class's folder, not at each file."""
-    there: dict[Path, set[str]] = {}
-    missing = []
-    for record in records:
-        folder = record.path.parent
-        if folder not in there:
-            there[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        if record.path.name not in there[folder]:
-            missing.append(record)
+    folders = {record.path.parent for record in records}
+    there = {file for folder in folders if folder.is_dir() for file in folder.iterdir()}
+    missing = [record for record in records if record.path not in there]
     if missing:
-        first = missing[0]
+        first = missing[0].path.relative_to(root / "images")
         raise IncompleteError(
-            f"{root / 'images.txt'} names {first.path.relative_to(root / 'images')}, which is not there "
+            f"{root / 'images.txt'} names {first}, which is not there "
             f"({len(missing)} of {len(records)} pictures missing)"
         )

@@ -80,8 +80,8 @@ def bird(canvas: Canvas, pose: Pose, species: Species, generator: random.Random)
         return [pose(x, y) for x, y in points]
 
     def beside_head(x: float, y: float) -> Point:
-        turned = x * math.cos(nod) - y * math.sin(nod), x * math.sin(nod) + y * math.cos(nod)
-        return head_x + radius * turned[0], head_y + radius * turned[1]
+        ((turned_x, turned_y),) = turn([(x, y)], nod)
+        return head_x + radius * turned_x, head_y + radius * turned_y
 
     tip = -0.75 - length, 0.28 + droop
     canvas.polygon(

@@ -41,8 +41,7 @@ class Framing:
         across, down = self.size / (self.right - self.left), self.size / (self.bottom - self.top)
         left, right = ((edge - self.left) * across for edge in (box.left, box.left + box.width))
         top, bottom = ((edge - self.top) * down for edge in (box.top, box.top + box.height))
-        left, right = (min(max(edge, 0.0), float(self.size)) for edge in (left, right))
-        top, bottom = (min(max(edge, 0.0), float(self.size)) for edge in (top, bottom))
+        left, right, top, bottom = (min(max(edge, 0.0), float(self.size)) for edge in (left, right, top, bottom))
         return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
 
 

@@ -34,11 +34,7 @@ class Scan:
 
     root: Path
     listings: dict[Path, Listing] = field(default_factory=dict)
-    unreadable: Counter[str] = field(default_factory=Counter)  # pictures that Pillow does not read here, by ending
-    others: int = 0  # files that are no pictures
-    dangling: int = 0  # links that lead nowhere
-    disguised: int = 0  # folders named like pictures
-    unfollowed: int = 0  # links to folders that are no classes
+    counts: Counter[str] = field(default_factory=Counter)  # what is no picture of the data set, in words
     linked: set[str] = field(default_factory=set)
 
     def look(self, folder: Path) -> Listing:
@@ -53,14 +49,15 @@ class Scan:
                 if is_kind(entry, "dir"):
                     continue
                 if not is_kind(entry, "file"):  # a pipe or a device too
-                    self.dangling += entry.is_symlink()
+                    self.counts["link(s) that lead nowhere"] += entry.is_symlink()
                 elif is_picture(path):
                     pictures.append(path)
                 elif is_unreadable_picture(path):
-                    self.unreadable[path.suffix.lower()] += 1
+                    ending = path.suffix.lower()
+                    self.counts[f"file(s) of {ending}, which Pillow does not read here ({remedy(ending)})"] += 1
                     unreadable += 1
                 else:
-                    self.others += 1
+                    self.counts["file(s) that are no pictures"] += 1
             for path in (*folders, *pictures):
                 require_text(path)
             self.listings[folder] = Listing(tuple(pictures), folders, unreadable)
@@ -69,7 +66,7 @@ class Scan:
     def is_meant(self, entry: os.DirEntry[str]) -> bool:
         """Whether a folder is one of the data set's: not named like a picture, and no link that is not followed."""
         if Path(entry.name).suffix.lower() in common_endings():
-            self.disguised += 1
+            self.counts["folder(s) named like pictures"] += 1
             return False
         if not entry.is_symlink():
             return True
@@ -77,7 +74,7 @@ class Scan:
         of_classes = folder == self.root or split_named(folder.name) is not None
         meant = of_classes and target not in self.linked and os.path.commonpath([target, root]) not in (target, root)
         self.linked.add(target)
-        self.unfollowed += not meant
+        self.counts["link(s) to folders that are there already, or lie in a class"] += not meant
         return meant
 
     def below(self, folder: Path, deepest: int = DEEPEST) -> int:
@@ -92,17 +89,7 @@ class Scan:
 
     def left_out(self) -> list[str]:
         """What is no picture of the data set, each with its number."""
-        found = [
-            f"{count} file(s) of {ending}, which Pillow does not read here ({remedy(ending)})"
-            for ending, count in sorted(self.unreadable.items())
-        ]
-        counts = {
-            "file(s) that are no pictures": self.others,
-            "link(s) that lead nowhere": self.dangling,
-            "folder(s) named like pictures": self.disguised,
-            "link(s) to folders that are there already, or lie in a class": self.unfollowed,
-        }
-        return found + [f"{count} {what}" for what, count in counts.items() if count]
+        return [f"{count} {what}" for what, count in sorted(self.counts.items()) if count]
 
 
 def is_kind(entry: os.DirEntry[str], kind: str) -> bool:

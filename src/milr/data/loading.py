@@ -11,7 +11,7 @@ import torch
 from milr.data.cache import cached_pictures
 from milr.data.catalogues import open_catalogue, open_split, view
 from milr.data.episodes import draw_episodes
-from milr.data.pictures import Pictures, load_pictures
+from milr.data.pictures import Pictures, labels_of, load_pictures
 from milr.data.records import Catalogue
 from milr.data.settings import DatasetSettings
 from milr.data.split import of_split, require_episodes
@@ -54,7 +54,7 @@ def episode_pictures(
 ) -> Iterator[Pictures]:
     """The pictures of the seeded episodes of these numbers. catalogue: of the split, if it was opened already."""
     catalogue = catalogue or open_split(dataset)
-    labels = torch.tensor([record.class_id for record in catalogue.records])
+    labels = labels_of(catalogue.records)
     for drawn in draw_episodes(labels, *shape, seed=seed, numbers=numbers):
         chosen = torch.cat([drawn.support.flatten(), drawn.query.flatten()]).tolist()
         yield load_pictures([catalogue.records[index] for index in chosen], dataset.size, dataset.crop)

@@ -26,17 +26,7 @@ Array = npt.NDArray[np.uint8]
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
 # What Pillow's readers raise for damaged files, beside OSError: each has its own way to stumble.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
         raise MilrError(f"{path} cannot be read as a picture ({kind_of(path)}): replace it or take it out") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow looked before we could
         raise too_large(path, str(error)) from error
-    except UNREADABLE as error:
+    except (*UNREADABLE, struct.error, zlib.error) as error:
         raise MilrError(f"{path} cannot be read as a picture ({error}): replace it or take it out") from error
 
 

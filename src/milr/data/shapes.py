@@ -34,8 +34,7 @@ class Pose:
     mirrored: bool
 
     def __call__(self, x: float, y: float) -> Point:
-        turned_x = x * math.cos(self.angle) - y * math.sin(self.angle)
-        turned_y = x * math.sin(self.angle) + y * math.cos(self.angle)
+        ((turned_x, turned_y),) = turn([(x, y)], self.angle)
         side = -1 if self.mirrored else 1
         return self.centre[0] + side * self.scale * turned_x, self.centre[1] + self.scale * turned_y
 

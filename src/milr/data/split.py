@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import astuple
 
 from milr.data.records import Catalogue, Split
 from milr.errors import MilrError
@@ -38,17 +39,14 @@ def split_classes(class_ids: Iterable[int]) -> Split:
 
 def split_of(catalogue: Catalogue) -> Split:
     """The split of the classes that have pictures: the data set's own, else by the ids."""
-    if catalogue.split is None:
-        return split_classes(catalogue.class_names)
-    own, there = catalogue.split, catalogue.class_names.keys()
-    train, validation, novel = (tuple(i for i in ids if i in there) for ids in (own.train, own.validation, own.novel))
-    return Split(train, validation, novel)
+    there = catalogue.class_names
+    split = catalogue.split or split_classes(there)
+    return Split(*(tuple(i for i in ids if i in there) for ids in astuple(split)))
 
 
 def counts_of(catalogue: Catalogue) -> str:
     """How many classes each part holds, and by what rule: what an error says about a part with too few."""
-    split = split_of(catalogue)
-    counts = f"train {len(split.train)}, validation {len(split.validation)}, novel {len(split.novel)}"
+    counts = ", ".join(f"{part} {len(ids)}" for part, ids in vars(split_of(catalogue)).items())
     rule = "by the folders" if catalogue.split else "odd ids train, id % 4 = 2 validation, id % 4 = 0 novel"
     return f"classes by split: {counts}; {rule}"
 
@@ -57,8 +55,7 @@ def of_split(catalogue: Catalogue, name: str) -> Catalogue:
     """The pictures of one part: "train", "validation", "novel", or "all". MilrError if it holds no class."""
     if name == "all":
         return catalogue
-    split = split_of(catalogue)
-    parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
+    parts = vars(split_of(catalogue))
     if name not in parts:
         raise MilrError(f"there is no split '{name}': choose one of {', '.join([*parts, 'all'])}")
     if not parts[name]:

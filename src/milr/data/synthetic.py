@@ -6,10 +6,10 @@ import itertools
 import json
 import os
 import random
-import shutil
-import tempfile
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 
@@ -24,6 +24,7 @@ PART_NAMES = (  # CUB's, in CUB's order
     *("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape"),
     *("right eye", "right leg", "right wing", "tail", "throat"),
 )
+NOTE = "synthetic.json"  # the settings with which the birds were drawn
 VERSION = 1  # raised whenever the same settings would give other pictures
 
 
@@ -32,22 +33,20 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
 
     MilrError if `root` holds birds drawn with other settings, or something else.
     """
-    settings = {
-        "species": species,
-        "images_per_species": images_per_species,
-        "picture_size": picture_size,
-        "seed": seed,
-        "version": VERSION,
-    }
-    note = root / "synthetic.json"
+    settings = {"species": species, "images_per_species": images_per_species, "picture_size": picture_size}
+    settings |= {"seed": seed, "version": VERSION}
+    note = root / NOTE
     with readable(root):
         missing = not root.exists()
     if missing:
         draw(root, settings)
-    with readable(note):
-        if not note.is_file():
-            raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
-        found = read_note(note)
+    try:
+        with readable(note):
+            found = json.loads(note.read_bytes()) if note.is_file() else None
+    except ValueError as error:
+        raise MilrError(f"{note} is damaged ({error}): move {root} away, and the birds are drawn again") from error
+    if not isinstance(found, dict):
+        raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
     if found != settings:
         differing = ", ".join(
             f"{key} {found.get(key)} instead of {value}" for key, value in settings.items() if found.get(key) != value
@@ -62,26 +61,25 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
 
 
 def draw(root: Path, settings: dict[str, int]) -> None:
-    """As `draw_data_set`. MilrError where the folder cannot be made; OSError for a full disk."""
+    """Draws everything into a folder beside `root` and renames it at the end: a half-made one is never used.
+
+    MilrError where the folder cannot be made; OSError for a full disk.
+    """
     if root.is_symlink():
         raise MilrError(f"{root} is a link that leads nowhere: take it away, or name another folder with dataset.root=")
     try:
-        draw_data_set(root, settings)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as making:
+            write_data_set(Path(making, "birds"), settings)
+            os.rename(Path(making, "birds"), root)
+    except OSError as error:
+        if (root / NOTE).is_file():
+            return  # another run drew the same birds meanwhile
+        if not isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+            raise
         raise MilrError(
             f"cannot draw birds into {root} ({error.strerror}): name another folder with dataset.root="
         ) from error
-
-
-def read_note(path: Path) -> dict[str, object]:
-    """The settings with which the birds were drawn. MilrError for another content."""
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise MilrError(
-            f"{path} is damaged ({error}): move {path.parent} away, and the birds are drawn again"
-        ) from error
-    return found if isinstance(found, dict) else {}
 
 
 def all_species(count: int, seed: int) -> list[Species]:
@@ -102,51 +100,33 @@ def all_species(count: int, seed: int) -> list[Species]:
     return chosen
 
 
-def draw_data_set(root: Path, settings: dict[str, int]) -> None:
-    """Draws everything into a folder beside `root` and renames it at the end: a half-made one is never used."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        _write_data_set(making, settings)
-        making.chmod(0o755)
-        os.rename(making, root)
-    except BaseException as error:
-        shutil.rmtree(making, ignore_errors=True)
-        if isinstance(error, OSError) and (root / "synthetic.json").is_file():
-            return  # another run drew the same birds meanwhile
-        raise
-
-
-def _write_data_set(root: Path, settings: dict[str, int]) -> None:
+def write_data_set(root: Path, settings: dict[str, int]) -> None:
+    """Pictures, masks, and the files of CUB's index."""
     seed, count = settings["seed"], settings["images_per_species"]
-    classes, images, labels, split, boxes, places = ([] for _ in range(6))  # type: ignore[var-annotated]
+    index = defaultdict(list, {"parts/parts.txt": [f"{number} {name}" for number, name in enumerate(PART_NAMES, 1)]})
     for class_id, species in enumerate(all_species(settings["species"], seed), 1):
         name = f"{class_id:03d}.{species.head.title()}_headed_{species.wing_bar.title()}_bar"
-        classes.append(f"{class_id} {name}")
+        index["classes.txt"].append(f"{class_id} {name}")
         for folder in ("images", "segmentations", "defining_parts"):
             (root / folder / name).mkdir(parents=True)
         for number in range(1, count + 1):
             drawing = draw_bird(species, random.Random(f"{seed}:{class_id}:{number}"), settings["picture_size"])
             stem = f"{name[4:]}_{number:04d}"
             save_drawing(drawing, root, name, stem)
-            image_id = len(images) + 1
+            image_id = len(index["images.txt"]) + 1
             left, top, right, bottom = drawing.box
-            images.append(f"{image_id} {name}/{stem}.png")
-            labels.append(f"{image_id} {class_id}")
-            split.append(f"{image_id} {number % 2}")
-            boxes.append(f"{image_id} {left:.1f} {top:.1f} {right - left:.1f} {bottom - top:.1f}")
+            index["images.txt"].append(f"{image_id} {name}/{stem}.png")
+            index["image_class_labels.txt"].append(f"{image_id} {class_id}")
+            index["train_test_split.txt"].append(f"{image_id} {number % 2}")
+            index["bounding_boxes.txt"].append(f"{image_id} {left:.1f} {top:.1f} {right - left:.1f} {bottom - top:.1f}")
             for part_id, part in enumerate(PART_NAMES, 1):
                 x, y = drawing.parts.get(part, (0.0, 0.0))
-                places.append(f"{image_id} {part_id} {x:.1f} {y:.1f} {int(part in drawing.parts)}")
+                visible = int(part in drawing.parts)
+                index["parts/part_locs.txt"].append(f"{image_id} {part_id} {x:.1f} {y:.1f} {visible}")
     (root / "parts").mkdir()
-    write_lines(root / "classes.txt", classes)
-    write_lines(root / "images.txt", images)
-    write_lines(root / "image_class_labels.txt", labels)
-    write_lines(root / "train_test_split.txt", split)
-    write_lines(root / "bounding_boxes.txt", boxes)
-    write_lines(root / "parts" / "parts.txt", [f"{number} {name}" for number, name in enumerate(PART_NAMES, 1)])
-    write_lines(root / "parts" / "part_locs.txt", places)
-    (root / "synthetic.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    for file, lines in index.items():
+        (root / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (root / NOTE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
 
 def save_drawing(drawing: Drawing, root: Path, class_name: str, stem: str) -> None:
@@ -158,8 +138,3 @@ def save_drawing(drawing: Drawing, root: Path, class_name: str, stem: str) -> No
     }
     for folder, image in files.items():
         image.save(root / folder / class_name / f"{stem}.png", compress_level=1)
-
-
-def write_lines(path: Path, lines: list[str]) -> None:
-    """One line each."""
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from milr.data.episodes import Episode
-from milr.networks.prototypes import logits, prepare, prototypes
+from milr.networks.prototypes import centred_and_scaled, logits, prototypes
 from milr.networks.settings import MetricSettings
 
 CHUNK = 200  # episodes at once: bounds the memory
@@ -25,15 +25,15 @@ def episode_accuracies(
     A query whose logits tie counts as right only if the first of the tied classes is its own, as `argmax` decides.
     """
     # Pictures come again from episode to episode: with all products known, an episode is a look into a table.
-    prepared = prepare(representation, metric, mean)
+    scaled = centred_and_scaled(representation, metric, mean)
     if metric.distance == "euclidean":  # products of what lies around 0: an offset that all share moves no distance
-        prepared = prepared - prepared.mean(0)
-    products = prepared @ prepared.T if len(prepared) ** 2 <= MOST_PAIRS else None
+        scaled = scaled - scaled.mean(0)
+    products = scaled @ scaled.T if len(scaled) ** 2 <= MOST_PAIRS else None
     accuracies = []
     for start in range(0, len(episodes), CHUNK):
         part = episodes[start : start + CHUNK]
-        support = torch.stack([episode.support for episode in part]).to(prepared.device)  # [e, way, shot]
-        query = torch.stack([episode.query for episode in part]).to(prepared.device)  # [e, way, query]
+        support = torch.stack([episode.support for episode in part]).to(scaled.device)  # [e, way, shot]
+        query = torch.stack([episode.query for episode in part]).to(scaled.device)  # [e, way, query]
         if products is None:
             prototype = prototypes(representation[support], metric, mean)
             scores = logits(representation[query.flatten(1)], prototype, metric, mean)  # [e, way · query, way]
@@ -47,7 +47,7 @@ def episode_accuracies(
 def scores_from_products(products: Tensor, support: Tensor, query: Tensor, metric: MetricSettings) -> Tensor:
     """What orders the classes of each query as `logits` does: [e, Q, way].
 
-    products: of all prepared representations [n, n]; support [e, way, shot] and query [e, Q] index them. A prototype's
+    products: of all scaled representations [n, n]; support [e, way, shot] and query [e, Q] index them. A prototype's
     product with a query is the mean of its supports', and its square the mean over pairs of them; the query's own
     square and the temperature are the same for every class.
     """

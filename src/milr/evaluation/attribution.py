@@ -19,9 +19,7 @@ from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 
 INTEGRATION_STEPS = 50  # Captum's own default
-WINDOW_SHARE = (
-    8  # an occluding window is 1/8 of the image's shorter side wide (16 of 128 pixels), and moves by half of that
-)
+WINDOW_SHARE = 8  # an occluding window is 1/8 of the image's shorter side (16 of 128 pixels), and moves by half of that
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from milr.data.pictures import Pictures
 from milr.evaluation.charts import Case
+from milr.evaluation.metrics import Metric
 from milr.evaluation.tables import Measurement
 from milr.networks.continuation import State
 
 Cases = dict[tuple[int, str], Case]  # under (episode, file)
 
-WORST = "keep 20%, loss"  # what decides which cases are the worst for the decision map
+WORST = Metric("keep", measure="loss", share=0.2)  # what decides which cases are the worst for the decision map
 
 
 def cases_of(number: int, pictures: Pictures, maps: Mapping[str, Tensor], first_query: int) -> Cases:
@@ -32,9 +33,9 @@ def shown_cases(cases: Cases, measurements: Sequence[Measurement], rows: int) ->
     return {key: case for place, (key, case) in enumerate(cases.items()) if place < rows or key in worst}
 
 
-def worst_losses(measurements: Sequence[Measurement], rows: int) -> tuple[str, list[Measurement]]:
+def worst_losses(measurements: Sequence[Measurement], rows: int) -> tuple[Metric, list[Measurement]]:
     """The metric that decides which cases are the worst, and the measurements in which it is highest."""
-    kept = [m for m in measurements if m.map == "decision" and m.metric.startswith("keep") and "loss" in m.metric]
+    kept = [m for m in measurements if (m.map, m.metric.kind, m.metric.measure) == ("decision", "keep", "loss")]
     metric = WORST if any(m.metric == WORST for m in kept) else kept[0].metric
     return metric, sorted((m for m in kept if m.metric == metric), key=lambda m: -m.value)[:rows]
 

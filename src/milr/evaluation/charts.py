@@ -12,13 +12,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.figures import MIX, displayable, frame_of, literal, readable
+from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of, literal, readable
 
 COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
 OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
+AREA = Metric("area", measure="accuracy")
+BARS = {  # file -> its metrics; those that the data set has not are left out
+    "decision": (AREA, Metric("area", measure="accuracy", at="pixels"), Metric("area", measure="cosine")),
+    "location": (
+        Metric("rank accuracy", "defining"),
+        Metric("pointing", "defining"),
+        Metric("rank accuracy", "bird"),
+        Metric("rank accuracy", "box"),
+        Metric("rank accuracy", "box", small=True),
+        Metric("pointing", "box"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -39,26 +52,26 @@ def canvas(width: float, height: float) -> Figure:
 
 def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: str, title: str) -> None:
     """Keep and remove, at the local layer and at the pixels: the measure along the share of places, a line a map."""
-    rows = [("", "places of the layer", shares.places), (" pixels", "pixels", shares.pixels)]
+    rows = [("layer", "places of the layer", shares.places), ("pixels", "pixels", shares.pixels)]
     rows = [row for row in rows if row[2]]
     drawing = canvas(11, 3.75 * len(rows))
     panels = drawing.subplots(len(rows), 2, sharey=True, sharex=True, squeeze=False)
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
     colours = dict(zip((name for name in names if name not in COLOURS), cycle(OTHER_COLOURS), strict=False)) | COLOURS
-    for row, (unit, where, own) in enumerate(rows):
+    for row, (at, where, own) in enumerate(rows):
         percent = [100 * share for share in own]
         for column, what in enumerate(("keep", "remove")):
             panel = panels[row, column]
             for name in names:
-                points = [table[name, f"{what} {share:.0%}{unit}, {measure}"] for share in own]
+                points = [table[name, Metric(what, "", measure, share, at)] for share in own]
                 style = STYLES[points[0].method]
                 label = name.replace("_", " ")
                 panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colours[name])
                 panel.fill_between(
                     percent, [p.low for p in points], [p.high for p in points], alpha=0.1, color=colours[name]
                 )
-            untouched = table.get((names[0], f"untouched, {measure}"))
+            untouched = table.get((names[0], Metric("untouched", "", measure)))
             if untouched:
                 panel.axhline(untouched.value, color="black", linewidth=0.8, label="untouched")
             panel.set_xlabel(f"% of the {where} {'kept' if what == 'keep' else 'removed'}, highest first", fontsize=9)
@@ -69,7 +82,7 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
     drawing.savefig(path, dpi=110)
 
 
-def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[str], title: str) -> None:
+def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[Metric], title: str) -> None:
     """A panel for each metric, a bar with its interval for each map, chance as a line; absent metrics are left out."""
     there = [metric for metric in metrics if any(result.metric == metric for result in results)]
     drawing = canvas(3.1 * len(there) + 1.2, 4.4)
@@ -81,7 +94,8 @@ def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[str], tit
         names = [row.map.replace("_", " ") for row in rows]
         panel.barh(names, values, xerr=reach, color=[COLOURS.get(row.map, "0.7") for row in rows], capsize=2)
         panel.axvline(rows[0].chance, color="black", linestyle=":", linewidth=1)  # NaN draws nothing
-        panel.set_title(metric, fontsize=9)
+        panel.set_title(metric.name, fontsize=9)
+        panel.set_xlabel(metric.unit, fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(axis="x", alpha=0.3)
     panels[0].invert_yaxis()
@@ -89,12 +103,12 @@ def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[str], tit
     drawing.savefig(path, dpi=110)
 
 
-def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], measure: str, title: str) -> bool:
+def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind: str, title: str) -> bool:
     """A bar for each part and map, parts from the highest to the lowest of the first map; False where no part is."""
-    parts = [r.metric.partition(", ")[2] for r in results if r.map == maps[0] and r.metric.startswith(measure)]
+    rows = {(result.map, result.metric.subject): result for result in results if result.metric.kind == kind}
+    parts = [part for name, part in rows if name == maps[0]]
     if not parts:
         return False
-    rows = {(r.map, r.metric.partition(", ")[2]): r for r in results if r.metric.startswith(measure)}
     parts.sort(key=lambda part: -rows[maps[0], part].value)
     drawing = canvas(0.75 * len(parts) + 2, 4)
     panel = drawing.subplots()
@@ -107,7 +121,7 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], measu
         panel.bar(middle, values, width, yerr=reach, label=name.replace("_", " "), color=COLOURS.get(name))
     panel.axhline(rows[maps[0], parts[0]].chance, color="black", linestyle=":", linewidth=1)
     panel.set_xticks(np.arange(len(parts)) + 0.4 - width / 2, parts, fontsize=8)
-    panel.set_ylabel(f"{measure} at the part")
+    panel.set_ylabel(f"{kind} at the part")
     panel.legend(fontsize=8)
     drawing.suptitle(title, fontsize=10)
     drawing.savefig(path, dpi=110)
@@ -129,13 +143,10 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
             axis.set_yticks([])
             axis.imshow(picture, extent=frame)
             if column:
-                heat = case.maps[names[column - 1]].double().numpy()
+                heat = case.maps[names[column - 1]].double()
                 diverging = names[column - 1] == "redundant" if signed is None else signed
-                high = max(float(np.percentile(np.abs(heat) if diverging else heat, 99.5)), 1e-12)
-                low = -high if diverging else float(np.percentile(heat, 1))
-                colours = "RdBu_r" if diverging else "turbo"
-                limits = {"vmin": low, "vmax": max(high, low + 1e-12)}
-                axis.imshow(heat, cmap=colours, alpha=MIX, extent=frame, interpolation="bilinear", **limits)
+                shown = {"cmap": colour_map(diverging), "norm": colour_scale(heat, diverging), "alpha": MIX}
+                axis.imshow(heat.numpy(), extent=frame, interpolation="bilinear", **shown)
             if not row:
                 axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
         axes[row, 0].set_ylabel(literal(readable(case.title)).replace(" ", "\n", 1), fontsize=6)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from milr.explanation.milr import MILR, sample_locations
+from milr.explanation.milr import MILR
+from milr.explanation.modules import sample_locations
 from milr.information.bottleneck import VariationalBottleneck, gaussian_log_likelihood
 from milr.information.infomax import Critic, batch_information
 from milr.information.statistics import Standardise
@@ -56,7 +57,7 @@ def infomax_bits(explainer: MILR, train: Features, held_out: Features, steps: in
     (A critic of true pairs shown shuffled ones is no null.)
     """
     generator = torch.Generator().manual_seed(seed)
-    modules, settings = explainer.prepared, explainer.settings.infomax
+    modules, settings = explainer.modules, explainer.settings.infomax
     with seeded(seed):
         standardise = modules.critic.representation[0]
         assert isinstance(standardise, Standardise)
@@ -93,7 +94,7 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, steps: i
     settings = explainer.settings.bottleneck
     whitening = fit_whitening(train.representation, settings.whitening_share)
     with seeded(seed):
-        local = explainer.prepared.local
+        local = explainer.modules.local
         bottleneck = VariationalBottleneck(local, whitening.projection.shape[1], settings.width).to(train.local.device)
     optimiser = torch.optim.Adam(bottleneck.parameters(), lr=RATE)
     for _ in range(steps):

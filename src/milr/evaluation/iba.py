@@ -17,7 +17,7 @@ from milr.evaluation.attribution import Decided
 from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
-from milr.information.statistics import floored
+from milr.information.statistics import ChannelStatistics
 from milr.networks.layers import LayerPair, frozen
 
 START, RATE, STEPS, DRAWS, BETA, BLUR = 5.0, 1.0, 10, 10, 10.0, 1.0
@@ -34,18 +34,13 @@ class FeatureStatistics:
 @torch.no_grad()
 def feature_statistics(layers: LayerPair, batches: Iterable[Tensor]) -> FeatureStatistics:
     """Over batches [K, 3, S, S]; ValueError for fewer than 2 images."""
-    count, total, squares, origin = 0, torch.zeros(()), torch.zeros(()), None
+    statistics = ChannelStatistics()
     for images in batches:
-        local = layers.first_pass(images).local.double()
-        count += len(local)
-        origin = local[0] if origin is None else origin  # as in ChannelStatistics
-        local = local - origin
-        total, squares = total.to(local) + local.sum(0), squares.to(local) + local.square().sum(0)
-    if origin is None or count < 2:
-        raise ValueError(f"the spread of a feature needs at least 2 images, not {count}")
-    mean = total / count
-    std = (squares / count - mean.square()).clamp(min=0).sqrt()
-    return FeatureStatistics((origin + mean).float(), floored(std).float())
+        statistics.add(layers.first_pass(images).local.flatten(1))
+    if statistics.count < 2:
+        raise ValueError(f"the spread of a feature needs at least 2 images, not {statistics.count}")
+    scale = statistics.standardise()
+    return FeatureStatistics(scale.mean.view(layers.local_shape), scale.std.view(layers.local_shape))
 
 
 def per_sample_bottleneck(

@@ -1,7 +1,7 @@
 """Where a map points, against a region or a place that is known.
 
 Higher is better; an empty region gives NaN; a constant map gets chance, ties being broken by a draw from the seed (or,
-in a percentile, counted half); the map is left as it is.
+in a percentile, counted half), so that all measures take one; the map is left as it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pointing_hit(heat: Tensor, region: Tensor, seed: int = 0) -> float:
     return float(region.flatten()[ranked(heat.flatten(), seed)[0]])
 
 
-def mass_share(heat: Tensor, region: Tensor) -> float:
+def mass_share(heat: Tensor, region: Tensor, seed: int = 0) -> float:
     """Share of a map's positive mass that lies in the region; chance is |M| / (H·W).
 
     NaN for a map without positive values, too. (Relevance mass accuracy, Arras, Osman, Samek 2022.)
@@ -51,7 +51,7 @@ def mass_share(heat: Tensor, region: Tensor) -> float:
     return float(positive[region].sum() / positive.sum())
 
 
-def mass_lift(heat: Tensor, region: Tensor) -> float:
+def mass_lift(heat: Tensor, region: Tensor, seed: int = 0) -> float:
     """The share of mass over the share of area: how much denser the map is in the region than on average; chance is 1.
 
     NaN as in `mass_share`. Unlike it, comparable between regions of different size.
@@ -59,7 +59,7 @@ def mass_lift(heat: Tensor, region: Tensor) -> float:
     return mass_share(heat, region) / max(float(region.double().mean()), 1e-12)
 
 
-def percentile(heat: Tensor, place: tuple[int, int]) -> float:
+def percentile(heat: Tensor, place: tuple[int, int], seed: int = 0) -> float:
     """Share of the map's places [H, W] that are lower than this one, ties counting half; chance is 0.5.
 
     (The rank of a marked point, as in the first measurements of docs/method.md.)

@@ -1,75 +1,107 @@
-"""The maps to be compared, by name: the three kinds of information, the controls, and what people use today."""
+"""The maps to be compared: the three kinds of information, controls, and what people use today. A new one is a row."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
-from milr.evaluation.seeds import seed_of
 from milr.explanation.fitting import Batch
+from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
+from milr.seeding import seed_of
 
-KINDS = ("total", "decision", "redundant")  # in the order in which tables and charts have them
-CONTROLS = ("random", "uniform", "centre", "activation", "edges")
-BASELINES = ("grad_cam", "iba", "integrated_gradients", "occlusion")
-CAPTUM = ("integrated_gradients", "occlusion")  # they need the package captum: pip install milr[baselines]
+
+@dataclass(frozen=True)
+class Scene:
+    """What a method may look at: an episode's batch of K images, and what is fitted to the network."""
+
+    explainer: MILR
+    batch: Batch
+    local: Tensor  # the local features of its images [K, C, H, W]
+    maps: Maps  # MI-LR's own
+    seed: int
+    statistics: FeatureStatistics | None  # of single features over the training images, where a method needs them
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is explained."""
+        return self.explainer.layers.network
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what a method gives: [K, H, W]."""
+        return len(self.local), self.local.shape[2], self.local.shape[3]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of METHODS: `make` gives a map [K, H, W] of every image of a scene."""
+
+    name: str
+    family: str  # milr, control or baseline
+    make: Callable[[Scene], Tensor]
+    package: str | None = None  # that must be installed: pip install 'milr[baselines]'
+    statistics: bool = False  # whether it needs the scene's
+
+
+def iba(scene: Scene) -> Tensor:
+    """`per_sample_bottleneck` with noise of its own for each episode."""
+    assert scene.statistics is not None  # `Methods` looks for them
+    generator = torch.Generator().manual_seed(seed_of("iba", scene.seed))
+    return per_sample_bottleneck(scene.explainer.layers, scene.batch, scene.statistics, generator)
+
+
+ROWS = (  # in the order in which tables and charts have them
+    Method("total", "milr", lambda scene: scene.maps.total),
+    Method("decision", "milr", lambda scene: scene.maps.decision),
+    Method("redundant", "milr", lambda scene: scene.maps.redundant),
+    Method("random", "control", lambda scene: random_maps(scene.shape, seed_of("random maps", scene.seed))),
+    Method("uniform", "control", lambda scene: uniform_maps(scene.shape)),
+    Method("centre", "control", lambda scene: centred_gaussian(*scene.shape[1:]).expand(scene.shape)),
+    Method("activation", "control", lambda scene: activation_norm(scene.local)),
+    Method("edges", "control", lambda scene: image_gradient(scene.batch.images, scene.shape[1:])),
+    Method("grad_cam", "baseline", lambda scene: grad_cam(scene.explainer, scene.batch, scene.local)),
+    Method("iba", "baseline", iba, statistics=True),
+    Method(
+        "integrated_gradients",
+        "baseline",
+        lambda scene: integrated_gradients(scene.network, scene.batch, scene.shape[1:]),
+        "captum",
+    ),
+    Method("occlusion", "baseline", lambda scene: occlusion(scene.network, scene.batch, scene.shape[1:]), "captum"),
+)
+METHODS = {method.name: method for method in ROWS}
+KINDS, CONTROLS, BASELINES = (
+    tuple(method.name for method in ROWS if method.family == family) for family in ("milr", "control", "baseline")
+)
 
 
 @dataclass(frozen=True)
 class Methods:
-    """What makes the maps of an episode."""
+    """What makes the maps of an episode: MI-LR, the controls, and those baselines that are asked for."""
 
     explainer: MILR
     baselines: Collection[str] = field(default=("grad_cam",))
-    statistics: FeatureStatistics | None = None  # for iba: of the training images
+    statistics: FeatureStatistics | None = None  # for methods that need them: of the training images
 
     def __post_init__(self) -> None:
-        unknown = set(self.baselines) - set(BASELINES)
-        if unknown:
-            raise ValueError(f"unknown baselines {sorted(unknown)}: choose among {', '.join(BASELINES)}")
-        if "iba" in self.baselines and self.statistics is None:
-            raise ValueError("iba needs the statistics of single features: feature_statistics(layers, batches)")
+        needy = [name for name in self.baselines if METHODS[name].statistics]
+        if needy and self.statistics is None:
+            raise ValueError(f"{needy[0]} needs the statistics of single features: feature_statistics(layers, batches)")
 
     def maps(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Name -> [K, H, W] on the CPU for every image of an episode. MilrError for one that is not finite."""
-        explainer = self.explainer
-        local = explainer.layers.first_pass(batch.images).local
-        shape = (len(local), local.shape[2], local.shape[3])
-        found = explainer.maps(batch.images)
-        maps = {
-            **{kind: getattr(found, kind) for kind in KINDS},
-            "random": random_maps(shape, seed_of("random maps", seed)),
-            "uniform": uniform_maps(shape),
-            "centre": centred_gaussian(*shape[1:]).expand(shape),
-            "activation": activation_norm(local),
-            "edges": image_gradient(batch.images, shape[1:]),
-            **{name: self._baseline(name, batch, local, seed) for name in self.baselines},
-        }
+        local = self.explainer.layers.first_pass(batch.images).local
+        scene = Scene(self.explainer, batch, local, self.explainer.maps(batch.images), seed, self.statistics)
+        maps = {name: METHODS[name].make(scene) for name in (*KINDS, *CONTROLS, *self.baselines)}
         broken = [name for name, heat in maps.items() if not torch.isfinite(heat).all()]
         if broken:
             raise MilrError(f"maps with nan or inf in episode {seed}: {', '.join(broken)}; leave that baseline out")
         return {name: heat.detach().cpu() for name, heat in maps.items()}
-
-    def _baseline(self, name: str, batch: Batch, local: Tensor, seed: int) -> Tensor:
-        network, shape = self.explainer.layers.network, (local.shape[2], local.shape[3])
-        if name == "grad_cam":
-            return grad_cam(self.explainer, batch, local)
-        if name == "integrated_gradients":
-            return integrated_gradients(network, batch, shape)
-        if name == "occlusion":
-            return occlusion(network, batch, shape)
-        assert self.statistics is not None  # checked at the start
-        generator = torch.Generator().manual_seed(seed_of("iba", seed))
-        return per_sample_bottleneck(self.explainer.layers, batch, self.statistics, generator)
-
-
-def family(name: str) -> str:
-    """Whose map it is: "milr", "control" or "baseline"."""
-    return "milr" if name in KINDS else "control" if name in CONTROLS else "baseline"

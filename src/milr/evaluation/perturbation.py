@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from milr.evaluation.location import ranked
-from milr.evaluation.seeds import seed_of
+from milr.evaluation.metrics import MEASURES
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.layers import FirstPass, frozen
+from milr.seeding import seed_of
 
 Outcome = dict[str, Tensor]
 Trial = Callable[[Tensor], Outcome]
@@ -41,7 +42,7 @@ def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tria
     (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
     generator = torch.Generator().manual_seed(seed_of("trial at the layer", seed))
-    noise = noise_like(explainer.prepared.local, tuple(first.local.shape), generator).to(first.local)
+    noise = noise_like(explainer.modules.local, tuple(first.local.shape), generator).to(first.local)
     fill = explainer.settings.mask.fill
 
     @torch.no_grad()
@@ -74,11 +75,8 @@ def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tri
 def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tensor) -> Outcome:
     """How a changed output [K, E] decides, and how far the representation went from the first pass's."""
     logits, labels = batch.decided(output)
-    return {
-        "accuracy": (logits.argmax(1) == labels).double().cpu(),
-        "loss": cross_entropy(logits, labels, reduction="none").double().cpu(),
-        "cosine": cosine_similarity(representation, first.representation).double().cpu(),
-    }
+    changed = (logits, labels, representation, first.representation)
+    return {name: measure.of(*changed).double().cpu() for name, measure in MEASURES.items()}
 
 
 def to_pixels(heat: Tensor, size: int | tuple[int, int]) -> Tensor:

@@ -11,14 +11,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+
+from milr.data.augmentation import input_batches
+from milr.data.pictures import Pictures
+from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
+from milr.evaluation.information import estimates
 from milr.evaluation.methods import KINDS
 from milr.evaluation.similarity import rank_correlation
 from milr.evaluation.tables import bootstrap
 from milr.explanation.maps import Maps
+from milr.explanation.milr import MILR
 
 
 @dataclass(frozen=True)
-class Row:
+class SanityRow:
     """One number of the table."""
 
     check: str
@@ -32,7 +39,7 @@ class Row:
     wanted: str  # what a trustworthy map gets
 
 
-def compared(check: str, variant: str, real: Maps, other: Maps) -> list[Row]:
+def compared(check: str, variant: str, real: Maps, other: Maps) -> list[SanityRow]:
     """Each kind of map against the real one, image by image."""
     rows = []
     for kind in KINDS:
@@ -40,7 +47,7 @@ def compared(check: str, variant: str, real: Maps, other: Maps) -> list[Row]:
         counted = values[~values.isnan()].tolist()
         mean, low, high = bootstrap(counted, [0] * len(counted))
         wanted = wanted_of(check, kind)
-        rows.append(Row(check, variant, kind, "rank correlation", mean, low, high, len(counted), wanted))
+        rows.append(SanityRow(check, variant, kind, "rank correlation", mean, low, high, len(counted), wanted))
     return rows
 
 
@@ -57,3 +64,45 @@ def gap_share(fitted: float, held_out: float) -> float:
     Infinite where nothing is found on held-out images: no gap is small beside nothing.
     """
     return (fitted - held_out) / held_out if held_out > 0 else math.inf
+
+
+def estimator_rows(
+    explainer: MILR, pictures: dict[str, Pictures], split: str, steps: int, seed: int, device: torch.device
+) -> list[SanityRow]:
+    """The estimate and its gap, and the null and the second estimator, which are fitted anew for `steps`.
+
+    "train" names the pictures that these are fitted to, `split` those that are held out.
+    """
+    rows = information_rows("as fitted", explainer, pictures, device)
+    train, held_out = (
+        sample_features(explainer.layers, input_batches(pictures[name].images, device), seed)
+        for name in ("train", split)
+    )
+    seen, new = len(train.local), len(held_out.local)
+    for variant, value, count, wanted in (
+        ("critic alone, held out", infomax_bits(explainer, train, held_out, steps, False, seed), new, ""),
+        ("null: shuffled pairs", infomax_bits(explainer, train, held_out, steps, True, seed), new, "0 ± 0.05"),
+        ("Gaussian, held out", gaussian_bits(explainer, train, held_out, steps, seed), new, ""),
+        ("Gaussian, fitted images", gaussian_bits(explainer, train, train, steps, seed), seen, ""),
+    ):
+        rows.append(estimator_row(variant, "bits", value, count, wanted))
+    return rows
+
+
+def information_rows(
+    variant: str, explainer: MILR, pictures: dict[str, Pictures], device: torch.device
+) -> list[SanityRow]:
+    """The quoted estimate on fitted and held-out images, its cap, and the gap as a share of the held-out figure."""
+    quoted = estimates(explainer, pictures, device)
+    rows = [
+        estimator_row(f"{variant}, {split}", measure, entry[measure], int(entry["images"]), wanted)
+        for split, entry in quoted.items()
+        for measure, wanted in (("bits", ""), ("cap_bits", ""), ("saturation", "under 0.8"))
+    ]
+    gap = gap_share(quoted["train"]["bits"], quoted["novel"]["bits"])
+    return [*rows, estimator_row(variant, "gap", gap, int(quoted["novel"]["images"]), "under 0.25")]
+
+
+def estimator_row(variant: str, measure: str, value: float, n: int, wanted: str) -> SanityRow:
+    """A number about the total information; it has no interval."""
+    return SanityRow("estimator", variant, "total", measure, value, value, value, n, wanted)

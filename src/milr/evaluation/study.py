@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 
 from milr.data.pictures import Pictures
-from milr.evaluation.metrics import location_measurements
+from milr.evaluation.metrics import MEASURES, Metric, location_measurements
 from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, highest, to_pixels
 from milr.evaluation.regions import framing_of, parts_of, regions_of
-from milr.evaluation.seeds import seed_of
 from milr.evaluation.tables import Measurement
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
-
-NO_CHANCE = float("nan")  # what the random map gets is the chance of a curve
+from milr.seeding import seed_of
 
 
 @dataclass(frozen=True)
@@ -46,21 +44,18 @@ def measure_episode(
     first = explainer.layers.first_pass(batch.images)
     with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
         logits, labels = batch.decided(first.output)
-    untouched = {"untouched, accuracy": (logits.argmax(1) == labels).double().cpu()}
+    untouched = {Metric("untouched", measure="accuracy"): (logits.argmax(1) == labels).double().cpu()}
     layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []
     for name, heat in maps.items():
         for file, metric, value, chance in locations(heat, pictures, crop, episode):
             rows.append(Measurement(name, episode, file, metric, value, chance))
-        found = {
-            **untouched,
-            **curves(layer, heat, shares.places, episode, batch.images.device, ""),
-        }
+        found = untouched | curves(layer, heat, shares.places, episode, batch.images.device)
         if shares.pixels:
             wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
-            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, " pixels")
+            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
         for metric, values in found.items():
-            chance = 1 / logits.shape[1] if metric.endswith("accuracy") and "area" not in metric else NO_CHANCE
+            chance = metric.chance(heat, logits.shape[1])
             owners = files[len(files) - len(values) :]
             rows += [
                 Measurement(name, episode, file, metric, value, chance)
@@ -69,7 +64,9 @@ def measure_episode(
     return rows
 
 
-def locations(heat: Tensor, pictures: Pictures, crop: str, episode: int = 0) -> Iterator[tuple[str, str, float, float]]:
+def locations(
+    heat: Tensor, pictures: Pictures, crop: str, episode: int = 0
+) -> Iterator[tuple[str, Metric, float, float]]:
     """(file, metric, value, chance) of each map [K, H, W] against what is marked on its picture."""
     shape, size = (heat.shape[1], heat.shape[2]), pictures.images.shape[-1]
     for number, record in enumerate(pictures.records):
@@ -81,18 +78,20 @@ def locations(heat: Tensor, pictures: Pictures, crop: str, episode: int = 0) -> 
 
 
 def curves(
-    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, unit: str
-) -> dict[str, Tensor]:
-    """Metric -> values: accuracy and loss [Q] and cosine [K] at each share, and the areas between keep and remove."""
-    found: dict[str, Tensor] = {}
-    rows: dict[tuple[str, str], list[Tensor]] = {}
+    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, at: str = "layer"
+) -> dict[Metric, Tensor]:
+    """Each measure, [Q] or [K], with each share kept and removed, and the areas between keep and remove."""
+    curve: dict[Metric, Tensor] = {}
     for share in shares:
         high = highest(heat, share, seed).to(device)
-        for what, kept in (("keep", high), ("remove", ~high)):
+        for kind, kept in (("keep", high), ("remove", ~high)):
             for measure, values in trial(kept).items():
-                found[f"{what} {share:.0%}{unit}, {measure}"] = values
-                rows.setdefault((what, measure), []).append(values)
-    for measure in ("accuracy", "cosine"):
-        keep, remove = (torch.stack(rows[what, measure], dim=1) for what in ("keep", "remove"))
-        found[f"area{unit}, {measure}"] = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
-    return found
+                curve[Metric(kind, "", measure, share, at)] = values
+    for measure in (name for name, row in MEASURES.items() if row.direction == "higher"):
+        keep, remove = (
+            torch.stack([curve[Metric(kind, "", measure, share, at)] for share in shares], dim=1)
+            for kind in ("keep", "remove")
+        )
+        area = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
+        curve[Metric("area", "", measure, at=at)] = area
+    return curve

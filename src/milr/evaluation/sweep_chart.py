@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, TwoSlopeNorm
 from torch import Tensor, stack
 
 from milr.evaluation.charts import canvas
-from milr.explanation.figures import MIX, colour_scale, displayable, frame_of
+from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of
 
 Pair = tuple[float, float]  # alpha and beta
 
@@ -89,7 +89,9 @@ def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, 
         values = np.full((len(alphas), len(betas)), np.nan)
         for point in points:
             values[alphas.index(point.alpha), betas.index(point.beta)] = getattr(point, field)
-        colours, norm = colormaps["RdBu_r" if field in SIGNED else "viridis"], _scale(values, field in SIGNED)
+        signed, finite = field in SIGNED, values[np.isfinite(values)]
+        colours = colormaps[colour_map(signed, "viridis")]  # turbo is too dark at both ends for numbers on it
+        norm = colour_scale(torch.from_numpy(finite if finite.size else np.zeros(1)), signed)
         panel.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             text = missing.get((alphas[row], betas[column]), "") if math.isnan(value) else f"{value:.3g}"
@@ -104,16 +106,6 @@ def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, 
     drawing.savefig(path, dpi=110)
 
 
-def _scale(values: np.ndarray, signed: bool) -> Normalize:
-    """From the smallest to the largest value, or the same way to both sides of 0."""
-    there = values[np.isfinite(values)]
-    if signed:
-        reach = max(float(np.abs(there).max(initial=0)), 1e-9)
-        return TwoSlopeNorm(0.0, -reach, reach)
-    low = float(there.min()) if there.size else 0.0
-    return Normalize(low, max(float(there.max(initial=low)), low + 1e-9))
-
-
 def draw_contact_sheet(
     path: Path, picture: Tensor, maps: Mapping[Pair, Tensor], missing: Mapping[Pair, str], kind: str, title: str
 ) -> None:
@@ -126,7 +118,7 @@ def draw_contact_sheet(
     drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
-    norm, colours = colour_scale(stack([*maps.values()]), signed), "RdBu_r" if signed else "turbo"
+    norm, colours = colour_scale(stack([*maps.values()]), signed), colour_map(signed)
     shown_picture, frame = displayable(picture[None])[0].permute(1, 2, 0).numpy(), frame_of(picture)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from milr.evaluation.methods import family
-from milr.evaluation.metrics import direction
+from milr.evaluation.methods import METHODS
+from milr.evaluation.metrics import Metric
 
 RESAMPLES = 1000
 
@@ -25,11 +25,9 @@ class Measurement:
     map: str
     episode: int
     file: str
-    metric: str
+    metric: Metric
     value: float  # NaN where it cannot be measured: left out of means, and counted
-    chance: (
-        float  # what a map unrelated to the image gets, of an accuracy 1 / classes; NaN where there is no such number
-    )
+    chance: float  # what a map unrelated to the image gets; NaN where there is no such number
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Result:
     method: str  # milr, control, or baseline
     map: str
     data_set: str
-    metric: str
+    metric: Metric
     value: float
     low: float
     high: float
@@ -56,7 +54,7 @@ class Comparison:
     map: str
     other: str
     data_set: str
-    metric: str
+    metric: Metric
     difference: float  # of `map` minus `other`
     low: float
     high: float
@@ -66,7 +64,7 @@ class Comparison:
 
 def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result]:
     """The results, in the order in which maps and metrics first appear."""
-    groups: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    groups: dict[tuple[str, Metric], list[Measurement]] = defaultdict(list)
     for measurement in measurements:
         groups[measurement.map, measurement.metric].append(measurement)
     results = []
@@ -76,16 +74,16 @@ def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result
         chance = sum(chances) / len(chances) if chances else math.nan
         mean, low, high = bootstrap([m.value for m in counted], [m.episode for m in counted])
         left_out = len(group) - len(counted)
-        place = (family(name), name, data_set, metric)
-        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, direction(metric, name)))
+        place = (METHODS[name].family, name, data_set, metric)
+        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, metric.direction(name)))
     return results
 
 
 def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[str]) -> list[Comparison]:
     """Each of `maps` against every other map, metric by metric, image by image."""
-    values: dict[str, dict[str, dict[tuple[int, str], float]]] = defaultdict(lambda: defaultdict(dict))
+    values: dict[Metric, dict[str, dict[tuple[int, str], float]]] = defaultdict(lambda: defaultdict(dict))
     for m in measurements:
-        if not math.isnan(m.value) and not m.metric.startswith("untouched"):
+        if not math.isnan(m.value) and m.metric.kind != "untouched":
             values[m.metric][m.map][m.episode, m.file] = m.value
     found = []
     for metric, by_map in values.items():
@@ -94,7 +92,7 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
                 own, others = by_map[name], by_map[other]
                 both = [key for key in own if key in others]
                 mean, low, high = bootstrap([own[k] - others[k] for k in both], [episode for episode, _ in both])
-                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), direction(metric, name))
+                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), metric.direction(name))
                 found.append(row)
     return found
 
@@ -118,18 +116,27 @@ def read_measurements(path: Path) -> list[Measurement]:
 
     def measurement(row: dict[str, str]) -> Measurement:
         value, chance = float(row["value"]), float(row["chance"])
-        return Measurement(row["map"], int(row["episode"]), row["file"], row["metric"], value, chance)
+        share = float(row["share"]) if row["share"] else None
+        metric = Metric(row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True")
+        return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance)
 
     with path.open(newline="", encoding="utf-8") as file:
         return [measurement(row) for row in csv.DictReader(file)]
 
 
+def cells(row: Any) -> dict[str, Any]:
+    """A dataclass's values under their fields' names; a metric is its name, and its own fields are the last columns."""
+    values = {field.name: getattr(row, field.name) for field in fields(row)}
+    metric = values.get("metric")
+    return {**values, "metric": metric.name, **asdict(metric)} if isinstance(metric, Metric) else values
+
+
 def write_csv(path: Path, rows: Sequence[Any], append: bool = False) -> None:
-    """Dataclasses of one kind, one line each under their field names; ValueError for none."""
+    """Dataclasses of one kind, one line of `cells` each; ValueError for none."""
     if not rows:
         raise ValueError(f"nothing was measured: there is nothing to write to {path}")
     with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(rows[0])])
+        writer = csv.DictWriter(file, fieldnames=list(cells(rows[0])))
         if not append:
             writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(map(cells, rows))

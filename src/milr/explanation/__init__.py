@@ -1,0 +1,1 @@
+"""The MI-LR module: its fit, its maps, their figures."""

@@ -15,10 +15,26 @@ from milr.networks.settings import MetricSettings
 
 
 def episode_decision(way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None) -> Decision:
-    """The network's own objective: queries against the prototypes, from outputs [way·shot + way·query, E].
+    """A prototypical network's own decision, as `Batch` takes it (Snell et al. 2017; paper, section 4.1).
 
-    Supports come first, class by class. `centre` [E] is the training images' mean representation, for a metric that
-    subtracts it.
+    Args:
+        way: classes.
+        shot: supports of each.
+        query: queries of each.
+        metric: how queries are compared with the prototypes.
+        centre: the training images' mean representation [E], for a metric that subtracts it.
+
+    Returns:
+        A function of outputs [way·shot + way·query, E], supports first, class by class: logits [way·query, way] of the
+        queries, and their labels [way·query].
+
+    Example:
+        >>> import milr, torch
+        >>> from milr.networks.settings import MetricSettings
+        >>> decide = milr.episode_decision(way=3, shot=1, query=2, metric=MetricSettings(), centre=None)
+        >>> logits, labels = decide(torch.eye(3)[[0, 1, 2, 0, 0, 1, 1, 2, 2]])  # queries that are their supports
+        >>> logits.shape, labels.tolist(), logits.argmax(1).tolist()
+        (torch.Size([6, 3]), [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2])
     """
     supports = way * shot
     labels = torch.arange(way).repeat_interleave(query)
@@ -36,7 +52,31 @@ def episode_images(pictures: Pictures, episode: Episode) -> Tensor:
 
 
 class EpisodeBatches:
-    """Batch of step k: episode k of these pictures, augmented; a function of (seed, k) alone."""
+    """The batch of step k is episode k of these pictures, augmented: a function of (seed, k) alone, as `fit` takes it.
+
+    Args:
+        pictures: images uint8 [n, 3, S, S] with their class numbers [n].
+        shape: way, shot, query.
+        metric: how queries are compared with the prototypes.
+        centre: the training images' mean representation [E], for a metric that subtracts it.
+        augmentation: how far the pictures may be changed; None: not at all.
+        seed: of the episodes and the changes.
+        device: where the batches are to lie.
+
+    Raises:
+        MilrError: at a step, if there are fewer classes or pictures than an episode takes.
+
+    Example:
+        >>> import milr, torch
+        >>> from milr.data.pictures import Pictures
+        >>> from milr.networks.settings import MetricSettings
+        >>> images = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8)
+        >>> pictures = Pictures(images, torch.arange(20) % 4, records=())
+        >>> cpu = torch.device("cpu")
+        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), MetricSettings(), None, None, seed=0, device=cpu)
+        >>> batches(1).images.shape  # 3 supports and 6 queries, normalised
+        torch.Size([9, 3, 32, 32])
+    """
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -10,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from milr.errors import MilrError
-from milr.explanation.inputs import described, images_of
+from milr.explanation.inputs import described, dtype_name, images_of
 from milr.explanation.settings import FitSettings, MilrSettings
+from milr.fields import check
 from milr.networks.layers import LayerPair, frozen
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -21,12 +24,27 @@ Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [K, 3, S, S] and the network's own decision about them.
+    """Images and the network's own decision about them, whose cross-entropy is -l in the paper's eq. 10.
 
-    `decide` takes the network's output [K, E] and gives logits [Q, classes] and labels [Q]: for a classifier
-    `lambda output: (output, labels)`, for a prototypical network the queries against the supports' prototypes.
-    `modules` are the modules that `decide` calls beside the network, a head of its own for example: they are frozen
-    with the network, in `eval()` and without gradients, and put back afterwards.
+    Args:
+        images: [K, 3, S, S], as the network takes them.
+        decide: takes the network's output [K, E] and gives logits [Q, classes] and labels, class numbers [Q]: for a
+            classifier `lambda output: (output, labels)`, for a prototypical network the queries against the supports'
+            prototypes (`episode_decision`).
+        modules: what `decide` calls beside the network, a head of its own for example: they are frozen with the
+            network, in `eval()` and without gradients, and put back afterwards.
+
+    Raises:
+        MilrError: for a `decide` that is no function and modules that are none; `fit` checks all the rest.
+
+    Example:
+        >>> import milr, torch
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> head = torch.nn.Linear(512, 4)
+        >>> batch = milr.Batch(images, lambda output: (head(output), labels), modules=(head,))
+        >>> logits, same = batch.decided(torch.randn(16, 512))
+        >>> logits.shape, same.shape
+        (torch.Size([16, 4]), torch.Size([16]))
     """
 
     images: Tensor
@@ -65,7 +83,7 @@ def checked_decision(given: object, device: torch.device) -> tuple[Tensor, Tenso
         raise MilrError(f"decide must give a pair (logits [Q, classes], labels [Q]), not {described(given)}")
     logits, labels = given
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
-        what = f"{logits.dtype} ".removeprefix("torch.") if isinstance(logits, Tensor) else ""
+        what = f"{dtype_name(logits)} " if isinstance(logits, Tensor) else ""
         raise MilrError(f"the logits of decide must be floats [Q, classes], not {what}{described(logits)}")
     rows, classes = logits.shape
     if not rows:
@@ -77,18 +95,20 @@ def checked_decision(given: object, device: torch.device) -> tuple[Tensor, Tenso
 
 
 def _labels(given: object, rows: int, classes: int) -> Tensor:
+    wrong = MilrError(f"the labels of decide must be class numbers [Q], not {described(given)}")
     if isinstance(given, list | tuple | np.ndarray) and len(given):
         try:
             given = torch.as_tensor(given)
         except (TypeError, ValueError, RuntimeError):
-            raise MilrError(f"the labels of decide must be class numbers [Q], not {described(given)}") from None
+            raise wrong from None
     if not isinstance(given, Tensor):
-        raise MilrError(f"the labels of decide must be class numbers [Q], not {described(given)}")
+        raise wrong
     if given.is_floating_point() or given.is_complex():
-        dtype = str(given.dtype).removeprefix("torch.")
-        raise MilrError(f"the labels of decide are {dtype}: give class numbers, as integers (labels.long())")
+        raise MilrError(
+            f"the labels of decide are {dtype_name(given)}: give class numbers, as integers (labels.long())"
+        )
     if given.ndim != 1:
-        raise MilrError(f"the labels of decide must be class numbers [Q], not {described(given)}")
+        raise wrong
     if len(given) != rows:
         raise MilrError(f"decide gives {rows} rows of logits and {len(given)} labels: one label a row")
     labels = given.detach().long()
@@ -111,7 +131,8 @@ def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
     MilrError where it is random (dropout), or asks for gradients to parameters of its own.
     """
     with frozen(layers.network, *batch.modules), torch.enable_grad():
-        logits, labels = batch.decided(output)
+        with no_statistics_counted():
+            logits, labels = batch.decided(output)
         again, _ = batch.decided(output)
     require_classes(labels, logits.shape[1])
     require_own(logits)
@@ -120,6 +141,24 @@ def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
             "decide gives two results for one output: name the modules that it calls, Batch(images, decide, "
             "modules=(head,)), so that their dropout is off, and draw nothing at random in it"
         )
+
+
+@contextmanager
+def no_statistics_counted() -> Iterator[None]:
+    """MilrError before any module runs in training mode that counts statistics of what it is given (BatchNorm)."""
+
+    def refuse(module: nn.Module, inputs: object) -> None:
+        if module.training and isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
+            raise MilrError(
+                f"decide calls a {type(module).__name__} in training mode, which counts statistics of what it gets: "
+                "name its module, Batch(images, decide, modules=(head,)), or call its eval()"
+            )
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def require_own(untouched: Tensor) -> None:
@@ -134,7 +173,7 @@ def require_own(untouched: Tensor) -> None:
 def require_gradient(occluded: Tensor, output: Tensor, logits: Tensor, layers: LayerPair) -> None:
     """MilrError if the logits of a second pass give no gradient to the mask."""
     if not occluded.requires_grad:
-        raise MilrError("no parameter of the mask asks for gradients: call requires_grad_() on explainer.prepared")
+        raise MilrError("no parameter of the mask asks for gradients: call requires_grad_() on explainer.modules")
     if not output.requires_grad:
         raise MilrError(
             f"the network's output has no gradient to the layer '{layers.local}': does a part of it above run under "
@@ -155,13 +194,7 @@ def check_fit(batches: object, settings: FitSettings, validation: object) -> Non
         raise MilrError(f"fit(explainer, batches, settings): settings are milr.FitSettings, not {described(settings)}")
     if isinstance(validation, Batch) or not isinstance(validation, Iterable):
         raise MilrError(f"fit(..., validation): validation is a list of milr.Batch, not {described(validation)}")
-    if not isinstance(settings.steps, int) or settings.steps < 1 or settings.learning_rate < 0:
-        raise MilrError(
-            f"steps={settings.steps}, learning_rate={settings.learning_rate}: a fit makes 1 or more steps, at a rate "
-            "of 0 or more"
-        )
-    if settings.validate_every < 1:
-        raise MilrError(f"validate_every={settings.validate_every}: the steps between two looks are 1 or more")
+    check(settings)
 
 
 def check_batches(layers: LayerPair, settings: MilrSettings, first: Batch, validation: Sequence[Batch]) -> None:

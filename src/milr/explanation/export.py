@@ -17,10 +17,35 @@ from milr.explanation.maps import Maps
 def export(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], files: Sequence[str], scale: str, note: str
 ) -> dict[str, str]:
-    """Figures, maps.npz and maps.csv of images [K, 3, H, W] as `displayable` takes them; file name -> what it shows.
+    """All that is written of one set of explained images: the figures of `save_figures`, maps.npz and maps.csv.
 
     They are written beside `folder` and moved there at the end: it gets all of them or, should the disk be full, none.
-    MilrError for images that cannot be drawn, or another number of them than of maps, columns or files.
+
+    Args:
+        folder: made if it is not there; its parent must be.
+        images: [K, 3, H, W] (or grey, [K, 1, H, W]), uint8 or floats from 0 to 1.
+        maps: theirs. maps.npz holds them [K, H, W], maps.csv their sums and means (`Maps.rows`), all in bits.
+        columns: what stands over each image.
+        files: the images' names in maps.npz and maps.csv.
+        scale: as in `save_figures`.
+        note: a line over each figure.
+
+    Returns:
+        File name -> what it shows.
+
+    Raises:
+        MilrError: for images that cannot be drawn, or another number of them than of maps, columns or files.
+
+    Example:
+        >>> import milr, tempfile, torch
+        >>> from pathlib import Path
+        >>> bits, columns = torch.rand(1, 8, 8), [milr.Column("image", "Wren")]
+        >>> maps = milr.Maps(bits, bits, bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = Path(parent) / "wren"
+        ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], "kind", "a test")
+        ...     sorted(shows) == sorted(file.name for file in folder.iterdir())
+        True
     """
     images = displayable(images)
     require_one_each(images=len(images), maps=len(maps.total), columns=len(columns), files=len(files))

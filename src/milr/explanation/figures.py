@@ -27,7 +27,19 @@ DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and
 
 @dataclass(frozen=True)
 class Column:
-    """What stands over one image: its role, its species, and for a query what the network decided."""
+    """What stands over one image in `save_figures`: its role, its species, and for a query what the network decided.
+
+    Attributes:
+        role: "support", "query", or "image".
+        species: the class as the data set names it.
+        predicted: the class that the network decided for.
+        distances: to the prototypes, in the order of the supports, in the metric's own unit.
+
+    Example:
+        >>> import milr
+        >>> milr.Column("query", "012.Yellow_headed_Blackbird", predicted="047.American_Goldfinch").title().splitlines()
+        ['query', 'Yellow headed', 'Blackbird', 'predicted:', 'American', 'Goldfinch']
+    """
 
     role: str  # "support", "query", or "image"
     species: str
@@ -44,7 +56,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of the sheet and one figure of its own: `kind` None shows the images alone."""
 
     file: str
@@ -55,15 +67,15 @@ class Row:
     @property
     def colours(self) -> str:
         """The colour map's name; a signed kind gets a diverging one."""
-        return "RdBu_r" if self.kind == "redundant" else "turbo"
+        return colour_map(self.kind == "redundant")
 
 
 ROWS = (
-    Row("figure2_images.png", "images", None, False),
-    Row("figure3_total.png", "total information", "total", False),
-    Row("figure4_total_mixed.png", "total information", "total", True),
-    Row("figure5_decision_mixed.png", "decision-related", "decision", True),
-    Row("figure6_redundant_mixed.png", "redundant", "redundant", True),
+    SheetRow("figure2_images.png", "images", None, False),
+    SheetRow("figure3_total.png", "total information", "total", False),
+    SheetRow("figure4_total_mixed.png", "total information", "total", True),
+    SheetRow("figure5_decision_mixed.png", "decision-related", "decision", True),
+    SheetRow("figure6_redundant_mixed.png", "redundant", "redundant", True),
 )
 
 
@@ -83,17 +95,24 @@ def displayable(images: Tensor) -> Tensor:
 
     MilrError for anything else: normalised floats would be clipped, and show another picture.
     """
+    if isinstance(images, list | tuple) and all(isinstance(image, Tensor) for image in images):
+        raise MilrError("images to draw must be one tensor [K, 3, H, W], not a list: torch.stack them")
     images = torch.as_tensor(images).detach().cpu()
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
         raise MilrError(f"images to draw must be [K, 3, H, W], at least one, not {list(images.shape)}")
     floats = images.is_floating_point()
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= (1 if floats else 255)):
+    values = images.double() if images.dtype != torch.bool else 255 * images.double()
+    low, high = values.min().item(), values.max().item()
+    rounding = 1e-3 if floats else 0.0  # of a normalisation that was undone: less than a step of uint8
+    if not (low >= -rounding and high <= (1 if floats else 255) + rounding):
+        hint = "undo a normalisation first (images * std + mean), or clamp what an interpolation made"
+        if floats and low >= 0 and 1 < high <= 255:
+            hint = "divide by 255 what goes to 255, clamp what an interpolation made"
         raise MilrError(
             f"images to draw must be uint8, or floats from 0 to 1, not {images.dtype} from {low:.3g} to {high:.3g}: "
-            "undo a normalisation first (images * std + mean)"
+            + hint
         )
-    whole = (255 * images.double()).round() if floats else images
+    whole = (255 * values.clamp(0, 1)).round() if floats else values
     return whole.to(torch.uint8).expand(-1, 3, -1, -1)
 
 
@@ -105,8 +124,8 @@ def frame_of(picture: Tensor) -> tuple[int, int, int, int]:
 def require_one_each(**counts: int) -> None:
     """MilrError unless there are as many of one as of the other."""
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise MilrError(f"{found}: there must be one of each for every image")
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise MilrError(f"{listed}: there must be one of each for every image")
 
 
 def upsample(maps: Tensor, factor: int) -> Tensor:
@@ -118,6 +137,11 @@ def upsample(maps: Tensor, factor: int) -> Tensor:
     return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0] / factor**2
 
 
+def colour_map(signed: bool, plain: str = "turbo") -> str:
+    """The name of the colours of a map, or of a signed one, whose zero is white."""
+    return "RdBu_r" if signed else plain
+
+
 def colour_scale(values: Tensor, signed: bool) -> Normalize:
     """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
 
@@ -125,14 +149,14 @@ def colour_scale(values: Tensor, signed: bool) -> Normalize:
     """
     flat = values.flatten().double().numpy()
     if signed:
-        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-9)
+        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-12)
         return TwoSlopeNorm(0.0, -reach, reach)
     low, high = (float(v) for v in np.percentile(flat, [1, 99.5]))
-    return Normalize(low, max(high, low + 1e-9))
+    return Normalize(low, max(high, low + 1e-12))
 
 
 def figure(
-    rows: Sequence[Row], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
+    rows: Sequence[SheetRow], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> Figure:
     """Rows of pictures, one column an image: images [K, 3, H, W] as `displayable` takes them, with their maps.
 
@@ -167,7 +191,7 @@ def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _draw_row(drawing: Figure, axes: list[Axes], row: Row, images: Tensor, maps: Maps, scale: str) -> None:
+def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor, maps: Maps, scale: str) -> None:
     pictures, frame = images.permute(0, 2, 3, 1).numpy(), frame_of(images)
     for axis, picture in zip(axes, pictures, strict=True):
         axis.set_xticks([])
@@ -214,9 +238,31 @@ def _distances(values: tuple[float, ...]) -> str:
 def save_figures(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
-    """Writes each row as a PNG of its own and all as sheet.png; returns file name -> what it shows.
+    """The paper's figures 2 to 6: each row of the sheet as a PNG of its own, and all as sheet.png.
 
-    Images, `scale` and errors as in `figure`.
+    Args:
+        folder: an existing folder.
+        images: [K, 3, H, W] (or grey, [K, 1, H, W]), uint8 or floats from 0 to 1.
+        maps: theirs, in bits a location.
+        columns: what stands over each.
+        scale: "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
+        note: a line over each figure.
+
+    Returns:
+        File name -> what it shows.
+
+    Raises:
+        MilrError: for images that cannot be drawn, or another number of them than of maps or columns.
+
+    Example:
+        >>> import milr, tempfile, torch
+        >>> from pathlib import Path
+        >>> bits = torch.rand(1, 8, 8)
+        >>> maps = milr.Maps(bits, bits, bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     shows = milr.save_figures(Path(folder), torch.rand(1, 3, 32, 32), maps, [milr.Column("image", "Wren")])
+        >>> shows["figure4_total_mixed.png"]
+        'total information mixed with the image'
     """
     shows = {}
     for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:

@@ -19,12 +19,13 @@ AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one t
 
 
 @contextmanager
-def own_modes(device: torch.device, gradients: bool) -> Iterator[None]:
+def own_modes(layers: LayerPair, gradients: bool) -> Iterator[None]:
     """Gradients as the work needs them, without the caller's autocast, `no_grad` or `inference_mode`.
 
     Tensors made in inference mode could not be fitted later, and information in bfloat16 has three digits.
     """
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients), torch.autocast(device.type, enabled=False):
+    kind = device_of(layers).type
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients), torch.autocast(kind, enabled=False):
         yield
 
 
@@ -103,18 +104,23 @@ def described(value: object) -> str:
     return repr(value) if isinstance(value, int | float | str | None) else f"a {name}"
 
 
+def dtype_name(tensor: Tensor) -> str:
+    """As "float32"."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _chosen(given: Mapping[Any, Any] | Sequence[Any], shape: tuple[int, ...], what: str) -> Any:
     """The one thing in a pair, list or dict that can be the images."""
     if isinstance(given, list) and given and all(_shape(item) == shape for item in given):
         return torch.stack([_tensor(item, what) for item in given])
     items = list(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
-    found = [item for _, item in items if _shape(item) == shape or _shape(item)[1:] == shape]
-    if len(found) == 1:
-        return found[0]
+    images = [item for _, item in items if _shape(item) == shape or _shape(item)[1:] == shape]
+    if len(images) == 1:
+        return images[0]
     held = ", ".join(f"{key}: {described(item)}" for key, item in items[:5]) + (", ..." if len(items) > 5 else "")
     wanted = _written(("K", *shape))
-    if found:
-        raise MilrError(f"{what} is a {type(given).__name__} with {len(found)} things of {wanted} ({held}): pass one")
+    if images:
+        raise MilrError(f"{what} is a {type(given).__name__} with {len(images)} things of {wanted} ({held}): pass one")
     raise MilrError(f"{what} is a {type(given).__name__} without images {wanted} ({held})")
 
 
@@ -134,10 +140,10 @@ def _tensor(given: object, what: str) -> Tensor:
 
 
 def _check_dtype(images: Tensor, wanted: torch.dtype, what: str) -> None:
-    if images.dtype == wanted or (images.is_floating_point() and wanted.is_floating_point):
-        return
-    hint = ": scale and normalise it as in training" if wanted.is_floating_point else ""
-    raise MilrError(f"{what} is {_plain(images.dtype)}, the example was {_plain(wanted)}{hint}")
+    if images.dtype != wanted and not (images.is_floating_point() and wanted.is_floating_point):
+        hint = ": scale and normalise it as in training" if wanted.is_floating_point else ""
+        was = str(wanted).removeprefix("torch.")
+        raise MilrError(f"{what} is {dtype_name(images)}, the example was {was}{hint}")
 
 
 def _shape_hint(images: Tensor, shape: tuple[int, ...]) -> str:
@@ -147,10 +153,6 @@ def _shape_hint(images: Tensor, shape: tuple[int, ...]) -> str:
     if len(shape) == 3 and len(given) == 3 and given[0] == shape[0]:
         return ": resize them, or make the explainer with an example of this size"
     return ""
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _written(shape: tuple[object, ...]) -> str:

@@ -15,10 +15,25 @@ from milr.errors import MilrError
 class Maps:
     """Information per location in bits, each map [K, H, W] at the local layer's own resolution.
 
-    `total` is i(x_i; z), `decision` the upper bound on I(x'_i; z). `redundant` (signed) is what masking takes away:
-    i(x_i; z) - i(x'_i; z), averaged over the mask's noise, or with `redundancy=representation` i(x_i; z) - i(x_i; z').
-    `mask` is the mean of the mask over channels. `output` [K, E] is what the untouched network returns.
-    `cap` is the most bits that the mean of a total map can reach: log2((bank + N) / N).
+    `MILR.maps` makes them. They are float32 tensors on the network's device.
+
+    Attributes:
+        total: i(x_i; z), a lower bound (InfoNCE; paper, eq. 2), in bits.
+        decision: the upper bound on I(x'_i; z) (eq. 8), in bits, at least 0.
+        redundant: what masking takes away, in bits and signed (eq. 9): i(x_i; z) - i(x'_i; z), averaged over the
+            mask's noise, or with `redundancy=representation` i(x_i; z) - i(x_i; z').
+        mask: the mean of the mask over channels, 0 to 1.
+        output: what the untouched network returns, [K, E].
+        cap: the most bits that the mean of a total map can reach: log2((bank + N) / N).
+
+    Example:
+        >>> import milr, torch
+        >>> bits = torch.ones(2, 8, 8)
+        >>> maps = milr.Maps(bits, bits / 2, -bits, mask=bits, output=torch.zeros(2, 4), cap=6.0)
+        >>> maps.require_finite()  # MilrError that names the image where one is not
+        >>> row = maps.rows()[0]
+        >>> row["total_bits"], row["decision_mean_bits"], row["redundant_share_negative"]
+        (64.0, 0.5, 1.0)
     """
 
     total: Tensor

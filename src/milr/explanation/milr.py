@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
 from milr.explanation.maps import Maps
-from milr.explanation.modules import Modules, ProjectedBank
+from milr.explanation.modules import Modules, ProjectedBank, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
-from milr.explanation.settings import MilrSettings, check_settings, settings_from
+from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
 from milr.information.infomax import banked_information, mean_cap
-from milr.information.statistics import ChannelStatistics
 from milr.information.units import bits
-from milr.information.whitening import fit_whitening
 from milr.networks.layers import FirstPass, LayerPair
-from milr.seeding import seeded
 
 log = logging.getLogger("milr")
 
@@ -32,16 +29,35 @@ OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged ove
 class MILR:
     """The MI-LR module on one layer pair of a network (paper, section 3.4 and figure 1).
 
-    The network stays as it was: every pass runs it frozen and leaves no hook. Use::
+    The network stays as it was: every pass runs it frozen and leaves no hook.
 
-        explainer = MILR(network, "layer1", "avgpool", example=images[:2])
-        explainer.prepare(training_batches, n)           # statistics, whitening, reference bank, of n images
-        fit(explainer, batch_of_step, FitSettings())     # milr.explanation.fitting
-        maps = explainer.maps(images)                    # total, decision, redundant: [K, H, W] in bits
+    Args:
+        network: any network of images; it may lie on any device.
+        local: name of the layer whose locations x_i are explained, features [K, C, H, W], as in `named_modules()`.
+        global_: name of a later layer, whose flattened output [K, D] is the representation z.
+        example: images [K, 3, S, S] as the network takes them; it fixes their size and type.
+        settings: the method's choices (`MilrSettings`).
+        precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
+        layout: of the local layer's output where its shape leaves it open, as `LayerPair` takes it.
 
-    `layout` and the layers are as `LayerPair` takes them. `fitted` says whether `fit` changed the small modules since
-    `prepare`. Without it `maps` refuses: to see maps of modules as `prepare` leaves them, or that were fitted by other
-    means, set it to True.
+    Attributes:
+        fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
+            modules as `prepare` leaves them, or that were fitted by other means, set it to True.
+
+    Raises:
+        MilrError: for layers, a network, an example or settings with which the method cannot work, and why.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network = torchvision.models.resnet18(num_classes=4)
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
+        >>> explainer.prepare(images.split(8), len(images))  # statistics, whitening, reference bank
+        >>> batch = milr.Batch(images, lambda output: (output, labels))
+        >>> steps = milr.fit(explainer, lambda step: batch, milr.FitSettings(steps=2))
+        >>> maps = explainer.maps(images[:3])  # in bits
+        >>> maps.total.shape, maps.decision.shape, maps.redundant.shape
+        (torch.Size([3, 8, 8]), torch.Size([3, 8, 8]), torch.Size([3, 8, 8]))
     """
 
     def __init__(
@@ -57,7 +73,7 @@ class MILR:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision, layout)
-        self.modules: Modules | None = None
+        self._modules: Modules | None = None
         self.fitted = False
         self._known: KnownNetwork | None = None
         self._bank = ProjectedBank()
@@ -70,60 +86,23 @@ class MILR:
         another number of images, or anything else than images like the example's.
         """
         count = image_count(images)
-        with own_modes(device_of(self.layers), gradients=False):
+        with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
-            self._prepare(training_batches(batches, self.layers, count), count, seed)
+            training = training_batches(batches, self.layers, count)
+            self._modules = new_modules(self.settings, self.layers, training, count, seed)
         self._known, self.fitted = known, False
 
-    def _prepare(self, batches: Iterable[Tensor], images: int, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        local, representation = ChannelStatistics(), ChannelStatistics()
-        stages = [ChannelStatistics() for _ in self.layers.stages]
-        representations, bank = [], []  # the former for the whitening alone
-        variational = self.settings.bottleneck.kind == "variational"
-        _, height, width = self.layers.local_shape
-        each = max(1, min(height * width, self.settings.infomax.bank_size // images))
-        for batch in batches:
-            first = self.layers.first_pass(batch)
-            local.add(first.local)
-            representation.add(first.representation)
-            for statistics, features in zip(stages, first.stages, strict=True):
-                statistics.add(features)
-            if variational:
-                representations.append(first.representation)
-            bank.append(sample_locations(first.local, each, generator))
-        for name, statistics in zip(
-            (self.layers.local, self.layers.global_, *self.layers.stages), (local, representation, *stages), strict=True
-        ):
-            if not torch.isfinite(statistics.standardise().mean).all():
-                raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
-        share = self.settings.bottleneck.whitening_share
-        try:
-            whitening = fit_whitening(torch.cat(representations), share) if variational else None
-        except ValueError as error:
-            raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
-        with seeded(seed):  # the small modules' first weights
-            self.modules = Modules(
-                self.settings,
-                local.standardise(),
-                representation.standardise(),
-                [statistics.standardise() for statistics in stages],
-                whitening,
-                torch.cat(bank),
-            ).to(bank[0].device)
-        self.modules.to(torch.float32)  # whatever torch.set_default_dtype says
-
     @property
-    def prepared(self) -> Modules:
+    def modules(self) -> Modules:
         """The small modules; MilrError before `prepare` or `load`."""
-        if self.modules is None:
+        if self._modules is None:
             raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
-        return self.modules
+        return self._modules
 
     def require_fitted(self) -> None:
         """MilrError if the small modules are as `prepare` made them, whose maps would mean nothing."""
-        if self.modules is not None and not self.fitted:
+        if self._modules is not None and not self.fitted:
             raise MilrError(
                 "this MI-LR module was prepared but never fitted, so its weights are random: call "
                 "milr.fit(explainer, ...), or set explainer.fitted = True if that is what you want to see"
@@ -131,7 +110,7 @@ class MILR:
 
     def ready(self) -> Modules:
         """The small modules where the network is now. MilrError before `prepare`, or if the network changed since."""
-        modules, device = self.prepared, device_of(self.layers)
+        modules, device = self.modules, device_of(self.layers)
         if self._known is not None:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.device == device else modules.to(device)
@@ -143,7 +122,7 @@ class MILR:
         that were never fitted, and one that names the image where the network's output or a map is not finite.
         """
         self.require_fitted()
-        with own_modes(device_of(self.layers), gradients=False):
+        with own_modes(self.layers, gradients=False):
             return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"))
 
     def _maps(self, modules: Modules, images: Tensor) -> Maps:
@@ -175,7 +154,7 @@ class MILR:
 
     def _kept(self, first: FirstPass, local: Tensor, occluded: Tensor, images: Tensor, bank: Tensor) -> Tensor:
         """i(x'_i; z), or i(x_i; z') with the second pass, in nats [K, N]; `local` [K, N, p] is the critic's x."""
-        critic = self.prepared.critic
+        critic = self.modules.critic
         if self.settings.redundancy == "occluded":
             local, representation = critic.project_local(occluded), first.representation
         else:
@@ -184,7 +163,7 @@ class MILR:
 
     def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
-        modules = self.prepared
+        modules = self.modules
         if modules.bottleneck is None:
             return capacity(mask, modules.local(local))
         if self.settings.bottleneck.fit == "objective":
@@ -203,7 +182,7 @@ class MILR:
             "global": self.layers.global_,
             "layout": self.layers.layouts[self.layers.local],
             "settings": asdict(self.settings),
-            "modules": self.prepared.state_dict(),
+            "modules": self.modules.state_dict(),
             "fitted": self.fitted,
             "network_sha256": self._known.sha256 if self._known else None,
         }
@@ -223,24 +202,15 @@ class MILR:
         `check_network=False` takes the network as it is.
         """
         state = check_state(state)
-        settings, layout = settings_from(state["settings"]), state.get("layout")
+        settings, layout = settings_from_state(state["settings"]), state.get("layout")
         explainer = cls(network, state["local"], state["global"], example, settings, precision, layout)
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
             require_network(state.get("network_sha256"), layers.network, way_out)
-        with own_modes(device_of(layers), gradients=False):
+        with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
-            explainer.modules = modules.to(device_of(layers))
+            explainer._modules = modules.to(device_of(layers))
             explainer._known = KnownNetwork(layers.network)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
-
-
-def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Tensor:
-    """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
-    images, channels = local.shape[:2]
-    flat = local.flatten(2)
-    order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
-    chosen = order.topk(each, dim=1).indices.to(local.device)
-    return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)

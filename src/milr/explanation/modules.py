@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
+from milr.errors import MilrError
 from milr.explanation.settings import MilrSettings
 from milr.information.bottleneck import VariationalBottleneck
 from milr.information.infomax import Critic
 from milr.information.mask import MaskModule
-from milr.information.statistics import Standardise
-from milr.information.whitening import Whitening
+from milr.information.statistics import ChannelStatistics, Standardise
+from milr.information.whitening import Whitening, fit_whitening
+from milr.networks.layers import LayerPair
+from milr.seeding import seeded
 
 BANK_PART = 1 << 16  # locations of the bank that are projected at once: bounds the memory
 
@@ -42,6 +47,51 @@ class Modules(nn.Module):
             else None
         )
         self.register_buffer("bank", bank)  # [M, C], local features of training images
+
+
+def new_modules(
+    settings: MilrSettings, layers: LayerPair, batches: Iterable[Tensor], images: int, seed: int
+) -> Modules:
+    """The small modules, not fitted, with what they need from `images` training images in batches [K, 3, S, S].
+
+    MilrError for features that are not finite, and for representations that cannot be whitened where that is wanted.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names = (layers.local, layers.global_, *layers.stages)
+    statistics = [ChannelStatistics() for _ in names]
+    representations, bank = [], []  # the former for the whitening alone
+    variational = settings.bottleneck.kind == "variational"
+    _, height, width = layers.local_shape
+    each = max(1, min(height * width, settings.infomax.bank_size // images))
+    for batch in batches:
+        first = layers.first_pass(batch)
+        for counted, features in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
+            counted.add(features)
+        if variational:
+            representations.append(first.representation)
+        bank.append(sample_locations(first.local, each, generator))
+    scales = [counted.standardise() for counted in statistics]
+    for name, scale in zip(names, scales, strict=True):
+        if not torch.isfinite(scale.mean).all():
+            raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
+    share = settings.bottleneck.whitening_share
+    try:
+        whitening = fit_whitening(torch.cat(representations), share) if variational else None
+    except ValueError as error:
+        raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
+    local, representation, *stages = scales
+    with seeded(seed):  # their first weights
+        modules = Modules(settings, local, representation, stages, whitening, torch.cat(bank)).to(bank[0].device)
+    return modules.to(torch.float32)  # whatever torch.set_default_dtype says
+
+
+def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Tensor:
+    """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
+    images, channels = local.shape[:2]
+    flat = local.flatten(2)
+    order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
+    chosen = order.topk(each, dim=1).indices.to(local.device)
+    return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class ProjectedBank:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from milr.explanation.decisions import Batch as Batch
-from milr.explanation.decisions import Decision as Decision
-from milr.explanation.milr import sample_locations
-from milr.explanation.modules import Modules
+from milr.explanation.modules import Modules, sample_locations
+from milr.explanation.settings import FitSettings
 from milr.networks.continuation import State
 
 
@@ -54,6 +52,14 @@ class Progress:
     generator: torch.Generator
     queue: LocationQueue
     best: Best
+
+    @classmethod
+    def begin(cls, modules: Modules, settings: FitSettings, queue_size: int) -> Progress:
+        """That of a fit before its first step."""
+        optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+        generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
+        return cls(modules, optimiser, schedule, generator, LocationQueue(queue_size), Best(modules))
 
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""

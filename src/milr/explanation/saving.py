@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described
@@ -16,7 +17,7 @@ from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
 from milr.information.statistics import Standardise
 from milr.information.whitening import Whitening
-from milr.networks.layers import LayerPair, fingerprint
+from milr.networks.layers import LayerPair, weights_sha256
 
 log = logging.getLogger("milr")
 
@@ -25,27 +26,36 @@ class KnownNetwork:
     """The network, to the bit, whose features the small modules know."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.sha256 = fingerprint(network)
-        self._versions = versions(network)
+        self.sha256 = weights_sha256(network)
+        self._seen = versions(network), norms(network)
 
     def require_same(self, network: nn.Module) -> None:
-        """MilrError if its weights or buffers are others than they were. Reads them only if something wrote there."""
-        if (now := versions(network)) == self._versions:
+        """MilrError if its weights or buffers are others than they were. Reads all only if one seems written to."""
+        if (now := (versions(network), norms(network))) == self._seen:
             return
-        if fingerprint(network) != self.sha256:
+        if weights_sha256(network) != self.sha256:
             raise MilrError(
                 "the network's weights or buffers changed since prepare(...): its features are others now; prepare and "
                 "fit again (a fitted module of the network as it was: put the old weights back)"
             )
-        self._versions = now
+        self._seen = now
 
 
 def versions(network: nn.Module) -> list[tuple[int, int, int]]:
-    """What changes with nearly every way of writing to a network's tensors, without reading them."""
+    """What changes with most ways of writing to a network's tensors, without reading them."""
     return [
         (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
         for tensor in chain(network.parameters(), network.buffers())
     ]
+
+
+@torch.no_grad()
+def norms(network: nn.Module) -> list[float]:
+    """The norm of every parameter and buffer of floats: writing through `.data` or NumPy leaves the versions alone."""
+    tensors = [tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point()]
+    found = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+    joined: list[float] = torch.stack([norm.to(found[0].device) for norm in found]).tolist() if found else []
+    return joined
 
 
 def check_state(state: object) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def require_network(saved: str | None, network: nn.Module, way_out: str) -> None
     """MilrError with a way out if the state was of another network; a warning where the state does not say."""
     if saved is None:
         log.warning("this MI-LR state does not say which network it was fitted on: it is taken for the one given")
-    elif (now := fingerprint(network)) != saved:
+    elif (now := weights_sha256(network)) != saved:
         raise MilrError(
             f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
             f"{now[:12]}): {way_out}"
@@ -73,19 +83,14 @@ def require_network(saved: str | None, network: nn.Module, way_out: str) -> None
 
 def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:
     """The small modules with saved weights. MilrError if they are of layers with other shapes."""
-    whitening = (
-        Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in ("mean", "projection", "share")))
-        if "whitening.mean" in weights
-        else None
-    )
-    modules = Modules(
-        settings,
-        _blank(layers.local_shape[0]),
-        _blank(layers.dimension),
-        [_blank(channels) for channels in layers.stage_channels],
-        whitening,
-        torch.zeros_like(weights["bank"]),
-    ).to(torch.float32)
+    whitening = None
+    if "whitening.mean" in weights:
+        names = ("mean", "projection", "share")
+        whitening = Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in names))
+    channels = (layers.local_shape[0], layers.dimension, *layers.stage_channels)
+    local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
+    modules = Modules(settings, local, representation, stages, whitening, torch.zeros_like(weights["bank"]))
+    modules.to(torch.float32)
     try:
         modules.load_state_dict(weights)
     except RuntimeError as error:
@@ -95,7 +100,3 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
             + "".join(first).strip()
         ) from None
     return modules
-
-
-def _blank(channels: int) -> Standardise:
-    return Standardise(torch.zeros(channels), torch.ones(channels))

@@ -6,12 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milr.errors import MilrError
-from milr.fields import setting
+from milr.fields import check, setting
 
 
 @dataclass
 class InfomaxSettings:
-    """The estimator of the total information."""
+    """The estimator of the total information: InfoNCE, a lower bound (paper, section 3.4.1 and eq. 2 and 3).
+
+    A map's mean cannot exceed log2((`bank_size` + N) / N) bits, of N places an image: `Maps.cap`.
+
+    Example:
+        >>> import milr
+        >>> settings = milr.MilrSettings(infomax=milr.InfomaxSettings(bank_size=4096))
+        >>> settings.infomax.bank_size, settings.infomax.dimension
+        (4096, 64)
+    """
 
     width: int = setting(128, "hidden channels of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
@@ -22,7 +31,14 @@ class InfomaxSettings:
 
 @dataclass
 class MaskSettings:
-    """The readout that says how much of each feature stays."""
+    """The mask module: a readout that says how much of each feature stays (paper, section 3.4.2; Schulz et al. 2020).
+
+    Example:
+        >>> import milr
+        >>> settings = milr.MilrSettings(mask=milr.MaskSettings(shared=True, stages=["layer1", "layer3"]))
+        >>> settings.mask.fill, settings.mask.blur  # sigma in places of the local layer
+        ('noise', 1.0)
+    """
 
     fill: str = setting("noise", "what takes the place of what is removed: noise | zero", choices=("noise", "zero"))
     width: int = setting(64, "channels of the readout", low=1)
@@ -39,7 +55,15 @@ class MaskSettings:
 
 @dataclass
 class BottleneckSettings:
-    """The upper bound behind the decision-related map."""
+    """The upper bound behind the decision-related map (paper, eq. 8).
+
+    "capacity" needs no fit and holds for `mask.fill="noise"`; "variational" is the paper's own, with mu and sigma.
+
+    Example:
+        >>> import milr
+        >>> milr.MilrSettings(bottleneck=milr.BottleneckSettings(kind="variational")).bottleneck.fit
+        'likelihood'
+    """
 
     kind: str = setting(
         "capacity",
@@ -72,7 +96,23 @@ class ObjectiveSettings:
 
 @dataclass
 class MilrSettings(ObjectiveSettings):
-    """All of the MI-LR module."""
+    """All of the MI-LR module: the weights of eq. 10, the reading of eq. 9, and its three parts.
+
+    docs/method.md says of each choice why it is the default. `MILR` checks them.
+
+    Raises:
+        MilrError: by `MILR`, for a value that is no choice, out of range, or does not go with another.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network, images = torchvision.models.resnet18(), torch.randn(2, 3, 32, 32)
+        >>> settings = milr.MilrSettings(beta=0.03, mask=milr.MaskSettings(fill="zero"))
+        >>> try:
+        ...     milr.MILR(network, "layer1", "avgpool", example=images, settings=settings)
+        ... except milr.MilrError as error:
+        ...     print(error)
+        the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational
+    """
 
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
@@ -97,17 +137,21 @@ class FitSteps:
 
 @dataclass
 class FitSettings(FitSteps):
-    """How the MI-LR module is fitted."""
+    """How the MI-LR module is fitted: by Adam, its rate falling to zero along a cosine.
 
-    steps: int = 250  # optimiser steps, one episode each
-    learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
-    beta_warmup: float = 0.5  # share of the steps over which beta rises from 0: else the mask can die
-    validate_every: int = 50  # steps between looks at the validation species
-    patience: int = 0  # validations without a better objective before the fit stops; 0: never
-    seed: int = 0
+    Raises:
+        MilrError: by `fit`, for a value with which no fit can be made.
+
+    Example:
+        >>> import milr
+        >>> milr.FitSettings(steps=400, patience=3).validate_every  # steps between looks at the validation batches
+        50
+    """
+
+    seed: int = setting(0, "of the noise and of the locations that are drawn")
 
 
-def settings_from(values: dict[str, Any]) -> MilrSettings:
+def settings_from_state(values: dict[str, Any]) -> MilrSettings:
     """The settings that `asdict` wrote; MilrError for others."""
     groups = {"infomax": InfomaxSettings, "mask": MaskSettings, "bottleneck": BottleneckSettings}
     try:
@@ -117,22 +161,8 @@ def settings_from(values: dict[str, Any]) -> MilrSettings:
 
 
 def check_settings(settings: MilrSettings) -> None:
-    """MilrError for a value that no code knows, or out of range."""
-    choices = {
-        "milr.redundancy": (settings.redundancy, ("representation", "occluded")),
-        "mask.fill": (settings.mask.fill, ("noise", "zero")),
-        "bottleneck.kind": (settings.bottleneck.kind, ("capacity", "variational")),
-        "bottleneck.fit": (settings.bottleneck.fit, ("likelihood", "objective")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise MilrError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
-    if settings.alpha < 0 or settings.beta < 0:
-        raise MilrError(f"milr.alpha and milr.beta must not be negative: {settings.alpha}, {settings.beta}")
-    if not 0 < settings.mask.initial < 1:
-        raise MilrError(f"mask.initial must lie between 0 and 1, not {settings.mask.initial}")
-    if settings.mask.blur < 0:
-        raise MilrError(f"mask.blur must not be negative: {settings.mask.blur}")
+    """MilrError for a value that is no choice, out of range, or does not go with another."""
+    check(settings)
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
         raise MilrError(
             "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"

@@ -1,0 +1,1 @@
+"""Estimators and bounds of information, on tensors alone."""

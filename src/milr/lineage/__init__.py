@@ -1,0 +1,1 @@
+"""Commands about runs: list, show, rerun, compare, report."""

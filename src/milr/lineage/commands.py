@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from milr.errors import MilrError
 from milr.fields import load, nearest
-from milr.settings.stages import COMMANDS, STAGES, Stage, unknown_stage
+from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 
 FILTERS = ("stage", "state", "name", "outputs")
 RUN = "a run folder, a run's name, or a stage for its finished run that ended last (latest: of any stage)"
@@ -22,8 +22,8 @@ The runs under outputs/, those in sweeps too, the oldest first: stage, name, whe
   milr runs stage=fit-milr state=finished name=beta=0.1
 
 name= is a part of the name, or a pattern with *. {OUTPUTS}.
-States: finished, failed, interrupted, running; stopped: it says "running" and its process is gone; running?: the same,
-but on another machine or before a restart, where that cannot be told; broken: its manifest cannot be read.""",
+States: finished, failed, interrupted, running; stopped: it says "running" and no process holds its log (seen
+from another machine, only where the disk they share knows locks); broken: its manifest cannot be read.""",
     "show": f"""\
 One run: settings beside the defaults, what it was made from up to the data and whether that is unchanged, result and
 files.
@@ -73,9 +73,7 @@ def stage_to_check(words: Sequence[str]) -> Stage:
     if not words:
         names = (stage.cli_name for stage in STAGES.values() if stage.makes_run)
         raise MilrError(f"name the stage: one of {', '.join(names)}")
-    stage = STAGES.get(words[0].replace("-", "_"))
-    if stage is None:
-        raise MilrError(unknown_stage(words[0]))
+    stage = stage_named(words[0])
     if not stage.makes_run:
         raise MilrError("`milr data` is a check itself: it opens every picture")
     if any(word in ("-m", "--multirun") for word in words):

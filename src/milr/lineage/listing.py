@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
 from milr.fields import nearest
-from milr.runs.find import STATES, FoundRun, find_runs, name_of
+from milr.runs.find import STATES, RunInfo, find_runs, name_of
 from milr.settings.stages import STAGES, cli_name
+from milr.text import aligned
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
 
@@ -44,7 +45,7 @@ def check_filters(filters: Mapping[str, str]) -> None:
         raise MilrError(f"state={state}: choose one of {', '.join(STATES)}{nearest(state, STATES)}")
 
 
-def fits(run: FoundRun, filters: Mapping[str, str], outputs: Path) -> bool:
+def fits(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
     """Whether a run is among those that are asked for."""
     stage, state, name = (filters.get(key) for key in ("stage", "state", "name"))
     if stage and cli_name(run.stage) != cli_name(stage):
@@ -54,7 +55,7 @@ def fits(run: FoundRun, filters: Mapping[str, str], outputs: Path) -> bool:
     return not name or fnmatch(name_of(run, outputs), f"*{name}*")
 
 
-def entry(run: FoundRun, outputs: Path) -> dict[str, Any]:
+def entry(run: RunInfo, outputs: Path) -> dict[str, Any]:
     """A run as JSON has it."""
     kept = ("created", "finished", "seconds", "error", "result")
     return {
@@ -69,24 +70,24 @@ def entry(run: FoundRun, outputs: Path) -> dict[str, Any]:
     }
 
 
-def row(run: FoundRun, outputs: Path) -> tuple[str, ...]:
+def row(run: RunInfo, outputs: Path) -> tuple[str, ...]:
     """A run as the table has it."""
     when = run.created.strftime("%Y-%m-%d %H:%M") if run.created else ""
     name = name_of(run, outputs).removeprefix(f"{run.stage}/")
     return cli_name(run.stage), name, when, run.state, Path(parent_of(run)).name, key_figure(run)
 
 
-def parent_of(run: FoundRun) -> str:
+def parent_of(run: RunInfo) -> str:
     """The folder of the run that it went on from; nothing where there is none."""
     parent = run.manifest.get("parent")
     return str(parent.get("folder", "")) if isinstance(parent, Mapping) else ""
 
 
-def key_figure(run: FoundRun) -> str:
+def key_figure(run: RunInfo) -> str:
     """What one wants to know of the run first: its result, else what went wrong."""
     result = run.manifest.get("result")
     if not isinstance(result, Mapping):
-        return first_line(run.problem or run.manifest.get("error") or "")
+        return shortened_line(run.problem or run.manifest.get("error") or "")
     try:
         formats = STAGES[run.stage].figure
     except KeyError:
@@ -99,13 +100,7 @@ def key_figure(run: FoundRun) -> str:
     return "?"
 
 
-def first_line(text: object, longest: int = 80) -> str:
+def shortened_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
     line = (str(text).splitlines() or [""])[0]
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of left-aligned columns, the last one ragged."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -13,13 +13,13 @@ from milr.errors import MilrError
 from milr.lineage.differences import new_keys
 from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.facts import git_state, host, versions
-from milr.runs.find import FoundRun, find_runs, named_run
+from milr.runs.find import RunInfo, named_run, read_run
 from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.interrupts import terminable
 from milr.runs.sources import find_run, read_config
 from milr.settings.saved import settings_from
 from milr.settings.stages import STAGES
-from milr.stages.job import Job, carry_out, console
+from milr.stages.job import Job, console, open_job
 
 DIFFERS = "DIFFERS"
 TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two runs share
@@ -49,15 +49,15 @@ def rerun(outputs: Path | None, word: str) -> int:
     settings = settings_from(stage.settings, {**config, "outputs": str(place.absolute())}, run.folder / CONFIG)
     source = find_run(place, stage.source, str(config["source"])) if stage.source else None
     print(f"repeating {run.folder}", flush=True)
-    with console(), terminable():
-        carry_out(Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder))
-    new = newest_repetition(place, run)
-    lines = comparison(run, new)
+    job = Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder)
+    with console(), terminable(), open_job(job) as new:
+        new.record(objective=job.work(new))
+    lines = comparison(run, read_run(new.folder))
     print("\n".join(lines))
     return int(any(line.endswith(DIFFERS) for line in lines))
 
 
-def refuse_changed(run: FoundRun) -> None:
+def refuse_changed(run: RunInfo) -> None:
     """MilrError for the first thing the run was made from that is gone or not the same any more."""
     for ancestor in ancestors(run.folder, run.manifest):
         if ancestor.problem:
@@ -65,7 +65,7 @@ def refuse_changed(run: FoundRun) -> None:
             raise MilrError(f"{run.folder} cannot be repeated: it was made from {where}, and {ancestor.problem}")
 
 
-def warnings_of(run: FoundRun, config: Mapping[str, Any]) -> list[str]:
+def warnings_of(run: RunInfo, config: Mapping[str, Any]) -> list[str]:
     """What may make the repetition come out otherwise."""
     found = []
     for name, now in (("versions", versions()), ("host", host(str(config.get("device", "auto"))))):
@@ -92,17 +92,12 @@ def git_warnings(then: Any, now: Mapping[str, Any] | None) -> list[str]:
     return []
 
 
-def place_of(run: FoundRun, config: Mapping[str, Any]) -> Path:
+def place_of(run: RunInfo, config: Mapping[str, Any]) -> Path:
     """The outputs folder that the run lies in; for one in a sweep or elsewhere, the one its settings name."""
     return run.folder.parent.parent if run.folder.parent.name == run.stage else Path(str(config.get("outputs")))
 
 
-def newest_repetition(outputs: Path, run: FoundRun) -> FoundRun:
-    """The run under `outputs` that repeated this one last."""
-    return [new for new in find_runs(outputs) if new.manifest.get("repeats") == str(run.folder)][-1]
-
-
-def comparison(old: FoundRun, new: FoundRun) -> list[str]:
+def comparison(old: RunInfo, new: RunInfo) -> list[str]:
     """One line for each thing that can be compared; the old run must have ended well for that."""
     lines = [f"repeated as {new.folder}"]
     if old.state != FINISHED:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
 from milr.fields import leaves
 from milr.lineage.differences import differences
-from milr.lineage.listing import aligned, key_figure
-from milr.runs.ancestry import Ancestor, ancestors, data_problem
-from milr.runs.find import FoundRun, named_run
+from milr.lineage.listing import key_figure
+from milr.runs.ancestry import ancestors, data_problem
+from milr.runs.find import RunInfo, named_run
 from milr.runs.sources import parent_folder, read_config
 from milr.settings.stages import cli_name
+from milr.text import aligned
 
 FACTS = ("milr", "versions", "git", "host", "seed", "repeats")
 
@@ -32,26 +34,27 @@ def show_run(outputs: Path, word: str, as_json: bool = False) -> str:
     if run.problem:
         raise MilrError(run.problem)
     story = story_of(run)
-    return json.dumps(story, indent=2) if as_json else told(story, key_figure(run))
+    return json.dumps(story, indent=2) if as_json else as_text(story, key_figure(run))
 
 
-def story_of(run: FoundRun) -> dict[str, Any]:
+def story_of(run: RunInfo) -> dict[str, Any]:
     """Everything that is shown, as plain values."""
-    line = ancestors(run.folder, run.manifest)
-    kept = ("created", "finished", "seconds", "command", "error")
-    story: dict[str, Any] = {"stage": cli_name(run.stage), "folder": str(run.folder), "state": run.state}
-    story |= {key: run.manifest.get(key) for key in kept}
-    story |= settings_of(run)
-    story["parents"] = [as_entry(ancestor) for ancestor in line]
-    story["data"] = run.manifest.get("data")
-    story["result"] = run.manifest.get("result")
-    story["checkpoint"] = run.manifest.get("checkpoint")
-    story["facts"] = {key: run.manifest.get(key) for key in FACTS}
-    story["files"] = files_of(run.folder)
-    return story
+    entries = run.manifest.get
+    return {
+        **{"stage": cli_name(run.stage), "folder": str(run.folder), "state": run.state},
+        **{key: entries(key) for key in ("created", "finished", "seconds", "command", "error")},
+        **settings_of(run),
+        "parents": [
+            {**asdict(each), "stage": cli_name(each.stage), "folder": str(each.folder)}
+            for each in ancestors(run.folder, run.manifest)
+        ],
+        **{key: entries(key) for key in ("data", "result", "checkpoint")},
+        "facts": {key: entries(key) for key in FACTS},
+        "files": files_of(run.folder),
+    }
 
 
-def settings_of(run: FoundRun) -> dict[str, Any]:
+def settings_of(run: RunInfo) -> dict[str, Any]:
     """The entries of the settings and of the data, each with what stands in the way of telling it."""
     try:
         config = read_config(run.folder)
@@ -65,7 +68,7 @@ def settings_of(run: FoundRun) -> dict[str, Any]:
     return {"differences": found, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
 
 
-def settings_of_parent(run: FoundRun) -> dict[str, Any] | None:
+def settings_of_parent(run: RunInfo) -> dict[str, Any] | None:
     """The settings of the run that it went on from; None where there is none, or they are gone."""
     parent = run.manifest.get("parent")
     if not isinstance(parent, Mapping) or not {"folder", "stage"} <= parent.keys():
@@ -76,27 +79,20 @@ def settings_of_parent(run: FoundRun) -> dict[str, Any] | None:
         return None
 
 
-def as_entry(ancestor: Ancestor) -> dict[str, Any]:
-    """An ancestor as JSON has it."""
-    names = {"stage": cli_name(ancestor.stage), "folder": str(ancestor.folder), "checkpoint": ancestor.checkpoint}
-    return {**names, "problem": ancestor.problem}
-
-
 def files_of(folder: Path) -> dict[str, int]:
     """File below the folder -> bytes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def told(story: Mapping[str, Any], figure: str) -> str:
+def as_text(story: Mapping[str, Any], figure: str) -> str:
     """The story as a person reads it."""
     seconds = f", {story['seconds']:.0f} s" if story["seconds"] is not None else ""
     lines = [f"{story['stage']}  {story['state']}  {story['created']}{seconds}", story["folder"]]
     lines += [f"$ {story['command']}"] if story["command"] else []
     lines += [f"error: {story['error']}"] if story["error"] else []
     given = [(f"  {key}", str(value)) for key, value in story["differences"].items()]
-    lines += ["", "settings beside the defaults, and beside those of the parent:" if story["parents"] else ""]
-    lines[-1] = lines[-1] or "settings beside the defaults:"
+    lines += ["", f"settings beside the defaults{', and beside those of the parent' if story['parents'] else ''}:"]
     lines += [f"  {story['settings_problem']}"] if story["settings_problem"] else []
     lines += aligned(given) if given else ["  none"]
     return "\n".join([*lines, "", *lineage_lines(story), "", *result_lines(story, figure), "", *file_lines(story)])

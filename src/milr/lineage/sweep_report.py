@@ -14,7 +14,7 @@ from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.methods import KINDS
-from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids
+from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids, draw_sweep
 from milr.evaluation.tables import write_csv
 from milr.explanation.figures import readable
 from milr.explanation.maps import Maps
@@ -24,12 +24,15 @@ from milr.runs.names import sweep_name
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
 from milr.stages.job import console
-from milr.sweeps.fits import FIELDS, Fit, draw_lines, finished, point_of, sweep_fits, title_of
+from milr.sweeps.fits import FIELDS, Fit, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
 Pair = tuple[float, float]
+
+FIGURES = ("accuracy_kept", *FIELDS)
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ class Line:
 def main(options: Namespace) -> int:
     """`milr sweep-report`: write the report into the sweep's folder."""
     with console():
-        report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
+        write_report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
     return 0
 
 
-def report(sweep: Path, device: str, episode: int, query: int) -> None:
+def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
     """Write sweep.csv and the figures. Errors: MilrError if the folder is no sweep of fits, or none is finished."""
     fits = sweep_fits(sweep)
     folder = sweep / REPORT
@@ -73,47 +76,43 @@ def report(sweep: Path, device: str, episode: int, query: int) -> None:
         done = [fit for fit in group if fit.run]
         if len({fit.pair for fit in done}) < len(done):
             raise MilrError(f"{sweep} holds two fits of the same settings: {', '.join(fit.name for fit in done)}")
+        if not done and len(groups) == 1:
+            raise MilrError(f"no fit in {sweep} is finished")
         if not done:
-            finished(group, sweep) if len(groups) == 1 else log.warning("no fit is finished of: %s", others)
+            log.warning("no fit is finished of: %s", others)
             continue
-        draw(folder, ends, done, empty_cells(group), device, episode, query)
+        missing = {fit.pair: fit.state for fit in group if not fit.run and not any(map(math.isnan, fit.pair))}
+        draw(folder, ends, done, missing, device, episode, query)
     log.info("open %s", folder)
 
 
 def line_of(fit: Fit) -> Line:
     """What the table says of a fit."""
     point = point_of(fit) if fit.run else None
-    figures = {name: getattr(point, name, math.nan) for name in ("accuracy_kept", *FIELDS)}
+    figures = {name: getattr(point, name, math.nan) for name in FIGURES}
     return Line(fit.name, fit.state, fit.others, *fit.pair, **figures, error=fit.error)
 
 
 def table(lines: Sequence[Line]) -> list[str]:
     """The lines as text."""
-    shown = ("accuracy_kept", *FIELDS)
-    width = max(map(len, [*(line.others for line in lines), ""]))
-    texts = [f"{'':<{width}} {'alpha':>8} {'beta':>8} {'state':>11} " + " ".join(f"{name[:14]:>14}" for name in shown)]
+    rows = [["", "alpha", "beta", "state", *(name[:14] for name in FIGURES)]]
     for line in lines:
-        figures = [getattr(line, name) for name in shown]
-        cells = " ".join(f"{number(None if math.isnan(figure) else figure):>14}" for figure in figures)
-        texts.append(f"{line.others:<{width}} {line.alpha:>8g} {line.beta:>8g} {line.state:>11} {line.error or cells}")
-    return texts
-
-
-def empty_cells(fits: Sequence[Fit]) -> dict[Pair, str]:
-    """(alpha, beta) -> why there is nothing to draw."""
-    return {fit.pair: fit.state for fit in fits if not fit.run and not any(map(math.isnan, fit.pair))}
+        cells = [line.error] if line.error else [number(getattr(line, name)) for name in FIGURES]
+        rows.append([line.others, f"{line.alpha:g}", f"{line.beta:g}", line.state, *cells])
+    return aligned(rows, right=range(1, len(rows[0])))
 
 
 def draw(
     folder: Path, ends: str, fits: Sequence[Fit], missing: Mapping[Pair, str], device: str, episode: int, query: int
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
-    draw_grids(folder / f"alpha_beta{ends}", [point_of(fit) for fit in fits], missing, title_of(fits))
-    draw_lines(folder / f"along_beta{ends}", fits)
+    points, way = [point_of(fit) for fit in fits], fits[0].settings["episode.way"]
+    draw_grids(folder / f"alpha_beta{ends}", points, missing, title_of(fits))
+    draw_sweep(folder / f"along_beta{ends}", points, 1 / way, title_of(fits))
+    if not 0 <= query < way:
+        raise MilrError(f"--query {query}: the episode has {way} queries, from 0")
     pictures = episode_of(fits[0], episode)
-    shown = len(pictures.records) - fits[0].settings["episode.way"] + query
-    if not 0 <= query < fits[0].settings["episode.way"]:
-        raise MilrError(f"--query {query}: the episode has {fits[0].settings['episode.way']} queries, from 0")
+    shown = len(pictures.records) - way + query
     maps = {fit.pair: maps_of(fit, pictures, device) for fit in fits}
     record = pictures.records[shown]
     for kind in KINDS:

@@ -1,0 +1,1 @@
+"""Backbones, prototypical networks, training, hooks, freezing."""

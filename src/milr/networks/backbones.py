@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from milr.errors import MilrError
@@ -16,8 +19,29 @@ from milr.networks.resnet12 import ResNet12
 from milr.networks.weight_files import read_weight_file
 from milr.networks.weights import choose_weights, parts_of, problems
 
-BACKBONES = ("conv4", "resnet10", "resnet12", "resnet18", "resnet34", "resnet50")
-IMAGENET = ("resnet18", "resnet34", "resnet50")
+
+def headless(network: ResNet) -> nn.Module:
+    """Without a classifier: the representation itself is what is compared."""
+    network.fc = nn.Identity()
+    return network
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A row of the table: what makes the network with random weights, and torchvision's weights, if it has any."""
+
+    build: Callable[[], nn.Module]
+    imagenet: WeightsEnum | None = None
+
+
+BACKBONES = {
+    "conv4": Backbone(Conv4),
+    "resnet10": Backbone(lambda: headless(ResNet(BasicBlock, [1, 1, 1, 1]))),
+    "resnet12": Backbone(ResNet12),
+    "resnet18": Backbone(lambda: headless(models.resnet18()), models.ResNet18_Weights.IMAGENET1K_V1),
+    "resnet34": Backbone(lambda: headless(models.resnet34()), models.ResNet34_Weights.IMAGENET1K_V1),
+    "resnet50": Backbone(lambda: headless(models.resnet50()), models.ResNet50_Weights.IMAGENET1K_V1),
+}
 
 
 def build_backbone(name: str, weights: str = "none") -> nn.Module:
@@ -28,7 +52,7 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     """
     if name not in BACKBONES:
         raise MilrError(f"there is no backbone '{name}': choose one of {', '.join(BACKBONES)}")
-    network = bare_network(name)
+    network = BACKBONES[name].build()
     if weights == "imagenet":
         load_weights(network, name, imagenet_weights(name), "torchvision's ImageNet weights")
     elif weights != "none":
@@ -36,24 +60,14 @@ def build_backbone(name: str, weights: str = "none") -> nn.Module:
     return network
 
 
-def bare_network(name: str) -> nn.Module:
-    """The network with random weights."""
-    if name == "conv4":
-        return Conv4()
-    if name == "resnet12":
-        return ResNet12()
-    network = ResNet(BasicBlock, [1, 1, 1, 1]) if name == "resnet10" else getattr(models, name)()
-    network.fc = nn.Identity()  # the representation itself is what is compared
-    assert isinstance(network, nn.Module)
-    return network
-
-
 def imagenet_weights(name: str) -> dict[str, Tensor]:
     """torchvision's weights; MilrError for a network that has none, or if they cannot be downloaded."""
-    if name not in IMAGENET:
-        raise MilrError(f"backbone.weights=imagenet exists for {', '.join(IMAGENET)}, not for {name}")
+    weights = BACKBONES[name].imagenet
+    if weights is None:
+        there = ", ".join(key for key, row in BACKBONES.items() if row.imagenet)
+        raise MilrError(f"backbone.weights=imagenet exists for {there}, not for {name}")
     try:
-        return dict(models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True))
+        return dict(weights.get_state_dict(progress=True))
     except OSError as error:
         raise MilrError(
             f"the ImageNet weights of {name} cannot be downloaded ({error}): name a file with backbone.weights="
@@ -81,5 +95,5 @@ def load_weights(network: nn.Module, name: str, content: Any, source: str) -> No
 def fits(name: str, content: Any) -> bool:
     """Whether a file's content is the weights of the backbone `name`."""
     with torch.device("meta"):
-        wanted = bare_network(name).state_dict()
+        wanted = BACKBONES[name].build().state_dict()
     return any(not problems(part, wanted) for part in parts_of(content, wanted))

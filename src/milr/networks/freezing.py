@@ -10,6 +10,8 @@ from hashlib import sha256
 import torch
 from torch import nn
 
+from milr.networks.wrappers import without_wrappers, wrapper_names
+
 # One lock for all networks, since two of them may share modules. A second thread that froze a network which the first
 # has frozen already would remember the frozen modes as the network's own.
 _LOCK = threading.RLock()
@@ -38,11 +40,17 @@ def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
                 parameter.requires_grad_(requires_grad)
 
 
-def fingerprint(network: nn.Module) -> str:
-    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after."""
+def weights_sha256(network: nn.Module) -> str:
+    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after.
+
+    The same for a network parts of which are compiled or wrapped, and for one that is not.
+    """
     digest = sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
+    saved = network.state_dict()
+    unsaved = {name: buffer for name, buffer in network.named_buffers() if name not in saved}  # persistent=False
+    inner = wrapper_names(network)
+    for name, value in (saved | unsaved).items():
+        digest.update(without_wrappers(name, inner).encode())
         if isinstance(value, torch.Tensor):
             plain = value.detach().cpu().contiguous().flatten()
             digest.update(plain.view(torch.uint8).numpy().tobytes())  # bytes: NumPy has no bfloat16

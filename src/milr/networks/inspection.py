@@ -34,6 +34,12 @@ class Inspection:
 
     def name_of(self, name: str) -> str:
         """The layer's name in the unwrapped network; MilrError with the nearest ones if there is none."""
+        if not isinstance(name, str):
+            own = [known for known, module in self.modules.items() if module is name]
+            what = f"a {type(name).__name__}" if isinstance(name, nn.Module) else repr(name)
+            raise MilrError(
+                f"layers are given by their names in the network, not as {what}" + (f": '{own[0]}'" if own else "")
+            )
         for known in (name, plain_name(name)):
             if known in self.modules:
                 return known
@@ -132,6 +138,8 @@ def check_network(network: object) -> None:
         raise MilrError(f"the network is a {type(network).__name__}, not a torch.nn.Module: its layers cannot be read")
     if isinstance(network, torch.jit.ScriptModule):
         raise MilrError("the network is TorchScript, whose layers run without Python: pass the module it was made of")
+    if isinstance(network, torch.fx.GraphModule) and "eval" in vars(network):  # it raises NotImplementedError
+        raise MilrError("the network is a graph of torch.export, which calls no layers: pass the module it was made of")
     if any(is_lazy(parameter) for parameter in network.parameters()):
         raise MilrError("the network has lazy layers that know no shapes yet: run it once on a batch of images")
     if any(tensor.is_inference() for tensor in chain(network.parameters(), network.buffers())):

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.networks.freezing import fingerprint, frozen
+from milr.networks.dependence import Dependence
+from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.inspection import Inspection, check_example, check_network
 from milr.networks.probes import changed_buffers, first_difference, not_finite, probe_images, same
 from milr.networks.trace import CHANNELS_LAST
 from milr.networks.wrappers import uncompiled, unwrap
 
-__all__ = ["FirstPass", "LayerPair", "SecondPass", "fingerprint", "frozen"]
+__all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -85,6 +86,7 @@ class LayerPair:
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
         self._one_image_below = False
+        self._takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         changed = changed_buffers(self.network, lambda: self._check_passes(probes, others))
         if changed:
             raise MilrError(
@@ -97,6 +99,9 @@ class LayerPair:
 
     def first_pass(self, images: Tensor) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
+        if len(images) == 1 and not self._takes_one:
+            two = self.first_pass(torch.cat([images] * 2))
+            return FirstPass(two.local[:1], two.representation[:1], tuple(s[:1] for s in two.stages), two.output[:1])
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Hook:
@@ -112,6 +117,10 @@ class LayerPair:
             for name in names:
                 hooks.enter_context(self._modules[name].register_forward_hook(keep(name)))
             output = self._run(images)
+        if gone := names - seen.keys():
+            raise MilrError(
+                f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer"
+            )
         return FirstPass(
             local=self._channels_first(self.local, seen[self.local]).float(),
             representation=seen[self.global_].flatten(1).float(),
@@ -121,6 +130,9 @@ class LayerPair:
 
     def second_pass(self, occluded: Tensor, images: Tensor) -> SecondPass:
         """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`."""
+        if len(occluded) == 1 and not self._takes_one:
+            two = self.second_pass(torch.cat([occluded] * 2), torch.cat([images[:1]] * 2))
+            return SecondPass(two.representation[:1], two.output[:1])
         return self._second_pass(occluded, images[:1] if self._one_image_below else images)
 
     def _second_pass(self, occluded: Tensor, below: Tensor) -> SecondPass:
@@ -166,9 +178,11 @@ class LayerPair:
                 f"the network gives {list(first.output.shape)} for {len(probes)} images: it must give a row each"
             )
         for name, features in ((self.local, first.local), (self.global_, first.representation)):
-            if features.isnan().any():
+            if not features.isfinite().all():
+                value = "nan" if features.isnan().any() else "inf"
                 raise MilrError(
-                    f"layer '{name}' gives nan for noise in the range of the example: pass real images as one"
+                    f"layer '{name}' gives {value} for noise in the range of the example: pass real images as one, or "
+                    "look at the network's weights and buffers"
                 )
         again = self._attempt(first.local, probes)
         if not (self._same(again.representation, first.representation) and self._same(again.output, first.output)):
@@ -187,6 +201,7 @@ class LayerPair:
                     f"what the network gives for an image depends on the other images of the batch: {where} mixes "
                     "them, also in eval(), as batch normalisation without running statistics does"
                 )
+        self._takes_one = self._same_alone(first, probes[:1])
         changed = self._attempt(beside_another.local, probes)
         if torch.equal(changed.representation, again.representation):
             raise MilrError(
@@ -194,12 +209,32 @@ class LayerPair:
                 "layers of which the second depends on the first"
             )
         # 1. The part below sees other images, then 2. one image only: does the upper part notice?
-        unnoticed = _equal(self._attempt(first.local, others), again)
+        unnoticed = self._reads_local_alone(first.local, others, again)
         self._one_image_below = unnoticed and self._works_on_one(first.local, others[:1], again)
 
     def _attempt(self, local: Tensor, below: Tensor) -> SecondPass:
         with torch.no_grad():
             return self._second_pass(local, below)
+
+    def _same_alone(self, first: FirstPass, image: Tensor) -> bool:
+        """Whether the network gives its first image the same where it sees nothing else."""
+        try:
+            alone = self.first_pass(image)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whatever a network raises for shapes without the dimension of the images
+            return False
+        return all(self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True))
+
+    def _reads_local_alone(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
+        try:
+            with Dependence(below) as images:
+                attempt = self._attempt(local, below)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # an operation that cannot be followed
+            return False
+        return _equal(attempt, whole) and not images.reached(attempt.representation, attempt.output)
 
     def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
         try:

@@ -42,28 +42,37 @@ def same(first: Tensor, second: Tensor, precision: torch.dtype) -> bool:
 
 
 def first_difference(network: nn.Module, one: Tensor, other: Tensor, precision: torch.dtype) -> str:
-    """The first module whose output for image 0 is not the same in two passes, as "'bn1' (BatchNorm2d)"."""
-    seen, again = _outputs(network, one), _outputs(network, other)
-    names = {module: name for name, module in network.named_modules()}
-    for (module, before), (_, after) in zip(seen, again, strict=False):
-        if not same(before, after, precision):
-            return f"'{names[module]}' ({type(module).__name__})" if module is not network else "the network's own code"
+    """Where image 0 is first not the same in two passes: "'bn1' (BatchNorm2d)", or the code before a module."""
+    names = {
+        module: f"'{name}' ({type(module).__name__})" if name else "the network's own code"
+        for name, module in network.named_modules()
+    }
+    for (module, given, was), (_, _, now) in zip(_values(network, one), _values(network, other), strict=False):
+        if not same(was, now, precision):
+            return f"the network's own code before {names[module]}" if given else names[module]
     return "the network's own code"
 
 
-def _outputs(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, Tensor]]:
-    """Every module's output for image 0, in the order in which they finish."""
-    outputs: list[tuple[nn.Module, Tensor]] = []
+def _values(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, bool, Tensor]]:
+    """What every module is given (True) and gives (False) for image 0, in the order in which they do."""
+    values: list[tuple[nn.Module, bool, Tensor]] = []
 
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim and len(output) == len(images) and output.is_floating_point():
-            outputs.append((module, output[0].clone()))  # the next layer may work in place
+    def keep(module: nn.Module, given: bool, value: Any) -> None:
+        if isinstance(value, Tensor) and value.ndim and len(value) == len(images) and value.is_floating_point():
+            values.append((module, given, value[0].clone()))  # the next layer may work in place
+
+    def before(module: nn.Module, inputs: Any) -> None:
+        keep(module, True, inputs[0] if inputs else None)
+
+    def after(module: nn.Module, inputs: Any, output: Any) -> None:
+        keep(module, False, output)
 
     with torch.no_grad(), frozen(network), uncompiled(), ExitStack() as hooks:
         for module in network.modules():
-            hooks.enter_context(module.register_forward_hook(keep))
+            hooks.enter_context(module.register_forward_pre_hook(before))
+            hooks.enter_context(module.register_forward_hook(after))
         network(images)
-    return outputs
+    return values
 
 
 def changed_buffers(network: nn.Module, run: Callable[[], object]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.networks.backbones import bare_network, load_weights
+from milr.networks.backbones import BACKBONES, load_weights
 from milr.networks.freezing import frozen
 from milr.networks.settings import MetricSettings
 
@@ -48,7 +48,7 @@ class PrototypicalNetwork:
             raise MilrError(f"the checkpoint of the network lacks {', '.join(missing)}: it is of another version")
         if expected is not None and state["backbone"] != expected:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
-        network = bare_network(state["backbone"])
+        network = BACKBONES[state["backbone"]].build()
         load_weights(network, state["backbone"], state["weights"], "the checkpoint")
         metric = MetricSettings(**state["metric"])
         return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))

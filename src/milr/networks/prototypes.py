@@ -14,12 +14,12 @@ def prototypes(support: Tensor, metric: MetricSettings = MetricSettings(), mean:
 
     Under the cosine distance every support counts with length 1, so that none outweighs the others.
     """
-    return prepare(support, metric, mean).mean(-2)
+    return centred_and_scaled(support, metric, mean).mean(-2)
 
 
 def logits(query: Tensor, prototype: Tensor, metric: MetricSettings, mean: Tensor | None = None) -> Tensor:
     """Queries [..., Q, D] against `prototypes` [..., way, D] of the same metric: [..., Q, way]."""
-    query = prepare(query, metric, mean)
+    query = centred_and_scaled(query, metric, mean)
     if metric.distance == "cosine":
         return query @ normalize(prototype, dim=-1).transpose(-1, -2) / metric.temperature
     # The difference first, class by class: |q|² - 2qp + |p|² loses what is small beside an offset that all share, and
@@ -28,7 +28,7 @@ def logits(query: Tensor, prototype: Tensor, metric: MetricSettings, mean: Tenso
     return -torch.stack(squared, -1) / metric.temperature
 
 
-def prepare(representation: Tensor, metric: MetricSettings, mean: Tensor | None) -> Tensor:
+def centred_and_scaled(representation: Tensor, metric: MetricSettings, mean: Tensor | None) -> Tensor:
     """Centred by `mean` [D] and scaled to length 1, as the metric asks. ValueError if it asks for a mean not given."""
     if metric.distance not in ("euclidean", "cosine"):
         raise ValueError(f"distance must be euclidean or cosine, not '{metric.distance}'")

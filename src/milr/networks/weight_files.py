@@ -15,20 +15,36 @@ from milr.errors import MilrError
 
 ENDINGS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
 TORCH = "needed is what torch.save(network.state_dict(), file) writes, or safetensors"
-HEADS = (  # the first bytes of what is no file of weights -> what it is, and what to do
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: `git lfs pull` fetches it"),
-    (b"\x89HDF", f"an HDF5 file (Keras): {TORCH}"),
-    (b"\x93NUMPY", f"a NumPy array: {TORCH}"),
-    (b"\x1f\x8b", "packed with gzip: unpack it"),
-    (b"BZh", "packed with bzip2: unpack it"),
-    (b"\xfd7zXZ", "packed with xz: unpack it"),
-    (b"7z\xbc\xaf", "a 7z archive: unpack it"),
-    (b"Rar!", "a RAR archive: unpack it"),
-    (b"\x28\xb5\x2f\xfd", "packed with zstd: unpack it"),
-    (b"GGUF", f"a GGUF file: {TORCH}"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
+LEGACY = rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\."  # how torch.save began before there were archives
+TEXT = rb"(?:\xef\xbb\xbf)?\s*"
+HEADS = (  # how what is no file of weights begins -> what it is, and what to do
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself: `git lfs pull` fetches it"),
+    (rb"\x89HDF", f"an HDF5 file (Keras): {TORCH}"),
+    (rb"\x93NUMPY", f"a NumPy array: {TORCH}"),
+    (rb"\x1f\x8b", "packed with gzip: unpack it"),
+    (rb"BZh", "packed with bzip2: unpack it"),
+    (rb"\xfd7zXZ", "packed with xz: unpack it"),
+    (rb"7z\xbc\xaf", "a 7z archive: unpack it"),
+    (rb"Rar!", "a RAR archive: unpack it"),
+    (rb"\x28\xb5\x2f\xfd", "packed with zstd: unpack it"),
+    (rb"GGUF", f"a GGUF file: {TORCH}"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\x89PNG|\xff\xd8\xff", "a picture"),
+    (
+        TEXT + rb"(?i:<(!doctype html|html|head|body|!--))",
+        "a web page (HTML), as a download gives that failed or asks for a login: fetch the file itself",
+    ),
+    (
+        TEXT + rb"<\?xml",
+        "an XML document (of a download that was refused, or of another program): fetch the weights themselves",
+    ),
+    (rb"\x08[\x01-\x20][\x12\x1a]", f"an ONNX graph: {TORCH}"),  # a protobuf: its version, then what wrote it
+    (
+        rb"(?!" + LEGACY + rb")\x80",
+        f"a Python pickle, which cannot be read as weights without running what stands in it: {TORCH}",
+    ),
+    (rb"(?s:.{257})ustar", "a tar archive: unpack it, and name the file of weights"),
+    (rb"(?s:.{4})TFL3", f"a TensorFlow Lite model: {TORCH}"),
 )
 OWN = {  # kinds of milr's own checkpoints, and where each belongs
     "protonet": "later stages go on from it with source=<its run folder>; as first weights of another training it "
@@ -36,7 +52,6 @@ OWN = {  # kinds of milr's own checkpoints, and where each belongs
     "milr": "it holds a fitted MI-LR module and no network: `milr visualize source=<its run folder>` goes on from it",
     "state": "it is an unfinished run's, which resume=<its run folder> goes on with",
 }
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before there were archives
 
 
 def read_weight_file(path: Path) -> Any:
@@ -48,7 +63,7 @@ def read_weight_file(path: Path) -> Any:
         raise MilrError(f"{where} is {kind}")
     content = read_safetensors(path, where) if is_safetensors(path, head) else read_torch(path, where)
     kind = content.get("kind") if isinstance(content, dict) else None
-    if isinstance(kind, str) and kind in ("protonet", "milr", "state"):
+    if isinstance(kind, str) and kind in OWN:
         raise MilrError(f"{where} is a checkpoint of milr's own (of kind {kind!r}): {OWN[kind]}")
     return content
 
@@ -73,28 +88,14 @@ def first_bytes(path: Path, where: str) -> bytes:
 
 def kind_of(path: Path, head: bytes) -> str | None:
     """What the file is where its first bytes (or an archive's list) say that it holds no weights of torch's."""
-    for beginning, kind in HEADS:
-        if head.startswith(beginning):
-            return kind
     if head.startswith(b"PK"):
         return kind_of_archive(path)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if re.match(rb"<(!doctype html|html|head|body|!--)", text, re.IGNORECASE):
-        return "a web page (HTML), as a download gives that failed or asks for a login: fetch the file itself"
-    if text.startswith(b"<?xml"):
-        return "an XML document (of a download that was refused, or of another program): fetch the weights themselves"
-    # ONNX is a protobuf message: its version, then the name of what wrote it.
-    if path.suffix == ".onnx" or re.match(rb"\x08[\x01-\x20][\x12\x1a]", head):
+    if path.suffix == ".onnx":
         return f"an ONNX graph: {TORCH}"
-    if head[:1] == b"\x80" and not head.startswith(LEGACY):
-        return f"a Python pickle, which cannot be read as weights without running what stands in it: {TORCH}"
-    if head[257:262] == b"ustar":
-        return "a tar archive: unpack it, and name the file of weights"
-    if head[4:8] == b"TFL3":
-        return f"a TensorFlow Lite model: {TORCH}"
-    if re.fullmatch(rb"[\t\n\r\x20-\x7e]+", head):
-        return f"a text file that begins with {text[:40].decode().splitlines()[0]!r}: {TORCH}"
-    return None
+    kind = next((kind for beginning, kind in HEADS if re.match(beginning, head)), None)
+    if kind is None and re.fullmatch(rb"[\t\n\r\x20-\x7e]+", head):
+        return f"a text file that begins with {head.lstrip()[:40].decode().splitlines()[0]!r}: {TORCH}"
+    return kind
 
 
 def kind_of_archive(path: Path) -> str | None:

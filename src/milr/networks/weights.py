@@ -7,7 +7,6 @@ beside them could belong to its body, and no other tensors in the file fit as we
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,10 +79,9 @@ def parts_of(content: Any, wanted: Mapping[str, Tensor], place: str = "") -> Ite
     if not isinstance(content, Mapping):
         return
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    names = plain_names(tensors)
-    counts = Counter(prefix for name in names for prefix in prefixes(name, wanted))
-    named = {name: tensors[key] for name, key in names.items()}
-    yield from apart([part_under(prefix, named, wanted, place) for prefix in counts], wanted)
+    tensors = plain_names(tensors)
+    starts = dict.fromkeys(prefix for name in tensors for prefix in prefixes(name, wanted))
+    yield from apart([part_under(prefix, tensors, wanted, place) for prefix in starts], wanted)
     for key, value in content.items():
         yield from parts_of(value, wanted, f"{place}.{key}" if place else str(key))
 
@@ -101,10 +99,10 @@ def apart(parts: Sequence[Part], wanted: Mapping[str, Tensor]) -> list[Part]:
     return found
 
 
-def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name without what PyTorch's wrappers put between -> the key that has it; as it is, where that is ambiguous."""
-    names = {".".join(word for word in key.split(".") if word not in WRAPPERS): key for key in tensors}
-    return names if len(names) == len(tensors) else {key: key for key in tensors}
+def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by names without what PyTorch's wrappers put between; as they are, where that is ambiguous."""
+    plain = {".".join(word for word in key.split(".") if word not in WRAPPERS): each for key, each in tensors.items()}
+    return plain if len(plain) == len(tensors) else tensors
 
 
 def prefixes(key: str, wanted: Mapping[str, Tensor]) -> list[str]:
@@ -151,19 +149,19 @@ def is_plain(given: Tensor, wanted: Tensor) -> bool:
 
 def distinct(parts: Sequence[Part]) -> list[Part]:
     """The parts without those that only repeat one before, as some frameworks save a network twice."""
-    kept: list[Part] = []
-    for part in parts:
-        if not any(same(part.tensors, other.tensors) for other in kept):
-            kept.append(part)
-    return kept
+    return [
+        part
+        for number, part in enumerate(parts)
+        if not any(same(part.tensors, other.tensors) for other in parts[:number])
+    ]
 
 
 def same(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
     """Whether two parts hold the same weights."""
-    keys = [key for key in tensors if not key.endswith(COUNTER)]
     return all(
-        key in others and tensors[key].dtype == others[key].dtype and torch.equal(tensors[key], others[key])
-        for key in keys
+        key in others and value.dtype == others[key].dtype and torch.equal(value, others[key])
+        for key, value in tensors.items()
+        if not key.endswith(COUNTER)
     )
 
 

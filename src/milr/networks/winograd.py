@@ -2,6 +2,10 @@
 
 torch computes a 3x3 convolution on a CPU product by product, close to what the processor can do: only fewer products
 are faster. Values and gradients are the same but for rounding. On a GPU its library chooses such ways by itself.
+
+It pays on a CPU, in float32, from 128 channels on: a training's forward and backward passes are then 1.3 to 1.4 times
+as fast (docs/performance.md). It is the one place of milr with numerics made by hand: `train.winograd=false` leaves
+everything to torch.
 """
 
 from __future__ import annotations

@@ -48,3 +48,17 @@ def plain_name(name: str) -> str:
     """A layer's name without the wrappers' prefixes: "module._orig_mod.layer1" -> "layer1"."""
     first, dot, rest = name.partition(".")
     return plain_name(rest) if dot and first in ("module", COMPILED) else name
+
+
+def wrapper_names(network: nn.Module) -> list[str]:
+    """Names of the wrappers within an unwrapped network."""
+    return [name for name, module in network.named_modules() if name and unwrap(module) is not module]
+
+
+def without_wrappers(name: str, wrappers: list[str]) -> str:
+    """The name of a tensor as if nothing were wrapped."""
+    for wrapper in sorted(wrappers, key=len, reverse=True):  # the innermost first: the others' names stay as they are
+        if name.startswith(f"{wrapper}."):
+            _, _, rest = name.removeprefix(f"{wrapper}.").partition(".")
+            name = f"{wrapper}.{rest}"
+    return name

@@ -1,0 +1,1 @@
+"""Run folders: manifest, checkpoints, states, resume."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.split import of_split
 from milr.errors import MilrError
 from milr.files import sha256_of
@@ -78,7 +78,7 @@ def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str 
         catalogue = open_catalogue(dataset_from(dataset, Path(CONFIG)))
         if len(manifest.get("split") or {}) == 1:  # a stage that looked at one split alone
             catalogue = of_split(catalogue, str(dataset["split"]))
-        now = fingerprint(catalogue)
+        now = catalogue_sha256(catalogue)
     except MilrError as error:
         return str(error)
     except (KeyError, TypeError):

@@ -28,9 +28,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         raise MilrError(f"there is no checkpoint {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch raises many kinds for a broken file: EOFError, RuntimeError, UnpicklingError, ...
+    except Exception as error:  # many kinds for a broken file: EOFError, RuntimeError, UnpicklingError, ...
         raise MilrError(f"{path} is no checkpoint of milr, or it is truncated ({type(error).__name__})") from error
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:

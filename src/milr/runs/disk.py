@@ -45,10 +45,10 @@ def disk_errors(folder: Path | None = None) -> Iterator[None]:
             raise MilrError(f"the folder {folder} was deleted while its run went on: start it again") from error
         if cause is None:
             raise
-        raise MilrError(spoken(cause, folder)) from error
+        raise MilrError(disk_message(cause, folder)) from error
 
 
-def spoken(error: OSError, folder: Path | None = None) -> str:
+def disk_message(error: OSError, folder: Path | None = None) -> str:
     """The line for an error of the disk (`disk_error`), with how to mend it; `folder` is the run's."""
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
     own = folder is not None and place is not None and (place == folder or folder in place.parents)

@@ -1,4 +1,4 @@
-"""What a manifest says of the software, the machine and the process that ran."""
+"""What a manifest says of the software and the machine that ran."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum")
 
@@ -82,47 +80,3 @@ def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:
     except OSError:
         return platform.processor() or None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
-def process() -> dict[str, int | str | None]:
-    """This process in such a way that another can tell later whether it still runs.
-
-    A number alone may have been given to another process since; so when it started, the machine's boot and the
-    container's process namespace go with it. All but the number is None where the system does not tell (no Linux).
-    """
-    return {"pid": os.getpid(), "started": start_of(os.getpid()), "boot": boot(), "namespace": namespace()}
-
-
-def is_alive(entry: object) -> bool | None:
-    """Whether the process that `process` described still runs; None where that cannot be told from here."""
-    if not isinstance(entry, Mapping) or not entry.get("started") or entry.get("boot") != boot():
-        return None
-    if entry.get("namespace") != namespace():
-        return None
-    return start_of(entry.get("pid")) == entry["started"]
-
-
-def start_of(pid: Any) -> int | None:
-    """When a process started, in the kernel's ticks since boot; None if it is gone (or only waits to be reaped)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    words = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if words[0] in "ZX" else int(words[19])
-
-
-def boot() -> str | None:
-    """The identity that the kernel drew when it started; None where it does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-
-
-def namespace() -> str | None:
-    """The process namespace (each container has its own numbers); None where there is none."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return None

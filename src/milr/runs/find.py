@@ -11,22 +11,22 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.runs.disk import require_listable
-from milr.runs.facts import is_alive
-from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, MANIFEST, REPORT, RUNNING, SET_ASIDE, SUBMITIT
-from milr.runs.sources import read_manifest
+from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, LOG, MANIFEST, NO_RUNS, RUNNING, moment, seconds_of
+from milr.runs.locks import is_locked
+from milr.runs.sources import counts_as_finished, read_manifest
 from milr.settings.stages import STAGES, cli_name
 
-STOPPED, UNSURE, BROKEN = "stopped", "running?", "broken"
-STATES = (FINISHED, RUNNING, UNSURE, STOPPED, FAILED, INTERRUPTED, BROKEN)
-NO_RUNS = (REPORT, SET_ASIDE, SUBMITIT)
+STOPPED, BROKEN = "stopped", "broken"
+STATES = (FINISHED, RUNNING, STOPPED, FAILED, INTERRUPTED, BROKEN)
 
 
 @dataclass(frozen=True)
-class FoundRun:
+class RunInfo:
     """A run folder with what its manifest says; `problem` tells why nothing could be read."""
 
     folder: Path  # absolute
     manifest: Mapping[str, Any]
+    locked: bool = False  # its log, as it is by the process of a run that is going on
     problem: str | None = None
     forbidden: bool = False  # the problem is one of the disk's, such as a permission
 
@@ -37,16 +37,13 @@ class FoundRun:
 
     @property
     def state(self) -> str:
-        """The manifest's word; but a run that cannot say any more that it ended is "stopped".
-
-        "running?": the process ran on another machine, in another container or before a restart.
-        """
+        """The manifest's word; but a run that ended without saying so, or without its marker, is "stopped"."""
         if self.problem:
             return BROKEN
         state = str(self.manifest.get("state"))
-        if state != RUNNING:
+        if state not in (RUNNING, FINISHED) or counts_as_finished(self.folder, self.manifest):
             return state
-        return {True: RUNNING, False: STOPPED, None: UNSURE}[is_alive(self.manifest.get("process"))]
+        return RUNNING if self.locked else STOPPED
 
     @property
     def created(self) -> datetime | None:
@@ -54,15 +51,16 @@ class FoundRun:
         return moment(self.manifest.get("created"))
 
 
-def read_run(folder: Path) -> FoundRun:
+def read_run(folder: Path) -> RunInfo:
     """The run in a folder, broken or not."""
+    locked = is_locked(folder / LOG)  # before the manifest: a run that just ends is not told as stopped
     try:
-        return FoundRun(folder.absolute(), read_manifest(folder))
+        return RunInfo(folder.absolute(), read_manifest(folder), locked)
     except MilrError as error:
-        return FoundRun(folder.absolute(), {}, str(error), isinstance(error.__cause__, OSError))
+        return RunInfo(folder.absolute(), {}, locked, str(error), isinstance(error.__cause__, OSError))
 
 
-def find_runs(outputs: Path) -> list[FoundRun]:
+def find_runs(outputs: Path) -> list[RunInfo]:
     """Every run under `outputs`, the oldest first, broken ones before them.
 
     MilrError if there is no such folder, or if one on the way to the runs may not be read.
@@ -80,10 +78,10 @@ def find_runs(outputs: Path) -> list[FoundRun]:
         folders |= {path for path in jobs if path.is_dir() and path.name not in NO_RUNS}
     folders = {folder for folder in folders if folder.parent not in folders}  # not what a run keeps inside
     runs = [read_run(folder) for folder in sorted(folders)]
-    return sorted(runs, key=lambda run: run.created.timestamp() if run.created else 0.0)
+    return sorted(runs, key=lambda run: seconds_of(run.manifest.get("created")))
 
 
-def named_run(outputs: Path, word: str) -> FoundRun:
+def named_run(outputs: Path, word: str) -> RunInfo:
     """The run that a word means: a run folder; a stage, for its finished run that ended last; or a run's name.
 
     Errors: MilrError with the nearest names, or with all that a name fits.
@@ -99,7 +97,7 @@ def named_run(outputs: Path, word: str) -> FoundRun:
         wanted = [run for run in runs if run.state == FINISHED]
         if not wanted:
             raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
-        return max(wanted, key=lambda run: str_moment(run.manifest.get("finished")))
+        return max(wanted, key=lambda run: seconds_of(run.manifest.get("finished")))
     fitting = [run for run in runs if word.rstrip("/") in (run.folder.name, name_of(run, outputs))]
     if len(fitting) == 1:
         return fitting[0]
@@ -113,7 +111,7 @@ def named_run(outputs: Path, word: str) -> FoundRun:
     raise MilrError(f"there is no run {word!r} in {outputs}: {end}")
 
 
-def name_of(run: FoundRun, outputs: Path) -> str:
+def name_of(run: RunInfo, outputs: Path) -> str:
     """The run's folder, from the outputs folder on where it lies below."""
     try:
         return run.folder.relative_to(outputs.absolute()).as_posix()
@@ -125,17 +123,3 @@ def stage_of_place(folder: Path) -> str | None:
     """The stage whose folder a run lies in: outputs/<stage>/<run> or outputs/<stage>_sweeps/<sweep>/<run>."""
     places = (folder.parent.name, folder.parent.parent.name.removesuffix("_sweeps"))
     return next((place for place in places if place in STAGES), None)
-
-
-def moment(text: object) -> datetime | None:
-    """A time as manifests have it."""
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-
-
-def str_moment(text: object) -> float:
-    """The same as seconds, for sorting; 0 where there is none."""
-    found = moment(text)
-    return found.timestamp() if found else 0.0

@@ -34,10 +34,11 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 LOG = "log.txt"
-DONE = "DONE"
+MARKER = "DONE"
 STATES = "state-*.pt"
 REPORT, SUBMITIT = "report", ".submitit"  # in a sweep's folder, beside its runs: its report, and its launcher's files
 SET_ASIDE = "set_aside"  # there too: what is left of jobs that had to begin anew
+NO_RUNS = (REPORT, SUBMITIT, SET_ASIDE)
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
@@ -73,7 +74,7 @@ class Run:
 
     def promise(self, *names: str) -> None:
         """Name files without which the run must not count as finished."""
-        self.record(promised=[*dict.fromkeys([*self.manifest.get("promised", ()), *names])])
+        self.record(promised=[*dict.fromkeys([*self.manifest["promised"], *names])])
 
     def record_data(self, data: Mapping[str, Any], split: Mapping[str, Any]) -> None:
         """Record what was looked at. Errors: MilrError if a resumed run finds other data than it was started with."""
@@ -101,12 +102,11 @@ def open_run(parent: Path, stage: str, name: str, manifest: Mapping[str, Any]) -
         folder = make_folder(parent, name)
         handler = open_log(folder)
         run = Run(folder, {"stage": stage, "state": RUNNING, "created": now(), "finished": None, "seconds": None})
-        run.promise()
-        run.record(**manifest)
+        run.record(promised=[], **manifest)
     except OSError as error:
         reason = error.strerror or error
         raise MilrError(f"cannot write a run folder in {parent}: {reason}; name another place with outputs=") from error
-    with kept(run, handler):
+    with recorded(run, handler):
         yield run
 
 
@@ -124,7 +124,7 @@ def open_log(folder: Path) -> logging.FileHandler:
 
 
 @contextmanager
-def kept(run: Run, handler: logging.FileHandler) -> Iterator[None]:
+def recorded(run: Run, handler: logging.FileHandler) -> Iterator[None]:
     """Keep the log and the manifest's state until the body ends; then the marker, if all that was promised is there."""
     log.addHandler(handler)
     try:
@@ -163,17 +163,9 @@ def is_filled(path: Path) -> bool:
 def mark_done(run: Run) -> None:
     """Write the marker, the last file of a run; then the states to resume from are of no use any more."""
     line = f"{run.manifest['stage']} {run.manifest['finished']}\n"
-    write_atomically(run.folder / DONE, lambda file: file.write(line.encode()))
+    write_atomically(run.folder / MARKER, lambda file: file.write(line.encode()))
     for state in run.folder.glob(STATES):
         state.unlink()
-
-
-def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether the run's manifest says finished and its marker is there.
-
-    Runs made before there were markers promised nothing: of them the manifest's word is taken.
-    """
-    return manifest.get("state") == FINISHED and ("promised" not in manifest or (folder / DONE).is_file())
 
 
 def close(run: Run, state: str, error: str | None = None) -> None:
@@ -206,6 +198,20 @@ def make_folder(parent: Path, name: str) -> Path:
 def now() -> str:
     """The local time with its offset, to the millisecond (ISO 8601)."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def moment(text: object) -> datetime | None:
+    """A time as `now` writes it; None where it is none."""
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
+def seconds_of(text: object) -> float:
+    """The same in seconds, for sorting; 0 where there is none."""
+    time = moment(text)
+    return time.timestamp() if time else 0.0
 
 
 def timestamp() -> str:

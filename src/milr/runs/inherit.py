@@ -34,18 +34,16 @@ def inherit(settings: Settings, source: SourceRun, overrides: Iterable[str], fre
     free: the sections (of INHERITED), or single keys of them, in which an override wins over the source.
     Errors: MilrError that names both values where an override contradicts the source.
     """
-    given = given_keys(overrides)
+    given, where = given_keys(overrides), source.folder / CONFIG
     sections: dict[str, Any] = {}
     for section in INHERITED:
-        theirs = source.config.get(section)
+        ours, theirs = getattr(settings, section), source.config.get(section)
         if not isinstance(theirs, dict):
-            raise MilrError(f"{source.folder / 'config.yaml'} has no section {section!r}: it is of another version")
-        values = merge(section, asdict(getattr(settings, section)), theirs, given, free, source)
-        where = source.folder / CONFIG
-        if section == "dataset":
-            sections[section] = dataset_from(values, where)
-        else:
-            sections[section] = section_from(type(getattr(settings, section)), values, section, where)
+            raise MilrError(f"{where} has no section {section!r}: it is of another version")
+        values = merge(section, asdict(ours), theirs, given, free, source)
+        sections[section] = (
+            dataset_from(values, where) if section == "dataset" else section_from(type(ours), values, section, where)
+        )
     return replace(settings, **sections)
 
 

@@ -15,11 +15,9 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.disk import require_readable_runs
-from milr.runs.facts import process
-from milr.runs.folder import CONFIG, LOG, MANIFEST, RUNNING, Run, kept, now, open_log
+from milr.runs.folder import CONFIG, LOG, RUNNING, Run, now, open_log, plain, recorded
 from milr.runs.locks import is_locked
-from milr.runs.sources import SourceRun, is_done, read_config, read_manifest
+from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.saved import settings_from
 from milr.settings.schema import StageSettings
@@ -31,10 +29,10 @@ log = logging.getLogger("milr")
 
 # Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
 # compared by its sha256.
-FREE = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
+MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
 
 
-def state_of(folder: Path) -> str:
+def folder_state(folder: Path) -> str:
     """`absent`, `done`, `running` (in another process now), or `partial`: to be resumed."""
     if not folder.is_dir():
         return "absent"
@@ -65,10 +63,10 @@ def reopen_run(folder: Path, **session: Any) -> Iterator[Run]:
             "other package versions than this run was started with: it may not end bit for bit as it would have"
         )
     manifest.pop("error", None)
-    run = Run(folder, {"promised": [], **manifest})
+    run = Run(folder, manifest)
     sessions = [*manifest.get("resumed", ()), {"when": now(), **session}]
-    run.record(state=RUNNING, finished=None, process=process(), resumed=sessions)  # the one before is gone
-    with kept(run, handler):
+    run.record(state=RUNNING, finished=None, resumed=sessions)  # the one before is gone
+    with recorded(run, handler):
         yield run
 
 
@@ -90,25 +88,12 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
 
 def latest_unfinished(folder: Path, stage: str) -> Path:
     """The unfinished run in `folder` that was begun last. Errors: MilrError if there is none, or it may not be read."""
-    require_readable_runs(folder)
-    runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
-    unfinished = [(created(run), run.name, run) for run in runs if not is_done(run) and created(run)]
-    if not unfinished:
-        there = f"all {len(runs)} run(s) in {folder} are finished" if runs else f"{folder} holds no run"
+    chosen, number = newest(folder, "created", finished=False)
+    if chosen is None:
+        there = f"all {number} run(s) in {folder} are finished" if number else f"{folder} holds no run"
         raise MilrError(f"resume=latest: {there}; leave resume= out to start a new one with `milr {cli_name(stage)}`")
-    chosen = max(unfinished)[2].absolute()
     log.info("resume=latest is %s", chosen)
     return chosen
-
-
-def created(folder: Path) -> str:
-    """When the run was begun, or nothing where its manifest cannot be read."""
-    try:
-        return str(read_manifest(folder).get("created") or "")
-    except MilrError as error:
-        if isinstance(error.__cause__, OSError):  # it may be the one that is meant
-            raise
-        return ""
 
 
 def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str]) -> Settings:
@@ -122,11 +107,9 @@ def settings_to_resume(settings: Settings, folder: Path, overrides: Iterable[str
     known = dict(leaves(stored))
     merged = OmegaConf.create(stored)
     for key, value in leaves(settings):
-        if is_free(key) and (key in typed or key not in known):
+        if may_differ(key) and (key in typed or key not in known):
             OmegaConf.update(merged, key, value)
-    plain = OmegaConf.to_container(merged)
-    assert isinstance(plain, dict)
-    return settings_from(type(settings), {str(key): value for key, value in plain.items()}, folder / CONFIG)
+    return settings_from(type(settings), merged, folder / CONFIG)
 
 
 def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None) -> None:
@@ -138,7 +121,7 @@ def require_same(settings: Any, folder: Path, typed: Iterable[str] | None = None
     before, differing = dict(leaves(read_config(folder))), []
     for key, value in leaves(settings):
         reached = words is None or any(key == word or key.startswith(f"{word}.") for word in words)
-        if reached and not is_free(key) and plain_value(value) != before.get(key):
+        if reached and not may_differ(key) and plain(value) != before.get(key):
             differing.append(f"{key}={value} (the run has {before.get(key, 'no such key')})")
     if differing:
         raise MilrError(
@@ -157,11 +140,6 @@ def require_same_parent(run_manifest: Mapping[str, Any], source: SourceRun) -> N
         )
 
 
-def is_free(key: str) -> bool:
+def may_differ(key: str) -> bool:
     """Whether a key may change when a run is resumed."""
-    return key.rpartition(".")[2] in FREE
-
-
-def plain_value(value: Any) -> Any:
-    """The value as it comes back from a file."""
-    return list(value) if isinstance(value, tuple) else value
+    return key.rpartition(".")[2] in MAY_DIFFER

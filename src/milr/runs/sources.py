@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.files import sha256_of
 from milr.runs.disk import require_readable_runs
-from milr.runs.folder import CONFIG, MANIFEST, counts_as_finished
+from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER, seconds_of
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
 
@@ -83,24 +82,36 @@ def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
 
 def latest_run(folder: Path, stage: str) -> Path:
     """The finished run in `folder` that ended last. Errors: MilrError if there is none, or it may not be looked for."""
+    chosen, number = newest(folder, "finished", finished=True)
+    if chosen is None:
+        there = f"{number} run(s), none finished" if number else "no run"
+        raise MilrError(f"source=latest: {folder} holds {there}; run `milr {cli_name(stage)}` first, or name a folder")
+    log.info("source=latest is %s", chosen)
+    return chosen
+
+
+def newest(folder: Path, time: str, finished: bool) -> tuple[Path | None, int]:
+    """The run in `folder`, finished or not, with the last `time` (a key of its manifest), and how many runs there are.
+
+    Errors: MilrError if one may not be read: it may be the one that is meant.
+    """
     require_readable_runs(folder)
-    runs = [path.parent for path in folder.glob(f"*/{MANIFEST}")]
-    finished = []
+    runs, fitting = [path.parent for path in folder.glob(f"*/{MANIFEST}")], []
     for run in runs:
         try:
             manifest = read_manifest(run)
         except MilrError as error:
-            if isinstance(error.__cause__, OSError):  # it may be the one that is meant
+            if isinstance(error.__cause__, OSError):
                 raise
             continue
-        if counts_as_finished(run, manifest) and manifest.get("finished"):
-            finished.append((datetime.fromisoformat(str(manifest["finished"])), run.name, run))
-    if not finished:
-        there = f"{len(runs)} run(s), none finished" if runs else "no run"
-        raise MilrError(f"source=latest: {folder} holds {there}; run `milr {cli_name(stage)}` first, or name a folder")
-    chosen = max(finished)[2].absolute()
-    log.info("source=latest is %s", chosen)
-    return chosen
+        if counts_as_finished(run, manifest) == finished and (seconds := seconds_of(manifest.get(time))):
+            fitting.append((seconds, run.name, run))
+    return (max(fitting)[2].absolute() if fitting else None), len(runs)
+
+
+def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run's manifest says finished and its marker is there."""
+    return manifest.get("state") == FINISHED and (folder / MARKER).is_file()
 
 
 def is_done(folder: Path) -> bool:

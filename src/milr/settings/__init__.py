@@ -1,0 +1,1 @@
+"""What each stage may be told, and the one table of stages."""

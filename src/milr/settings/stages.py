@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from milr.errors import MilrError
 from milr.settings.schema import (
     Data,
     Evaluate,
@@ -175,8 +176,9 @@ def cli_name(stage: object) -> str:
     return str(stage).replace("_", "-")
 
 
-def unknown_stage(word: str) -> str:
-    """The line for a stage or a command that does not exist."""
+def stage_named(word: str) -> Stage:
+    """The stage with this name, in either spelling. MilrError, with the nearest name, if there is none."""
+    if stage := STAGES.get(word.replace("-", "_")):
+        return stage
     near = get_close_matches(word, [*map(cli_name, STAGES), *COMMANDS], n=1, cutoff=0.4)
-    end = f"did you mean {near[0]!r}?" if near else "`milr` lists them"
-    return f"there is no stage {word!r}: {end}"
+    raise MilrError(f"there is no stage {word!r}: " + (f"did you mean {near[0]!r}?" if near else "`milr` lists them"))

@@ -1,0 +1,1 @@
+"""The programs, and what several of them share."""

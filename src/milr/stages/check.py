@@ -30,17 +30,18 @@ from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape
 from milr.stages.job import Job, first_entries
 
 SAMPLE = 40  # pictures that are opened
-FREE = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
+LOW_ON_DISK = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
 
 
 def main(options: Namespace) -> int:
     """`milr check STAGE words`: a line for each check; 0, or 2 if one of them found a problem."""
     problems: list[str] = []
 
-    def rehearse(job: Job) -> float:
+    def check_job(job: Job) -> float:
         """Make every check in place of the run, and keep the names of those that found a problem."""
         settings = job.settings
         print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
@@ -50,7 +51,7 @@ def main(options: Namespace) -> int:
             print(f"{name:<8}  {line}", flush=True)
         return float(len(problems))
 
-    code = run_stage(options.stage, options.words, instead=rehearse)
+    code = run_stage(options.stage, options.words, instead=check_job)
     return code or (USER_ERROR if problems else 0)
 
 
@@ -102,14 +103,14 @@ def check_data(catalogue: Catalogue) -> str:
 
 def check_split(job: Job) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    settings, found = job.settings, []
+    settings, lines = job.settings, []
     for split in job.stage.splits or (settings.dataset.split,):
         needed, each = episode_size(settings, job.source) if split == "train" else tested_size(settings)
         catalogue = open_catalogue(settings.dataset)
         require_episodes(catalogue, split, needed, each)
         count = len(of_split(catalogue, split).class_names)
-        found.append(f"{split} {count} classes (an episode takes {needed} with {each} pictures)")
-    return ", ".join(found)
+        lines.append(f"{split} {count} classes (an episode takes {needed} with {each} pictures)")
+    return ", ".join(lines)
 
 
 def check_device(device: str) -> str:
@@ -131,8 +132,8 @@ def check_disk(outputs: Path) -> str:
             free = shutil.disk_usage(place).free
     except OSError as error:
         raise MilrError(f"cannot write in {place}: {error.strerror}; name another place with outputs=") from error
-    if free < FREE:
-        raise MilrError(f"{free / 1e9:.1f} GB free in {place}: make room ({FREE / 1e9:.0f} GB are wanted)")
+    if free < LOW_ON_DISK:
+        raise MilrError(f"{free / 1e9:.1f} GB free in {place}: make room ({LOW_ON_DISK / 1e9:.0f} GB are wanted)")
     return f"{free / 1e9:.0f} GB free in {place}"
 
 
@@ -154,8 +155,8 @@ def one_step(job: Job) -> str:
 
 def tested_size(settings: Any) -> tuple[int, int]:
     """Classes of an episode that is not trained on, and pictures of each."""
-    asked = getattr(settings, "visualize", None)
-    return settings.episode.way, settings.episode.shot + (asked.queries if asked else settings.episode.query)
+    section = getattr(settings, "visualize", None)
+    return settings.episode.way, settings.episode.shot + (section.queries if section else settings.episode.query)
 
 
 def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
@@ -166,7 +167,8 @@ def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
         training = fit_settings_of(source).milr  # it fits again as the source was fitted
     if training is None:
         return way, pictures
-    return training.way or way, settings.episode.shot + (training.query or settings.episode.query)
+    way, shot, query = learned_shape(training, settings.episode)
+    return way, shot + query
 
 
 def shortened(job: Job, classes: int, pictures: int) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from milr.data.access import readable
-from milr.data.catalogues import fingerprint, open_catalogue
+from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import IncompleteError, find_masks, find_root
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
 from milr.data.pictures import read_picture
@@ -50,19 +50,18 @@ def fetch_missing(root: Path, download: DataSection) -> None:
     if download.segmentations:
         try:
             with readable(root):
-                found = find_root(root)
-                missing = find_masks(found) is None
+                data_set = find_root(root)
+                missing = find_masks(data_set) is None
         except IncompleteError:
             return  # which is said, with its remedy, when the index is read
         if missing:
-            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", found / "segmentations", "segmentations")
+            fetch(SEGMENTATIONS, f"{address}/{SEGMENTATIONS.name}", data_set / "segmentations", "segmentations")
 
 
 def description(catalogue: Catalogue) -> list[str]:
     """What a person wants to know of a data set before using it."""
     records, names = catalogue.records, catalogue.class_names
-    split = split_of(catalogue)
-    parts = {"train": split.train, "validation": split.validation, "novel": split.novel}
+    parts = vars(split_of(catalogue))
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
     for part, ids in parts.items():
@@ -76,7 +75,7 @@ def description(catalogue: Catalogue) -> list[str]:
         "segmentations": sum(record.segmentation is not None for record in records),
     }
     lines += [f"  with {what}: {count} of {len(records)}" for what, count in marked.items()]
-    return [*lines, f"  fingerprint: {fingerprint(catalogue)}"]
+    return [*lines, f"  fingerprint: {catalogue_sha256(catalogue)}"]
 
 
 def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]:

@@ -1,17 +1,15 @@
-"""The device and the threads that a stage computes with, and pictures brought to it."""
+"""The device and the threads that a stage computes with."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from torch import Tensor
 
-from milr.data.augmentation import to_input
 from milr.errors import MilrError
-from milr.runs.processes import local_rank
+from milr.runs.processes import launched_local_rank
 from milr.sweeps.folders import in_sweep
 
 
@@ -30,9 +28,9 @@ def choose_device(device: str) -> torch.device:
     # for it with precision=bfloat16.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     gpus = torch.cuda.device_count()
-    if local_rank() >= gpus:
+    if launched_local_rank() >= gpus:
         raise MilrError(f"torchrun started more processes than this machine has GPUs ({gpus}): --nproc-per-node={gpus}")
-    number = HydraConfig.get().job.num if in_sweep() else local_rank()
+    number = HydraConfig.get().job.num if in_sweep() else launched_local_rank()
     chosen = torch.device("cuda", number % gpus)
     torch.cuda.set_device(chosen)  # what asks for "cuda" alone gets the same one
     return chosen
@@ -62,12 +60,6 @@ def available_cores() -> int:
 def dtype_of(precision: str) -> torch.dtype:
     """torch's word for float32 or bfloat16."""
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-def inputs(images: Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """uint8 images [n, 3, S, S] as normalised batches [<= batch_size, 3, S, S] on the device, in their order."""
-    for part in images.split(batch_size):
-        yield to_input(part, device)
 
 
 def example_images(size: int, device: torch.device) -> Tensor:

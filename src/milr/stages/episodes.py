@@ -1,4 +1,4 @@
-"""The pictures of seeded episodes, read as they are needed."""
+"""The sizes of a stage's episodes, and the pictures of seeded ones, read as they are needed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from collections.abc import Iterator
 from milr.data.catalogues import data_entry, open_split
 from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
+from milr.data.settings import EpisodeSettings
 from milr.runs.folder import Run
-from milr.settings.schema import ChainedStageSettings
+from milr.settings.schema import ChainedStageSettings, MilrSection, TrainSection
+
+
+def learned_shape(section: TrainSection | MilrSection, episode: EpisodeSettings) -> tuple[int, int, int]:
+    """Way, shot and query of an episode that is learned from: the section's own where it says so."""
+    return section.way or episode.way, episode.shot, section.query or episode.query
+
+
+def needed_pictures(section: TrainSection | MilrSection, episode: EpisodeSettings) -> dict[str, tuple[int, int]]:
+    """Of each split, the classes of an episode and the pictures of each."""
+    way, shot, query = learned_shape(section, episode)
+    return {"train": (way, shot + query), "validation": (episode.way, episode.shot + episode.query)}
 
 
 def drawn_episodes(

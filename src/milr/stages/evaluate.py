@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -13,16 +12,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from milr.data.augmentation import to_input
+from milr.data.augmentation import input_batches, to_input
 from milr.data.catalogues import view
 from milr.data.loading import load_splits
 from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
-from milr.evaluation.charts import draw_bars, draw_cases, draw_curves, draw_parts
+from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
 from milr.evaluation.iba import FeatureStatistics, feature_statistics
-from milr.evaluation.methods import BASELINES, CAPTUM, KINDS, Methods
+from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods
+from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Shares, measure_episode
-from milr.evaluation.tables import Measurement, Result, compare, read_measurements, summarise, write_csv
+from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.batches import episode_decision
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
@@ -31,24 +31,13 @@ from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.stages.devices import choose_device, inputs
+from milr.stages.devices import choose_device
 from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
 
 log = logging.getLogger("milr")
 
 
-SHOWN = {  # metrics of the bar charts; those that the data set has not are left out
-    "decision": ("area, accuracy", "area pixels, accuracy", "area, cosine"),
-    "location": (
-        "rank accuracy, defining",
-        "pointing, defining",
-        "rank accuracy, bird",
-        "rank accuracy, box",
-        "rank accuracy, box up to a third",
-        "pointing, box",
-    ),
-}
 PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, ordered by the first
 
 
@@ -69,10 +58,10 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     title = f"{shape}, {data_set}, {settings.evaluate.episodes} episodes"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
-    report(results, title)
+    log_table(results, title)
     for result in results:
-        run.metrics(**asdict(result))
-    area = next(r.value for r in results if (r.map, r.metric) == ("decision", "area, accuracy"))
+        run.metrics(**cells(result))
+    area = next(r.value for r in results if (r.map, r.metric) == ("decision", AREA))
     run.record(result={"decision_area": area, "rows": len(measurements), "baselines": baselines})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
@@ -84,7 +73,8 @@ def measured(
     """Every measurement of every map, episode by episode, and the queries for the sheets. Goes on where it was."""
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
-    statistics = training_statistics(explainer, source, settings.cache, device) if "iba" in baselines else None
+    needed = any(METHODS[name].statistics for name in baselines)
+    statistics = training_statistics(explainer, source, settings.cache, device) if needed else None
     methods = Methods(explainer, baselines, statistics)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
     decide = episode_decision(*shape, network.metric, network.mean.to(device))
@@ -111,9 +101,10 @@ def available(baselines: Sequence[str]) -> list[str]:
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
         raise MilrError(f"evaluate.baselines={unknown}: choose among {', '.join(BASELINES)}")
-    missing = [name for name in baselines if name in CAPTUM and find_spec("captum") is None]
-    if missing:
-        log.warning("skipped, since captum is not installed: %s (pip install 'milr[baselines]')", ", ".join(missing))
+    packages = {name: METHODS[name].package for name in baselines}
+    missing = {name: package for name, package in packages.items() if package and find_spec(package) is None}
+    for name, package in missing.items():
+        log.warning("skipped, since %s is not installed: %s (pip install 'milr[baselines]')", package, name)
     return [name for name in baselines if name not in missing]
 
 
@@ -122,21 +113,21 @@ def training_statistics(
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
     _, pictures = load_splits(dataset_of(source), cache, ["train"])
-    return feature_statistics(explainer.layers, inputs(pictures["train"].images, 32, device))
+    return feature_statistics(explainer.layers, input_batches(pictures["train"].images, device))
 
 
 def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:
     """Curves, bars and parts."""
-    for measure in ("accuracy", "loss", "cosine"):
+    for measure in MEASURES:
         draw_curves(run.path(f"curves_{measure}.png"), results, shares, measure, title)
-    for name, metrics in SHOWN.items():
+    for name, metrics in BARS.items():
         if any(result.metric in metrics for result in results):
             draw_bars(run.path(f"bars_{name}.png"), results, metrics, title)
         else:
             log.info("skipped, since nothing is marked on these pictures: bars_%s.png", name)
-    for measure in ("percentile", "coverage"):
-        if not draw_parts(run.path(f"parts_{measure}.png"), results, PARTS_OF, measure, title):
-            log.info("skipped, since these pictures have no parts: parts_%s.png", measure)
+    for kind in (name for name, row in METRIC_KINDS.items() if row.over == "parts"):
+        if not draw_parts(run.path(f"parts_{kind}.png"), results, PARTS_OF, kind, title):
+            log.info("skipped, since these pictures have no parts: parts_%s.png", kind)
 
 
 def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
@@ -144,7 +135,7 @@ def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], row
     draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first queries; {title}")
     metric, losses = worst_losses(measurements, rows)
     worst = [cases[m.episode, m.file] for m in losses]
-    draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric} by the decision map; {title}")
+    draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric.name} by the decision map; {title}")
 
 
 def shares_of(key: str, percent: Sequence[float]) -> list[float]:
@@ -155,14 +146,13 @@ def shares_of(key: str, percent: Sequence[float]) -> list[float]:
     return [value / 100 for value in percent]
 
 
-def report(results: Sequence[Result], title: str) -> None:
+def log_table(results: Sequence[Result], title: str) -> None:
     """A compact table: one line a metric, one column a map; the curves' points are in the charts and in results.csv."""
     names = list(dict.fromkeys(result.map for result in results))
     table = {(result.map, result.metric): result for result in results}
     short = [name[:10] for name in names]
     log.info("%s\n%-32s %s   chance", title, "", " ".join(f"{name:>10}" for name in short))
     for metric in dict.fromkeys(result.metric for result in results):
-        if metric.startswith(("keep ", "remove ", "coverage", "lift")):
-            continue
-        cells = " ".join(f"{table[name, metric].value:10.3f}" for name in names)
-        log.info("%-32s %s   %.3f", metric, cells, table[names[0], metric].chance)
+        if METRIC_KINDS[metric.kind].summary:
+            values = " ".join(f"{table[name, metric].value:10.3f}" for name in names)
+            log.info("%-32s %s   %.3f", metric.name, values, table[names[0], metric].chance)

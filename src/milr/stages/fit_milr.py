@@ -11,20 +11,22 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import augmentation_of, to_input
+from milr.data.augmentation import augmentation_of, input_batches, to_input
 from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
-from milr.evaluation.information import estimate_information
+from milr.evaluation.information import estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
+from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
-from milr.explanation.fitting import Terms, fit, validate
+from milr.explanation.fitting import fit, validate
 from milr.explanation.milr import MILR
+from milr.explanation.objective import Terms
 from milr.explanation.settings import FitSettings, MilrSettings
 from milr.fields import pick
 from milr.networks.continuation import Continuation
-from milr.networks.layers import fingerprint
+from milr.networks.layers import weights_sha256
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import Run
@@ -32,13 +34,10 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.devices import choose_device, dtype_of, example_images, inputs
+from milr.stages.devices import choose_device, dtype_of, example_images
+from milr.stages.episodes import learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
-
-BATCH = 32  # images that go through the frozen network at once where no episode says otherwise
-ESTIMATE_IMAGES = 64  # K of the quoted estimates: their cap is log2 of it
-ESTIMATE_BATCHES = 4
 
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
@@ -46,94 +45,66 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    before = fingerprint(network.network)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache, episodes=episodes_of(settings))
+    before = weights_sha256(network.network)
+    catalogue, pictures = load_splits(
+        settings.dataset, settings.cache, episodes=needed_pictures(settings.milr, settings.episode)
+    )
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
-    explainer = prepared(settings, network.network, pictures["train"], device)
-    batches = episode_batches(settings, network, pictures["train"], device, augmented=True)
-    held_out = episode_batches(settings, network, pictures["validation"], device, augmented=False)
-    validation = [held_out(number) for number in range(settings.milr.validation_episodes)]
-
+    explainer = new_explainer(settings, network.network, pictures["train"], device)
+    batches, validation = fit_batches(settings, network, pictures, device)
+    how = pick(FitSettings, settings.milr, seed=settings.seed)
     try:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
             board(run, settings.logger, continuation.done) as shown,
             progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
         ):
-            on_validation = looking(run, shown, explainer, pictures["validation"], settings, device)
-            kept = fit(
-                explainer,
-                batches,
-                pick(FitSettings, settings.milr, seed=settings.seed),
-                validation,
-                on_step,
-                on_validation,
-                continuation,
-            )
+            on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
+            step = fit(explainer, batches, how, validation, on_step, on_validation, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
-    if fingerprint(network.network) != before:
+    if weights_sha256(network.network) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
     result = {
-        "step": kept,
+        "step": step,
         "network_sha256": before,
         "validation": terms,
         "information": estimates(explainer, pictures, device),
     }
     run.record(result=result)
-    report(result)
+    log_summary(result)
     return terms["objective"]
 
 
-def episodes_of(settings: FitMilr) -> dict[str, tuple[int, int]]:
-    """Of each split, the classes of an episode and the pictures of each."""
-    milr, episode = settings.milr, settings.episode
-    own = (milr.way or episode.way, episode.shot + (milr.query or episode.query))
-    return {"train": own, "validation": (episode.way, episode.shot + episode.query)}
-
-
-def prepared(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
+def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
     explainer = MILR(
         network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
     )
-    explainer.prepare(inputs(pictures.images, BATCH, device), len(pictures.images), settings.seed)
+    explainer.prepare(input_batches(pictures.images, device), len(pictures.images), settings.seed)
     return explainer
 
 
-def episode_batches(
-    settings: FitMilr, network: PrototypicalNetwork, pictures: Pictures, device: torch.device, augmented: bool
-) -> EpisodeBatches:
-    """Episodes of these pictures as the fit takes them."""
-    episode = settings.episode
-    augmentation = augmentation_of(settings.augmentation) if augmented else None
+def fit_batches(
+    settings: FitMilr, network: PrototypicalNetwork, pictures: dict[str, Pictures], device: torch.device
+) -> tuple[EpisodeBatches, list[Batch]]:
+    """The batch of each step, and the batches of the validation.
+
+    The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
+    """
+    episode, metric, mean = settings.episode, network.metric, network.mean
+    shape, augmentation = learned_shape(settings.milr, episode), augmentation_of(settings.augmentation)
+    batches = EpisodeBatches(pictures["train"], shape, metric, mean, augmentation, settings.seed, device)
     shape = (episode.way, episode.shot, episode.query)
-    if augmented:  # harder episodes to learn from: of the classes that the network was trained on, few are too easy
-        shape = (settings.milr.way or episode.way, episode.shot, settings.milr.query or episode.query)
-    return EpisodeBatches(pictures, shape, network.metric, network.mean, augmentation, settings.seed, device)
+    held_out = EpisodeBatches(pictures["validation"], shape, metric, mean, None, settings.seed, device)
+    return batches, [held_out(number) for number in range(settings.milr.validation_episodes)]
 
 
-def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:
-    """Total information in bits on each split's pictures, by the strict bound; only the training ones were seen."""
-    found = {}
-    for split, part in pictures.items():
-        count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
-        order = torch.randperm(len(part.images), generator=torch.Generator().manual_seed(0))[:count]
-        estimate = estimate_information(explainer, inputs(part.images[order], min(ESTIMATE_IMAGES, count), device))
-        found[split] = {
-            "bits": estimate.bits,
-            "cap_bits": estimate.cap,
-            "saturation": estimate.saturation,
-            "images": estimate.images,
-        }
-    return found
-
-
-def looking(
+def on_validation_of(
     run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
 ) -> Callable[[int, dict[str, float]], None]:
     """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
@@ -168,21 +139,12 @@ def progress(run: Run, steps: int, every: int, continuation: Continuation) -> It
         yield on_step
 
 
-def report(result: dict[str, Any]) -> None:
+def log_summary(result: dict[str, Any]) -> None:
     """The lines that a person reads at the end."""
-    validation = result["validation"]
-    log.info(
-        "decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)",
-        validation["untouched_accuracy"],
-        validation["accuracy"],
-        validation["mask_mean"],
-    )
-    for split, found in result["information"].items():
+    shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
+    log.info("decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)", *shown)
+    for split, estimate in result["information"].items():
         log.info(
             "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
-            split,
-            found["bits"],
-            found["cap_bits"],
-            100 * found["saturation"],
-            found["images"],
+            *(split, estimate["bits"], estimate["cap_bits"], 100 * estimate["saturation"], estimate["images"]),
         )

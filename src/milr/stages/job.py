@@ -1,17 +1,8 @@
 """What every stage does around its own work: read the settings, open the run folder, go on from a source.
 
-A stage's module holds its work and nothing of this; its row in `milr/settings/stages.py` names it:
-
-    def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
-        ...  # typed functions of the library, never `settings` or `run` below this level
-        run.metrics(step=1, loss=0.5)
-        run.record(result={"accuracy": 0.9})
-        save_checkpoint(run.path("milr.pt"), {...})
-        run.record_checkpoint("milr.pt")
-        return 0.9  # what a sweeper may optimise
-
-The manifest's `data` and `split` are for the stage to record (`milr.data.catalogues` has both); everything else that
-is known from the settings or the source is there already.
+A stage's module holds its work and nothing of this; its row in `milr/settings/stages.py` names it (CONTRIBUTING.md has
+an example). The manifest's `data` and `split` are for the stage to record, `milr.data.catalogues` has both; everything
+else that is known from the settings or the source is there already.
 """
 
 from __future__ import annotations
@@ -36,11 +27,11 @@ from milr.fields import check, leaves, load
 from milr.files import sha256_of, write_atomically
 from milr.networks.settings import BackboneSettings
 from milr.runs.disk import disk_errors
-from milr.runs.facts import git_state, host, process, versions
+from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
 from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
-from milr.runs.processes import rank
+from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_run, is_done, read_config
 from milr.settings.paths import here, home
@@ -73,15 +64,11 @@ class Job:
 
 def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | None = None) -> float:
     """The objective of the job that Hydra made these settings for. instead: done with it in place of the work."""
-    if rank() > 0:  # one of torchrun's processes: the first alone writes and tells
-        settings = typed_settings(cfg, stage)
-        check(settings)
-        return float(load(str(stage.helper))(settings))
+    if launched_rank() > 0:  # one of torchrun's processes: the first alone writes and tells
+        return float(load(str(stage.helper))(typed_settings(cfg, stage)))
     with console(), terminable(), disk_errors():
         if not stage.makes_run:
-            settings = typed_settings(cfg, stage)
-            check(settings)
-            return float(load(stage.work)(settings))
+            return float(load(stage.work)(typed_settings(cfg, stage)))
         return (instead or carry_out)(job_of(cfg, stage))
 
 
@@ -127,12 +114,8 @@ def open_job(job: Job) -> Iterator[Run]:
             log.info("%s, resumed: %s", stage.cli_name, run.folder)
             yield run
         return
-    parent, name = (
-        (job_folder().parent, job_folder().name)
-        if in_sweep()
-        else (Path(job.settings.outputs) / stage.name, timestamp())
-    )
-    with open_run(parent, stage.name, name, first_entries(job)) as run:
+    folder = job_folder() if in_sweep() else Path(job.settings.outputs, stage.name, timestamp())
+    with open_run(folder.parent, stage.name, folder.name, first_entries(job)) as run:
         text = OmegaConf.to_yaml(OmegaConf.structured(job.settings))
         run.promise(CONFIG, *stage.files)
         write_atomically(run.path(CONFIG), lambda file: file.write(text.encode()))
@@ -151,6 +134,7 @@ def typed_settings(cfg: DictConfig, stage: Stage) -> Any:
         raise MilrError(f"the config is not one of {stage.cli_name}: leave --config-name out")
     check_paths(settings)
     check_names(settings)
+    check(settings)
     settings.outputs = home(settings.outputs)
     settings.dataset.root = here(settings.dataset.root)
     backbone: BackboneSettings | None = getattr(settings, "backbone", None)
@@ -170,13 +154,8 @@ def first_entries(job: Job) -> Mapping[str, Any]:
         "repeats": str(job.repeats) if job.repeats else None,
         "parent": source.as_parent() if source else None,
         "weights": None if source else weights_entry(settings.backbone),
-        "data": None,
-        "split": None,
-        "backbone": asdict(settings.backbone),
-        "episode": asdict(settings.episode),
-        "metric": asdict(settings.metric),
-        "result": None,
-        "checkpoint": None,
+        **{name: asdict(getattr(settings, name)) for name in ("backbone", "episode", "metric")},
+        **dict.fromkeys(("data", "split", "result", "checkpoint")),
     }
 
 
@@ -194,7 +173,6 @@ def this_session(job: Job) -> dict[str, Any]:
         "versions": versions(),
         "git": git_state(),
         "host": host(job.settings.device),
-        "process": process(),
     }
 
 

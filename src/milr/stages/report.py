@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -19,12 +19,12 @@ from milr.command.config_files import named_file
 from milr.command.entry import traceback_wanted
 from milr.command.mistakes import explain
 from milr.errors import USER_ERROR, MilrError
-from milr.runs.disk import disk_error, spoken
+from milr.runs.disk import disk_error, disk_message
 from milr.settings.stages import STAGES
 from milr.stages.job import console, log
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
-from milr.sweeps.jobs import ended_job, manifest_if_any, read_jobs, table, write_job
+from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
 
 UNEXPECTED = 1  # an exit code
 
@@ -50,9 +50,7 @@ class JobReport(Callback):
             with console():
                 start_sweep(config)
         except (MilrError, OmegaConfBaseException) as error:  # Hydra would go on after any other
-            line = error if isinstance(error, MilrError) else explain(error, STAGES[config.hydra.job.config_name], [])
-            print(f"error: {line}", file=sys.stderr)
-            raise SystemExit(USER_ERROR) from error
+            leave(line_of(error, config))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
@@ -63,24 +61,20 @@ class JobReport(Callback):
         """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given no objective for it."""
         error = None
         if job_return.status == JobStatus.FAILED:
-            error = self.tell(job_return._return_value, config)
+            error = self.print_error(job_return._return_value, config)
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if in_sweep():
             job = config.hydra.job.num, overrides_as_typed(config.hydra)
-            ended = ended_job(*job, job_return.return_value, job_folder(), self.before, error, self.code)
-            write_job(Path(config.hydra.sweep.dir), ended)
+            summary = summary_of(*job, job_return.return_value, job_folder(), self.before, error, self.code)
+            write_job(Path(config.hydra.sweep.dir), summary)
 
-    def tell(self, error: BaseException, config: DictConfig) -> str:
+    def print_error(self, error: BaseException, config: DictConfig) -> str:
         """Print what went wrong, and return it in one line."""
         if isinstance(error, OSError) and (cause := disk_error(error)):
-            error = MilrError(spoken(cause))
+            error = MilrError(disk_message(cause))
         user_error = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = USER_ERROR if user_error else UNEXPECTED
-        line, typed = f"{type(error).__name__}: {error}", overrides_as_typed(config.hydra)
-        if user_error:
-            known = isinstance(error, MilrError)
-            line = str(error) if known else explain(error, STAGES[config.hydra.job.config_name], typed)
-            line = named_file(line, config.hydra, typed)
+        line = line_of(error, config) if user_error else f"{type(error).__name__}: {error}"
         with lossy_streams():  # this may be another process than the one that the command line began in
             if not user_error or traceback_wanted():
                 traceback.print_exception(error)
@@ -99,27 +93,31 @@ class JobReport(Callback):
         jobs = read_jobs(sweep)
         if not jobs:
             release(sweep)
-            print(f"error: {nothing_to_sweep(config)}", file=sys.stderr)
-            raise SystemExit(USER_ERROR)
+            typed = " ".join(overrides_as_typed(config.hydra)) or "no overrides"
+            leave(f"there is nothing to sweep over: a range or a pattern among {typed} holds no value")
         with console():
             log.info("%s\n%s", sweep, "\n".join(table(jobs)))
         release(sweep)
-        codes = {job.code for job in jobs} - {0}
-        if codes:
-            raise SystemExit(UNEXPECTED if UNEXPECTED in codes else USER_ERROR)
+        if codes := {job.code for job in jobs} - {0}:
+            raise SystemExit(min(codes))  # a bug's before a mistake's
 
 
 def refuse_run_folder(config: DictConfig) -> None:
     """End the process where the user names a run folder of Hydra's: it would be made and stay empty."""
     folder = str(config.hydra.run.dir)
     if Path(folder).absolute() != Path.cwd():
-        print(
-            f"error: hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=", file=sys.stderr
-        )
-        raise SystemExit(USER_ERROR)
+        leave(f"hydra.run.dir={folder}: no run goes there; name the folder of runs with outputs=")
 
 
-def nothing_to_sweep(config: DictConfig) -> str:
-    """The line for a sweep without a job."""
-    typed = " ".join(overrides_as_typed(config.hydra))
-    return f"there is nothing to sweep over: a range or a pattern among {typed or 'no overrides'} holds no value"
+def leave(line: str) -> NoReturn:
+    """End the process with what the user can mend."""
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
+
+
+def line_of(error: BaseException, config: DictConfig) -> str:
+    """The line for an error that the user can mend."""
+    typed = overrides_as_typed(config.hydra)
+    known = isinstance(error, MilrError)
+    line = str(error) if known else explain(error, STAGES[config.hydra.job.config_name], typed)
+    return named_file(line, config.hydra, typed)

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from milr.data.augmentation import input_batches
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.charts import Case, draw_cases
 from milr.evaluation.methods import KINDS
-from milr.evaluation.sanity import Row, compared
+from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows
 from milr.evaluation.tables import write_csv
 from milr.explanation.batches import permute_supports
 from milr.explanation.fitting import fit
@@ -31,10 +32,11 @@ from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
-from milr.stages.devices import choose_device, inputs
-from milr.stages.estimator_checks import estimator_rows, information_rows
+from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape
 from milr.stages.explainers import load_explainer
-from milr.stages.fit_milr import BATCH, episode_batches, prepared
+from milr.stages.fit_milr import fit_batches, new_explainer
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
@@ -54,13 +56,14 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
 
     def maps_of(other: MILR) -> Maps:
-        return stack([other.maps(images) for images in inputs(shown.images, 20, device)])
+        return stack([other.maps(images) for images in input_batches(shown.images, device, 20)])
 
     real = maps_of(explainer)
     gallery = {"as fitted": real}
-    rows: list[Row] = []
+    rows: list[SanityRow] = []
     if "estimator" in settings.sanity.checks:
-        rows += estimator_rows(explainer, pictures, settings, device)
+        steps = settings.sanity.estimator_steps
+        rows += estimator_rows(explainer, pictures, settings.dataset.split, steps, settings.seed, device)
     for check, variant, other in variants(settings, fitting, network, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
@@ -70,7 +73,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
     draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} split")
-    report(rows)
+    log_rows(rows)
     for row in rows:
         run.metrics(**asdict(row))
     between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
@@ -126,12 +129,12 @@ def variants(
     if "cascade" in settings.sanity.checks:
         names = blocks(network.network)
         for count in settings.sanity.cascade:
-            batches = inputs(pictures["train"].images[:512], BATCH, device)
+            batches = input_batches(pictures["train"].images[:512], device)
             forgotten = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
             centred = network
             if network.metric.centre:  # the mean of what this network says, not of what it said before
-                mean = represent(forgotten, inputs(pictures["train"].images, BATCH, device)).mean(0)
+                mean = represent(forgotten, input_batches(pictures["train"].images, device)).mean(0)
                 centred = replace(network, mean=mean)
             yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, forgotten, pictures, device)
 
@@ -148,29 +151,24 @@ def refit(
 
     Wrong labels keep the last step: validation with right ones would choose a state that hardly saw the wrong.
     """
-    explainer = prepared(fitting, backbone, pictures["train"], device)
-    batches = episode_batches(fitting, network, pictures["train"], device, augmented=True)
-    held_out = episode_batches(fitting, network, pictures["validation"], device, augmented=False)
-    way, shot = fitting.milr.way or fitting.episode.way, fitting.episode.shot
+    explainer = new_explainer(fitting, backbone, pictures["train"], device)
+    batches, validation = fit_batches(fitting, network, pictures, device)
+    way, shot, _ = learned_shape(fitting.milr, fitting.episode)
 
     def batch_of(step: int) -> Any:
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
 
-    validation = [] if permuted else [held_out(number) for number in range(fitting.milr.validation_episodes)]
+    how = pick(FitSettings, fitting.milr, seed=fitting.seed)
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(
-            explainer,
-            batch_of,
-            pick(FitSettings, fitting.milr, seed=fitting.seed),
-            validation,
-            on_step=lambda step, terms: bar.update() and None,
-        )
+        fit(explainer, batch_of, how, [] if permuted else validation, lambda step, terms: bar.update() and None)
     return explainer
 
 
-def report(rows: Sequence[Row]) -> None:
+def log_rows(rows: Sequence[SanityRow]) -> None:
     """One line a number."""
+    table = []
     for row in rows:
-        interval = f" [{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
-        wanted = f"   (wanted: {row.wanted})" if row.wanted else ""
-        log.info("%-28s %-10s %-17s %.3f%s%s", row.variant, row.map, row.measure, row.value, interval, wanted)
+        interval = f"[{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
+        wanted = f"(wanted: {row.wanted})" if row.wanted else ""
+        table.append((row.variant, row.map, row.measure, f"{row.value:.3f}", interval, wanted))
+    log.info("%s", "\n".join(aligned(table, right=(3,))))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
+from milr.data.augmentation import input_batches
 from milr.data.catalogues import data_entry, open_split, view
 from milr.data.episodes import Episode, draw_episodes
 from milr.data.loading import pictures_of
@@ -18,7 +19,7 @@ from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import TestProtonet
-from milr.stages.devices import choose_device, inputs
+from milr.stages.devices import choose_device
 
 log = logging.getLogger("milr")
 
@@ -36,7 +37,7 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     pictures = pictures_of(catalogue, dataset, settings.cache)
     numbers = range(settings.test.episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
-    representation = represent(protonet.network, inputs(pictures.images, settings.test.batch_size, device))
+    representation = represent(protonet.network, input_batches(pictures.images, device, settings.test.batch_size))
     accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
     mean, half = mean_and_interval(accuracies)
     write_episodes(run, episodes, accuracies, catalogue.class_names)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import augmentation_of
+from milr.data.augmentation import augmentation_of, input_batches
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.episodes import draw_episodes
 from milr.data.loading import load_splits
@@ -27,12 +27,13 @@ from milr.networks.settings import MetricSettings, Training
 from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
-from milr.runs.processes import processes
+from milr.runs.processes import launched_processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
 from milr.settings.schema import TrainProtonet
 from milr.stages.boards import board
-from milr.stages.devices import choose_device, inputs
+from milr.stages.devices import choose_device
+from milr.stages.episodes import learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
@@ -48,7 +49,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         """Save the network as it is now, with what it needs to compare pictures."""
         # Only a centring metric needs the mean, and it costs a pass over all training pictures.
         images = pictures["train"].images if metric.centre else pictures["train"].images[:1]
-        mean = represent(network, inputs(images, BATCH, device)).mean(0).cpu() * metric.centre
+        mean = represent(network, input_batches(images, device, BATCH)).mean(0).cpu() * metric.centre
         classes = tuple(split["train"])
         best = PrototypicalNetwork(settings.backbone.name, network, metric, mean, settings.dataset.size, classes)
         save_checkpoint(run.path(name), {"kind": "protonet", **best.state()})
@@ -84,19 +85,17 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 
 def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
     """Of each split that episodes are drawn from, the classes of an episode and the pictures of each."""
-    episode, train = settings.episode, settings.train
-    own = (train.way or episode.way, episode.shot + (train.query or episode.query))
-    needs = {"train": own, "validation": (episode.way, episode.shot + episode.query)}
-    return needs if train.episodes else {"validation": needs["validation"]}
+    needs = needed_pictures(settings.train, settings.episode)
+    return needs if settings.train.episodes else {"validation": needs["validation"]}
 
 
 def require_as_many_processes(run: Run) -> None:
     """Record how many processes train. MilrError for a resumed run that was begun by others: its steps were others."""
-    begun = run.manifest.get("processes", processes())
-    if begun != processes():
+    begun = run.manifest.get("processes", launched_processes())
+    if begun != launched_processes():
         raise MilrError(
             f"the run {run.folder} was begun by {begun} processes of torchrun, whose steps are not those of "
-            f"{processes()}: a training of several processes cannot be resumed yet, start a new run"
+            f"{launched_processes()}: a training of several processes cannot be resumed yet, start a new run"
         )
     run.record(processes=begun)
 
@@ -139,9 +138,8 @@ def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
 
 def training_of(settings: TrainProtonet) -> Training:
     """The training's own settings from the stage's."""
-    train, episode = settings.train, settings.episode
-    shape = {"way": train.way or episode.way, "shot": episode.shot, "query": train.query or episode.query}
-    return pick(Training, train, **shape, seed=settings.seed)
+    way, shot, query = learned_shape(settings.train, settings.episode)
+    return pick(Training, settings.train, way=way, shot=shot, query=query, seed=settings.seed)
 
 
 def validation(
@@ -154,7 +152,7 @@ def validation(
     plain = replace(metric, centre=False)  # the training images' mean is taken when the training is over
 
     def validate(network: nn.Module) -> float:
-        representation = represent(network, inputs(pictures.images, BATCH, device))
+        representation = represent(network, input_batches(pictures.images, device, BATCH))
         return float(episode_accuracies(representation, episodes, plain).mean())
 
     return validate

@@ -71,10 +71,10 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
     """What stands over each picture; over a query the network's decision, under it the distances to the prototypes."""
     way, shot, queries = settings.episode.way, settings.episode.shot, settings.visualize.queries
     names = [record.class_name for record in pictures.records]
-    supports, asked = names[: way * shot], names[way * shot :]
+    supports, queried = names[: way * shot], names[way * shot :]
     distances = query_distances(maps.output, (way, shot, queries), network.metric, network.mean)
     columns = [Column("support", name) for name in supports]
-    for name, row in zip(asked, distances.cpu(), strict=True):
+    for name, row in zip(queried, distances.cpu(), strict=True):
         nearest = supports[int(row.argmin()) * shot]
         columns.append(Column("query", name, nearest, tuple(float(distance) for distance in row)))
     return columns

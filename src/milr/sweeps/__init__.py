@@ -1,0 +1,1 @@
+"""Sweeps: their folders, their jobs, the fits in them."""

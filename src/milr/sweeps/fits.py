@@ -1,8 +1,7 @@
-"""A folder of `fit-milr --multirun`: its fits, and their table and figure as `milr visualize` draws them."""
+"""The fits in a folder of `fit-milr --multirun`, finished or not."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.evaluation.sweep_chart import SweepPoint, draw_sweep
+from milr.evaluation.sweep_chart import SweepPoint
 from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST
-from milr.runs.resume import is_free
+from milr.runs.resume import may_differ
 from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
-from milr.sweeps.jobs import FAILED, read_jobs
-
-log = logging.getLogger("milr")
+from milr.sweeps.jobs import JOB_FAILED, read_jobs
 
 FIELDS = ("untouched_accuracy", "accuracy", "mask_mean", "decision_bits", "redundant_bits", "total_bits")
 AXES = ("milr.alpha", "milr.beta")
@@ -55,13 +52,14 @@ def sweep_fits(folder: Path) -> list[Fit]:
     require_readable_runs(folder)
     fits = [read_fit(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
     for job in read_jobs(folder):
-        if job.state == FAILED and job.folder not in {fit.name for fit in fits}:
+        if job.state == JOB_FAILED and job.folder not in {fit.name for fit in fits}:
             asked = dict(override.lstrip("+").split("=", 1) for override in job.overrides if "=" in override)
-            fits.append(Fit(job.folder, FAILED, asked, None, job.error or ""))
+            fits.append(Fit(job.folder, JOB_FAILED, asked, None, job.error or ""))
     varied = {
         key
         for key in {key for fit in fits if fit.run for key in fit.settings} - {*AXES}
-        if (key == "source" or not is_free(key)) and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
+        if (key == "source" or not may_differ(key))
+        and len({repr(fit.settings.get(key)) for fit in fits if fit.run}) > 1
     }
     return [
         replace(fit, others=",".join(f"{key}={fit.settings[key]}" for key in sorted(varied) if key in fit.settings))
@@ -84,26 +82,11 @@ def read_fit(folder: Path) -> Fit:
     return Fit(folder.name, state, settings, run, error)
 
 
-def finished(fits: Sequence[Fit], folder: Path) -> list[Fit]:
-    """The finished ones; the others are named. MilrError if none is finished."""
-    for fit in fits:
-        if fit.run is None:
-            log.warning("left out, since it is %s: %s", fit.state if fit.error else "not finished", fit.name)
-    if not any(fit.run for fit in fits):
-        raise MilrError(f"no fit in {folder} is finished")
-    return [fit for fit in fits if fit.run]
-
-
 def point_of(fit: Fit) -> SweepPoint:
     """The key figures that a finished fit wrote about its validation episodes."""
     assert fit.run
     terms = fit.run.manifest["result"]["validation"]
     return SweepPoint(fit.name, *fit.pair, *(terms[name] for name in FIELDS))
-
-
-def draw_lines(path: Path, fits: Sequence[Fit]) -> None:
-    """Accuracy, mask and bits along beta, a line for each alpha, of finished fits."""
-    draw_sweep(path, [point_of(fit) for fit in fits], 1 / fits[0].settings["episode.way"], title_of(fits))
 
 
 def title_of(fits: Sequence[Fit]) -> str:

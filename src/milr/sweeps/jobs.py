@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.fields import leaves
 from milr.files import write_atomically
 from milr.runs.folder import CONFIG, MANIFEST, SET_ASIDE, plain
-from milr.runs.resume import require_same, require_same_parent, state_of
+from milr.runs.resume import folder_state, require_same, require_same_parent
 from milr.runs.sources import SourceRun, read_manifest
 from milr.settings.schema import NetworkStageSettings
 from milr.settings.stages import STAGES
 from milr.sweeps.folders import JOBS
+from milr.text import aligned
 
 log = logging.getLogger("milr")
 
-DONE, SKIPPED, RESUMED, FAILED = "done", "skipped", "resumed", "failed"
+JOB_DONE, JOB_SKIPPED, JOB_RESUMED, JOB_FAILED = "done", "skipped", "resumed", "failed"
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSummary:
     """One job of a sweep, ended."""
 
     number: int
@@ -47,10 +49,10 @@ def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: Source
 
     Errors: MilrError if what is there was made with other settings, or from another checkpoint of the source.
     """
-    if state_of(folder) == "absent":
+    if folder_state(folder) == "absent":
         return None
     if not ((folder / MANIFEST).is_file() and (folder / CONFIG).is_file()):  # killed before it had begun
-        set_aside(folder)
+        move_aside(folder)
         return None
     try:
         require_same(settings, folder)
@@ -69,7 +71,7 @@ def objective_of(folder: Path) -> float:
     return math.nan if objective is None else float(objective)
 
 
-def set_aside(folder: Path) -> None:
+def move_aside(folder: Path) -> None:
     """Move what is left of a job that begins anew out of the way: nothing is deleted."""
     if not folder.exists():
         return
@@ -89,7 +91,7 @@ def manifest_if_any(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def ended_job(
+def summary_of(
     number: int,
     overrides: list[str],
     objective: float | None,
@@ -97,32 +99,26 @@ def ended_job(
     before: Mapping[str, Any],
     error: str | None,
     code: int,
-) -> Job:
+) -> JobSummary:
     """How a job ended. before: the manifest that its folder had when it began; error and code: of a failure."""
     if code:
-        return Job(number, folder.name, overrides, FAILED, None, {}, error, code)
+        return JobSummary(number, folder.name, overrides, JOB_FAILED, None, {}, error, code)
     after = manifest_if_any(folder)
-    state = DONE
+    state = JOB_DONE
     if before.get("finished") and before["finished"] == after.get("finished"):
-        state = SKIPPED
+        state = JOB_SKIPPED
     elif len(after.get("resumed", ())) > len(before.get("resumed", ())):
-        state = RESUMED
-    return Job(number, folder.name, overrides, state, objective, key_figures(after), None, 0)
+        state = JOB_RESUMED
+    return JobSummary(number, folder.name, overrides, state, objective, key_figures(after), None, 0)
 
 
 def key_figures(manifest: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures of a run that stand in tables, under their last names."""
-    found = {}
-    stage = STAGES.get(str(manifest.get("stage")))
-    for name in stage.columns if stage else ():
-        value: Any = manifest.get("result") or {}
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        found[name.rpartition(".")[2]] = value
-    return found
+    stage, numbers = STAGES.get(str(manifest.get("stage"))), dict(leaves(manifest.get("result") or {}))
+    return {name.rpartition(".")[2]: numbers.get(name) for name in (stage.columns if stage else ())}
 
 
-def write_job(sweep: Path, job: Job) -> None:
+def write_job(sweep: Path, job: JobSummary) -> None:
     """Keep how a job ended, for the process that runs the sweep."""
     sweep.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(asdict(job)), indent=2) + "\n"
@@ -131,26 +127,28 @@ def write_job(sweep: Path, job: Job) -> None:
     )
 
 
-def read_jobs(sweep: Path) -> list[Job]:
+def read_jobs(sweep: Path) -> list[JobSummary]:
     """The jobs that have ended since the sweep was started last, in their order."""
-    jobs = [Job(**json.loads(path.read_text(encoding="utf-8"))) for path in sweep.glob(JOBS)]
+    jobs = [JobSummary(**json.loads(path.read_text(encoding="utf-8"))) for path in sweep.glob(JOBS)]
     return sorted(jobs, key=lambda job: job.number)
 
 
-def table(jobs: Sequence[Job]) -> list[str]:
+def table(jobs: Sequence[JobSummary]) -> list[str]:
     """A line for each job: what is its own of the overrides, its state and its figures; then how many of each state."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     names = [" ".join(override for override in job.overrides if override not in shared) for job in jobs]
     figures = list(dict.fromkeys(name for job in jobs for name in job.figures))
-    width = max(map(len, [*names, "job"]))
-    lines = [f"{'job':<{width}}  {'state':<7}  {'objective':>10}" + "".join(f"  {name:>18}" for name in figures)]
+    rows = [["job", "state", "objective", *figures, ""]]
     for name, job in zip(names, jobs, strict=True):
-        cells = [f"{number(job.objective):>10}", *(f"{number(job.figures.get(figure)):>18}" for figure in figures)]
-        lines.append(f"{name:<{width}}  {job.state:<7}  " + ("  ".join(cells) if not job.code else str(job.error)))
-    counts = {state: sum(job.state == state for job in jobs) for state in (DONE, RESUMED, SKIPPED, FAILED)}
+        numbers = map(number, [job.objective, *map(job.figures.get, figures)])
+        rows.append([name, job.state, *([str(job.error)] if job.code else [*numbers, ""])])
+    lines = aligned(rows, right=range(2, len(rows[0])))
+    counts = {
+        state: sum(job.state == state for job in jobs) for state in (JOB_DONE, JOB_RESUMED, JOB_SKIPPED, JOB_FAILED)
+    }
     return [*lines, f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
 
 
 def number(value: float | None) -> str:
     """A figure in a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
