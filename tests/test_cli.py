@@ -246,6 +246,7 @@ def test_a_run_folder_of_hydras_is_refused_and_not_made(
     assert captured.out == "" and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_info_and_its_kind_may_stand_between_overrides(capsys: Capture) -> None:
     for line in ("--info config seed=4 episode.way=3", "seed=4 --info=config episode.way=3", "seed=4 -i config"):
         assert main(["train-protonet", *line.split()]) == 0

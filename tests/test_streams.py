@@ -82,7 +82,9 @@ def test_the_streams_are_put_back_and_not_wrapped_twice() -> None:
     assert (sys.stdout, sys.stderr) == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(line, marks=[pytest.mark.slow] * (line != "--version")) for line in COMMANDS]
+)
 def test_a_command_whose_output_is_read_no_more_ends_well_and_one_whose_output_is_lost_says_so(
     command: str, tmp_path: Path
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_command_whose_output_is_read_no_more_ends_well_and_one_whose_output_i
         assert (answer.returncode, answer.stderr, answer.stdout) == (code, said, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "sweep"),
     [
@@ -119,6 +122,7 @@ def test_a_training_ends_as_finished_whoever_reads_it(how: str, sweep: list[str]
         assert "kept step" in log and "finished after" in log
 
 
+@pytest.mark.slow
 def test_names_are_taken_and_shown_in_an_ascii_locale(tmp_path: Path) -> None:
     ascii_locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     words = [*TRAIN, "dataset.root='données/a'", "outputs='sorties é'"]

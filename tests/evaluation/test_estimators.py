@@ -2,12 +2,14 @@
 
 import math
 
+import pytest
 import torch
 from toy import features, prepared
 
 from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
 
 
+@pytest.mark.slow
 def test_null_and_estimate_on_the_toy_world() -> None:
     explainer, (train, held_out) = prepared(), features()
     assert train.local.shape == (512, 16, 64, 1) and train.representation.shape == (512, 32)
@@ -24,6 +26,7 @@ def test_the_order_in_which_the_pictures_lie_does_not_matter() -> None:
     assert abs(found[0] - found[1]) < 0.02, found
 
 
+@pytest.mark.slow
 def test_the_gaussian_estimate_of_a_gaussian_pair_is_the_closed_form() -> None:
     """z shares one of its two dimensions' content with every place: I = -log2(1 - rho²) / 2."""
     explainer = prepared()

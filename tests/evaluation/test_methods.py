@@ -27,6 +27,7 @@ def labelled(count: int, seed: int) -> tuple[Batch, torch.Tensor]:
     return Batch(images, lambda output: (output, labels)), torch.nn.functional.avg_pool2d(masks[:, None], 2)[:, 0] > 0.5
 
 
+@pytest.mark.slow
 def test_every_method_gives_a_map_of_every_image() -> None:
     explainer = fitted()
     batch, _ = labelled(4, seed=13)

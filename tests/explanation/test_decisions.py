@@ -178,6 +178,7 @@ def test_modules_that_are_not_named_are_asked_for() -> None:
         fit(prepared(), lambda step: head_batch(off, ()), STEPS)
 
 
+@pytest.mark.slow
 def test_the_decisions_own_modules_are_frozen_in_every_evaluation() -> None:
     explainer, head = prepared(), a_head()
     before = copy.deepcopy(head.state_dict())

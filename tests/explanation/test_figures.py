@@ -93,6 +93,7 @@ def test_stacked_maps_keep_their_order() -> None:
     assert torch.equal(both.total, torch.cat([first.total, second.total])) and both.cap == 5.0
 
 
+@pytest.mark.slow
 def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     values = maps()
@@ -103,6 +104,7 @@ def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
     assert float(rows[1]["total_bits"]) == pytest.approx(values.total[1].sum().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> None:
     name = 'Größe, $x_{ "q"; Ж'
     images = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
@@ -133,6 +135,7 @@ def side_by_side(path: Path) -> float:
     return (rows.max() - rows.min() + 1) / (columns.max() - columns.min() + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (24, 48), (60, 24), (20, 80)])
 def test_pictures_and_their_maps_have_their_own_aspect(height: int, width: int, tmp_path: Path) -> None:
     images = torch.zeros(1, 3, height, width, dtype=torch.uint8)
@@ -202,6 +205,7 @@ def test_a_file_name_that_is_missing_is_missed_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_stored_pictures_are_those_that_were_shown(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
     export(tmp_path / "out", images.float() / 255, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")

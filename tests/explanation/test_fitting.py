@@ -25,6 +25,7 @@ def fitted_terms(settings: MilrSettings, steps: int = 50) -> dict[str, float]:
     return validate(explainer, [batch(5000), batch(5001)])
 
 
+@pytest.mark.slow
 def test_decision_map_lies_on_the_cause() -> None:
     images, _, masks = pictures(32, seed=9000)
     decision = fitted().maps(images).decision
@@ -63,12 +64,14 @@ def test_network_comes_out_without_hooks_after_an_error_in_the_fit() -> None:
     assert not any(module._forward_hooks for module in network.modules())
 
 
+@pytest.mark.slow
 def test_beta_lowers_the_mask_and_the_bits_that_pass() -> None:
     low, high = (fitted_terms(MilrSettings(beta=beta)) for beta in (1e-3, 1.0))
     assert high["mask_mean"] < low["mask_mean"] - 0.1
     assert high["decision_bits"] < 0.5 * low["decision_bits"]
 
 
+@pytest.mark.slow
 def test_alpha_keeps_information_that_beta_would_drop() -> None:
     none, much = (fitted_terms(MilrSettings(alpha=alpha, beta=0.03)) for alpha in (0.0, 10.0))
     assert much["mask_mean"] > none["mask_mean"] + 0.02
@@ -88,6 +91,7 @@ def test_keep_information_changes_the_gradient_alone() -> None:
     assert torch.equal(kept, z) and z.grad is not None and torch.equal(z.grad, torch.full((3, 4), 0.25))
 
 
+@pytest.mark.slow
 def test_left_to_the_objective_alone_the_bottleneck_collapses() -> None:
     bits = {
         way: fitted_terms(MilrSettings(beta=0.1, bottleneck=BottleneckSettings(kind="variational", fit=way)), 100)
@@ -97,6 +101,7 @@ def test_left_to_the_objective_alone_the_bottleneck_collapses() -> None:
     assert bits["likelihood"]["decision_bits"] > 0.2
 
 
+@pytest.mark.slow
 def test_infomax_finds_information_on_held_out_images_within_its_cap() -> None:
     terms = fitted_terms(MilrSettings(), steps=100)
     assert 0.1 < terms["total_bits"] < terms["cap_bits"]
@@ -112,6 +117,7 @@ def test_same_seed_same_weights() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_the_state_kept_is_the_best_on_validation() -> None:
     explainer = prepared()
     seen: dict[int, float] = {}
@@ -195,6 +201,7 @@ def test_the_trained_network_decides_by_the_square() -> None:
     assert (Network().eval()(images).argmax(1) == labels).float().mean() < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "stop", "patience"),
     [("capacity", 3, 0), ("variational", 4, 0), ("capacity", 12, 0), ("variational", 12, 0), ("capacity", 8, 1)],

@@ -96,6 +96,7 @@ def held_out(critic: Critic, correlation: float, images: int, dimensions: int) -
     return float(torch.stack(values).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share_of_cap", [0.0, 0.5])
 def test_gaussian_information_is_found(share_of_cap: float) -> None:
     images, dimensions = 128, 8
@@ -106,6 +107,7 @@ def test_gaussian_information_is_found(share_of_cap: float) -> None:
     assert truth - 0.3 < estimate < truth + 0.1
 
 
+@pytest.mark.slow
 def test_gaussian_information_past_the_cap_sits_just_under_it() -> None:
     images, dimensions = 64, 8
     cap = math.log(images)
@@ -113,6 +115,7 @@ def test_gaussian_information_past_the_cap_sits_just_under_it() -> None:
     assert 0.85 * cap < held_out(critic, correlation, images, dimensions) <= cap
 
 
+@pytest.mark.slow
 def test_null_critic_fitted_on_shuffled_pairs_finds_nothing_on_held_out_pairs() -> None:
     critic, correlation = fitted_critic(2.0, 128, 8, shuffle=True, steps=1500)
     assert abs(held_out(critic, correlation, 128, 8)) < 0.05

@@ -162,6 +162,7 @@ def test_the_latest_run_is_not_another_because_one_may_not_be_read(file: str) ->
         new.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_source_that_may_not_be_read_is_named_by_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     with open_folder() as folder:
         run = finished(folder, "fit_milr", "fit")

@@ -240,7 +240,7 @@ def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
         (resnet18, "layer1.0.bn1", "layer4.1.bn2"),
         (densenet121, "features.denseblock2", "features"),  # relu in place
         (densenet121, "features.denseblock2", "features.norm5"),
-        (vgg11, "features.10", "classifier.3"),
+        pytest.param(vgg11, "features.10", "classifier.3", marks=pytest.mark.slow),
     ],
 )
 def test_a_layer_that_is_changed_in_place_afterwards_may_be_the_global_one(

@@ -64,6 +64,7 @@ def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
 
+@pytest.mark.slow
 def test_swin_is_read_with_its_channels_last() -> None:
     torch.manual_seed(0)
     pair = LayerPair(swin_t(), "features.3", "avgpool", torch.zeros(1, 3, 64, 64))
@@ -101,6 +102,7 @@ class Wrapped(nn.Module):
         return self.body(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrap", "prefix", "inner"),
     [
@@ -127,6 +129,7 @@ def test_a_wrapped_network_has_the_same_stages_and_features(
     assert all(torch.equal(one, other) for one, other in zip(first.stages, expected.stages, strict=True))
 
 
+@pytest.mark.slow
 def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_written() -> None:
     expected = LayerPair(network(), "layer2", "avgpool", images()).first_pass(images())
     parts, whole = network().eval(), network().eval()
@@ -139,6 +142,7 @@ def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_w
         assert pair.stages == RESNET and torch.equal(pair.first_pass(images()).local, expected.local)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "local", "stages"),
     [

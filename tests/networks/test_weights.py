@@ -87,7 +87,7 @@ FORMS: dict[str, Callable[[State], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("legacy", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_representation_is_that_of_the_network_the_weights_came_from(
     form: str, legacy: bool, tmp_path: Path
 ) -> None:

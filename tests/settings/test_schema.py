@@ -25,6 +25,7 @@ def settings_of(stage: str, *overrides: str) -> Any:
         return OmegaConf.to_object(compose(stage, [*needed, *overrides]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_option_of_every_group_fits_the_stages_types_and_limits(stage: str) -> None:
     for group in groups_of(stage):

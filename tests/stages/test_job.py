@@ -118,6 +118,7 @@ def test_hydras_own_switch_shows_the_traceback(capsys: Capture, monkeypatch: pyt
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failed_job_and_says_so(capsys: Capture) -> None:
     assert cli.main(["train-protonet", "-m", "train.learning_rate=13,0.1", "seed=1,2"]) == 2
     (sweep,) = Path("outputs/train_protonet_sweeps").iterdir()
@@ -172,6 +173,7 @@ def test_a_contradiction_leaves_no_run(capsys: Capture) -> None:
     assert runs("fit_milr") == []
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_chained_stage(folder: Path) -> None:
     assert cli.main(["train-protonet"]) == 0
     (parent,) = runs("train_protonet")
@@ -205,6 +207,7 @@ def test_odd_paths_reach_the_run_and_its_repetition(folder: Path, monkeypatch: p
     assert len(list(run.parent.iterdir())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [False, True])
 def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path, sweep: bool) -> None:
     chdir = ["hydra.job.chdir=true"]

@@ -73,6 +73,7 @@ def manifest(run: Path) -> dict[str, Any]:
 SWEEP = ["train-protonet", "-m", "train.learning_rate=0.1,0.2", "seed=1,2"]
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_lands_on_the_same_folders_and_skips_what_is_done(capsys: Capture) -> None:
     assert cli.main(SWEEP) == 0
     (sweep,) = sweeps()
@@ -90,6 +91,7 @@ def test_the_same_sweep_again_lands_on_the_same_folders_and_skips_what_is_done(c
     assert line.split()[2:] == ["skipped", "0.1", "0.1"]  # the objective and the accuracy that it had
 
 
+@pytest.mark.slow
 def test_a_sweep_again_carries_out_what_failed_and_nothing_else(capsys: Capture) -> None:
     broken.add(0.2)
     assert cli.main(SWEEP) == 2
@@ -106,6 +108,7 @@ def test_a_sweep_again_carries_out_what_failed_and_nothing_else(capsys: Capture)
     assert len(runs) == 4 and {manifest(run)["state"] for run in runs} == {"finished"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_where_it_was(capsys: Capture) -> None:
     words = ["train-protonet", "-m", "train.learning_rate=0.1,15,0.2"]
     assert cli.main(words) == 130
@@ -115,6 +118,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(capsys: Capture) -> None:
     assert states(sweep) == ["skipped", "done"]
 
 
+@pytest.mark.slow
 def test_a_job_done_with_other_settings_is_no_reason_to_skip(capsys: Capture) -> None:
     named = "hydra.sweep.dir=outputs/mine"
     assert cli.main(["train-protonet", "-m", "seed=1,2", named]) == 0
@@ -137,6 +141,7 @@ def test_settings_that_change_no_result_may_differ() -> None:
     assert states(Path("outputs/mine")) == ["skipped"]
 
 
+@pytest.mark.slow
 def test_all_jobs_have_the_source_that_was_the_latest_when_the_sweep_began() -> None:
     assert cli.main(["train-protonet"]) == 0
     (first,) = Path("outputs/train_protonet").iterdir()
@@ -154,6 +159,7 @@ def test_all_jobs_have_the_source_that_was_the_latest_when_the_sweep_began() -> 
     assert len(sweeps("fit_milr")) == 2
 
 
+@pytest.mark.slow
 def test_a_source_trained_anew_in_its_place_is_another_source(capsys: Capture) -> None:
     assert cli.main(["train-protonet"]) == 0
     (parent,) = Path("outputs/train_protonet").iterdir()
@@ -166,6 +172,7 @@ def test_a_source_trained_anew_in_its_place_is_another_source(capsys: Capture) -
     assert str(parent) in capsys.readouterr().err and states(sweeps("fit_milr")[0]) == ["failed"]
 
 
+@pytest.mark.slow
 def test_several_sources_have_folders_of_their_own() -> None:
     assert cli.main(["train-protonet"]) == cli.main(["train-protonet"]) == 0
     one, other = sorted(Path("outputs/train_protonet").iterdir())
@@ -189,6 +196,7 @@ def hold(folder: str, held: Any, done: Any) -> None:
     done.wait(60)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_runs_already_is_not_started_twice(folder: Path, capsys: Capture) -> None:
     spawn = multiprocessing.get_context("fork")
     held, done = spawn.Event(), spawn.Event()
