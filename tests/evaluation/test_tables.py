@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from milr.errors import MilrError
 from milr.evaluation.location import percentile
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS, Metric, MetricKind, location_measurements
 from milr.evaluation.tables import Measurement, bootstrap, compare, read_measurements, summarise, write_csv
@@ -155,3 +156,10 @@ def test_any_file_name_comes_back_out_of_a_table(tmp_path: Path) -> None:
     write_csv(tmp_path / "per_image.csv", rows[2:], append=True)
     with (tmp_path / "per_image.csv").open(encoding="utf-8", newline="") as file:
         assert [(row["file"], row["metric"]) for row in csv.DictReader(file)] == [(n, "pointing, box") for n in names]
+
+
+def test_a_table_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "per_image.csv"
+    table.write_text("map,episode,file,metric,value,chance\ntotal,0,a.jpg,pointing,1.0,0.5\n")
+    with pytest.raises(MilrError, match=r"per_image\.csv was begun by an earlier version"):
+        read_measurements(table)

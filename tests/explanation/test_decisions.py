@@ -105,6 +105,7 @@ def test_a_decision_may_change_its_output_in_place() -> None:
         ((batch, FitSettings(steps=0)), "steps=0: .*at least 1"),
         ((batch, FitSettings(steps=2.0)), "steps=2.0: .*a whole number"),  # type: ignore[arg-type]
         ((batch, FitSettings(learning_rate=-0.1)), "learning_rate=-0.1"),
+        ((batch, FitSettings(learning_rate=0.0)), "learning_rate=0.0: nothing would be fitted"),
     ],
 )
 def test_arguments_of_a_fit_that_are_none_are_refused_by_name(arguments: tuple[Any, ...], message: str) -> None:

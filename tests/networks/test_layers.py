@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from resnets import images, network
 from torch import Tensor, nn
 from torchvision.models import (
     densenet121,
@@ -14,17 +15,6 @@ from torchvision.models import (
 
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = resnet18()
-    model.fc = nn.Identity()
-    return model
-
-
-def images(count: int = 3) -> Tensor:
-    return torch.randn(count, 3, 48, 48, generator=torch.Generator().manual_seed(1))
 
 
 def hooks(model: nn.Module) -> int:

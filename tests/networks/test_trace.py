@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from resnets import images, network
 from torch import Tensor, nn
 from torchvision.models import (
     convnext_tiny,
@@ -12,24 +13,12 @@ from torchvision.models import (
     efficientnet_b0,
     maxvit,
     regnet_y_400mf,
-    resnet18,
     swin_t,
     vgg11,
 )
 
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = resnet18()
-    model.fc = nn.Identity()
-    return model
-
-
-def images(count: int = 3) -> Tensor:
-    return torch.randn(count, 3, 48, 48, generator=torch.Generator().manual_seed(1))
 
 
 class LastChannels(nn.Module):

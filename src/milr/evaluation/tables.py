@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from milr.errors import MilrError
 from milr.evaluation.methods import METHODS
 from milr.evaluation.metrics import Metric
 
@@ -112,16 +113,20 @@ def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -
 
 
 def read_measurements(path: Path) -> list[Measurement]:
-    """What `write_csv` wrote, every number the very same."""
+    """What `write_csv` wrote, every number the very same. MilrError for a table of an earlier version."""
 
     def measurement(row: dict[str, str]) -> Measurement:
+        """One row."""
         value, chance = float(row["value"]), float(row["chance"])
         share = float(row["share"]) if row["share"] else None
         metric = Metric(row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True")
         return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance)
 
     with path.open(newline="", encoding="utf-8") as file:
-        return [measurement(row) for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        if "kind" not in (reader.fieldnames or ["kind"]):
+            raise MilrError(f"{path} was begun by an earlier version of milr: evaluate anew instead of resuming")
+        return [measurement(row) for row in reader]
 
 
 def cells(row: Any) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def no_statistics_counted() -> Iterator[None]:
     """MilrError before any module runs in training mode that counts statistics of what it is given (BatchNorm)."""
 
     def refuse(module: nn.Module, inputs: object) -> None:
+        """MilrError if this module is about to count."""
         if module.training and isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
             raise MilrError(
                 f"decide calls a {type(module).__name__} in training mode, which counts statistics of what it gets: "

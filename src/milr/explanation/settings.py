@@ -124,7 +124,9 @@ class FitSteps:
     """How long and how fast the MI-LR module is fitted."""
 
     steps: int = setting(250, "optimiser steps, one episode each", low=1)
-    learning_rate: float = setting(1e-3, "of Adam, falling to zero along a cosine", low=0)
+    learning_rate: float = setting(
+        1e-3, "of Adam, falling to zero along a cosine", low=0, never={0: "nothing would be fitted"}
+    )
     beta_warmup: float = setting(
         0.5,
         "share of the steps over which beta rises from 0: at full weight at once, the mask can die",

@@ -139,11 +139,13 @@ class LayerPair:
         seen: list[Tensor] = []
 
         def replace(module: nn.Module, inputs: Any, output: Any) -> Tensor:
+            """The occluded features, as the local layer would give them."""
             last = self.layouts[self.local] == CHANNELS_LAST
             features = occluded.permute(0, 2, 3, 1).contiguous() if last else occluded
             return features.to(output.dtype, copy=True)  # the next layer may work in place
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            """What the global layer gives."""
             seen.append(output.clone())
 
         with frozen(self.network), ExitStack() as hooks:
@@ -220,7 +222,7 @@ class LayerPair:
         """Whether the network gives its first image the same where it sees nothing else."""
         try:
             alone = self.first_pass(image)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
             raise
         except Exception:  # whatever a network raises for shapes without the dimension of the images
             return False
@@ -230,7 +232,7 @@ class LayerPair:
         try:
             with Dependence(below) as images:
                 attempt = self._attempt(local, below)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
             raise
         except Exception:  # an operation that cannot be followed
             return False
@@ -239,7 +241,7 @@ class LayerPair:
     def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
         try:
             return _equal(self._attempt(local, below), whole)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
             raise
         except Exception:  # shapes that the network took from its input's: it must see all images
             return False

@@ -41,11 +41,13 @@ def trace(network: nn.Module, images: Tensor) -> tuple[Call, Exception | None]:
     stack = [outside]
 
     def begin(module: nn.Module, inputs: Any) -> None:
+        """A run begins, inside the one that began last."""
         call = Call(module)
         stack[-1].children.append(call)
         stack.append(call)
 
     def end(module: nn.Module, inputs: Any, output: Any) -> None:
+        """The run that began last is over."""
         call = stack.pop()
         call.output = tuple(output.shape) if isinstance(output, Tensor) else None
         call.description = describe(output)
