@@ -138,7 +138,7 @@ def test_patience_ends_the_fit() -> None:
     fit(
         prepared(),
         batch,
-        FitSettings(steps=1000, learning_rate=0.0, validate_every=1, patience=3),
+        FitSettings(steps=1000, learning_rate=1e-30, validate_every=1, patience=3),  # too small to change a weight
         [batch(5000)],
         on_validation=lambda step, metrics: seen.append(step),
     )
@@ -208,7 +208,7 @@ def test_the_trained_network_decides_by_the_square() -> None:
 )
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(kind: str, stop: int, patience: int) -> None:
     settings = MilrSettings(infomax=InfomaxSettings(queue_size=64), bottleneck=BottleneckSettings(kind=kind))
-    how = FitSettings(steps=12, learning_rate=0.0 if patience else 0.05, validate_every=4, patience=patience)
+    how = FitSettings(steps=12, learning_rate=1e-30 if patience else 0.05, validate_every=4, patience=patience)
     held_out, states = [batch(5000)], []
 
     def note(step: int, take: Callable[[], State]) -> None:
