@@ -79,9 +79,9 @@ def require_archive(file: Path, archive: Archive) -> None:
         size = file.stat().st_size if file.is_file() else -1
         md5 = md5_of(file) if size == archive.size else ""
     if md5 != archive.md5:
-        found = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
+        result = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
         raise MilrError(
-            f"{file} was there before and is not the archive that is needed ({found} instead of {archive.size:,} "
+            f"{file} was there before and is not the archive that is needed ({result} instead of {archive.size:,} "
             f"bytes, md5 {archive.md5}): it was left as it is; move it away, and the archive is downloaded"
         )
 
@@ -95,10 +95,10 @@ def download(address: str, target: Path, archive: Archive) -> None:
     there = part.stat().st_size if before else 0
     if there < archive.size:
         _transfer(address, part, there, archive)
-    found = part.stat().st_size
-    if found < archive.size:
-        raise MilrError(f"{address} broke off at {found:,} of {archive.size:,} bytes: run it again to go on from there")
-    if found > archive.size or md5_of(part) != archive.md5:
+    size = part.stat().st_size
+    if size < archive.size:
+        raise MilrError(f"{address} broke off at {size:,} of {archive.size:,} bytes: run it again to go on from there")
+    if size > archive.size or md5_of(part) != archive.md5:
         if before:
             os.truncate(part, there)  # as it was
             raise MilrError(

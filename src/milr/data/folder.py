@@ -146,12 +146,12 @@ def listed(folders: Iterable[Path], shown: int = 3) -> str:
 
 def no_class(scan: Scan, notes: list[str]) -> MilrError:
     """The error for a folder without any class, with what lies there instead."""
-    root, found = scan.root, "; ".join(notes or scan.left_out())
+    root, result = scan.root, "; ".join(notes or scan.left_out())
     if own := len(scan.look(root).pictures):
         return MilrError(
             f"{root} holds {own} picture(s) itself and no folder with pictures: if it is one class of several, take "
             f"dataset.root={root.parent}"
         )
     return MilrError(
-        f"{root} holds no folder with pictures{f' ({found})' if found else ''}: one folder a class is needed"
+        f"{root} holds no folder with pictures{f' ({result})' if result else ''}: one folder a class is needed"
     )

@@ -80,10 +80,10 @@ def integrated_gradients(network: nn.Module, batch: Batch, shape: tuple[int, int
     with frozen(network, *batch.modules):
         method = IntegratedGradients(_score_of(network, batch))
         rows = torch.arange(len(batch.images), device=batch.images.device)
-        found: Tensor = method.attribute(
+        result: Tensor = method.attribute(
             batch.images, additional_forward_args=(rows,), n_steps=INTEGRATION_STEPS, internal_batch_size=len(rows)
         )
-    return adaptive_avg_pool2d(found.sum(1, keepdim=True).abs(), shape)[:, 0].detach()
+    return adaptive_avg_pool2d(result.sum(1, keepdim=True).abs(), shape)[:, 0].detach()
 
 
 def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
@@ -93,10 +93,10 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
     window = max(2, min(batch.images.shape[2:]) // WINDOW_SHARE)
     with frozen(network, *batch.modules), torch.no_grad():
         rows = torch.arange(len(batch.images), device=batch.images.device)
-        found: Tensor = Occlusion(_score_of(network, batch)).attribute(
+        result: Tensor = Occlusion(_score_of(network, batch)).attribute(
             batch.images, (3, window, window), strides=(3, window // 2, window // 2), additional_forward_args=(rows,)
         )
-    return adaptive_avg_pool2d(found.mean(1, keepdim=True), shape)[:, 0]
+    return adaptive_avg_pool2d(result.mean(1, keepdim=True), shape)[:, 0]
 
 
 def _score_of(network: nn.Module, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:

@@ -115,8 +115,8 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind:
     width = 0.8 / len(maps)
     for number, name in enumerate(maps):
         found = [rows[name, part] for part in parts]
-        values = np.array([row.value for row in found])
-        reach = np.abs(np.array([[row.low, row.high] for row in found]).T - values)
+        values = np.array([row.value for row in own])
+        reach = np.abs(np.array([[row.low, row.high] for row in own]).T - values)
         middle = np.arange(len(parts)) + number * width
         panel.bar(middle, values, width, yerr=reach, label=name.replace("_", " "), color=COLOURS.get(name))
     panel.axhline(rows[maps[0], parts[0]].chance, color="black", linestyle=":", linewidth=1)

@@ -50,11 +50,11 @@ def measure_episode(
     for name, heat in maps.items():
         for file, metric, value, chance in locations(heat, pictures, crop, episode):
             rows.append(Measurement(name, episode, file, metric, value, chance))
-        found = untouched | curves(layer, heat, shares.places, episode, batch.images.device)
+        result = untouched | curves(layer, heat, shares.places, episode, batch.images.device)
         if shares.pixels:
             wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
-            found |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
-        for metric, values in found.items():
+            result |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
+        for metric, values in result.items():
             chance = metric.chance(heat, logits.shape[1])
             owners = files[len(files) - len(values) :]
             rows += [

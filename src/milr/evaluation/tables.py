@@ -86,7 +86,7 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
     for m in measurements:
         if not math.isnan(m.value) and m.metric.kind != "untouched":
             values[m.metric][m.map][m.episode, m.file] = m.value
-    found = []
+    result = []
     for metric, by_map in values.items():
         for name in maps:
             for other in (other for other in by_map if other != name and name in by_map):
@@ -94,8 +94,8 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
                 both = [key for key in own if key in others]
                 mean, low, high = bootstrap([own[k] - others[k] for k in both], [episode for episode, _ in both])
                 row = Comparison(name, other, data_set, metric, mean, low, high, len(both), metric.direction(name))
-                found.append(row)
-    return found
+                result.append(row)
+    return result
 
 
 def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -> tuple[float, float, float]:

@@ -53,8 +53,8 @@ def versions(network: nn.Module) -> list[tuple[int, int, int]]:
 def norms(network: nn.Module) -> list[float]:
     """The norm of every parameter and buffer of floats: writing through `.data` or NumPy leaves the versions alone."""
     tensors = [tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point()]
-    found = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
-    joined: list[float] = torch.stack([norm.to(found[0].device) for norm in found]).tolist() if found else []
+    result = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+    joined: list[float] = torch.stack([norm.to(result[0].device) for norm in result]).tolist() if result else []
     return joined
 
 

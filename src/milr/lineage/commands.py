@@ -118,12 +118,12 @@ def parser_of(command: str) -> Parser:
 
 def keyed(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """key=value words as a mapping. MilrError for another word or key."""
-    found = {}
+    result = {}
     for word in words:
         key, sign, value = word.partition("=")
         if not sign or key not in keys:
             raise MilrError(
                 f"cannot take {word!r}: give {', '.join(f'{name}=' for name in keys)}{nearest(key, tuple(keys))}"
             )
-        found[key] = value
-    return found
+        result[key] = value
+    return result

@@ -60,12 +60,12 @@ def settings_of(run: RunInfo) -> dict[str, Any]:
         config = read_config(run.folder)
     except MilrError as error:
         return {"differences": {}, "settings_problem": str(error), "data_problem": None}
-    problem, found = None, {}
+    problem, result = None, {}
     try:
-        found = differences(run.stage, config, settings_of_parent(run))
+        result = differences(run.stage, config, settings_of_parent(run))
     except MilrError as error:
         problem = str(error)
-    return {"differences": found, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
+    return {"differences": result, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
 
 
 def settings_of_parent(run: RunInfo) -> dict[str, Any] | None:

@@ -117,7 +117,7 @@ def draw(
     record = pictures.records[shown]
     for kind in KINDS:
         name = "decision-related" if kind == "decision" else kind
-        own = {pair: getattr(found, kind)[shown].cpu() for pair, found in maps.items()}
+        own = {pair: getattr(result, kind)[shown].cpu() for pair, result in maps.items()}
         rest = f"\n{fits[0].others}" if fits[0].others else ""
         title = f"{name} information\n{readable(record.class_name)}\nquery {query} of episode {episode}{rest}"
         draw_contact_sheet(folder / f"maps_{kind}{ends}", pictures.images[shown], own, missing, kind, title)

@@ -82,8 +82,8 @@ def train_prototypical(
     if continuation.state:
         done, best = restore(continuation.state, network, optimiser, schedule)
     else:
-        found = from_first(lambda: validate(network), device)
-        done, best = 0, Trained(copy.deepcopy(network.state_dict()), 0, found)
+        result = from_first(lambda: validate(network), device)
+        done, best = 0, Trained(copy.deepcopy(network.state_dict()), 0, result)
         if on_validation:
             on_validation(0, best.accuracy, True)
     for step in range(done + 1, steps + 1):
@@ -109,11 +109,11 @@ def train_prototypical(
         if look:
             if training.batch_norm == "train":  # each process has seen other episodes
                 average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-            found = from_first(partial(validated, network, validate, best), device)
-            if found > best.accuracy:
-                best = Trained(copy.deepcopy(network.state_dict()), step, found)
+            result = from_first(partial(validated, network, validate, best), device)
+            if result > best.accuracy:
+                best = Trained(copy.deepcopy(network.state_dict()), step, result)
             if on_validation:
-                on_validation(step, found, best.step == step)
+                on_validation(step, result, best.step == step)
         continuation.on_state(step, partial(snapshot, step, network, optimiser, schedule, best))
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()

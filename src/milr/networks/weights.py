@@ -89,14 +89,14 @@ def parts_of(content: Any, wanted: Mapping[str, Tensor], place: str = "") -> Ite
 def apart(parts: Sequence[Part], wanted: Mapping[str, Tensor]) -> list[Part]:
     """The parts of one dictionary; what is another whole network (an average beside it) is no unknown layer of one."""
     whole = [part.prefix for part in parts if not problems(replace(part, unknown=()), wanted)]
-    found = []
+    result = []
     for part in parts:
         others = tuple(prefix for prefix in whole if prefix != part.prefix and prefix.startswith(part.prefix))
         names = [name for name in part.unknown if (part.prefix + name).startswith(others)]
         unknown = tuple(name for name in part.unknown if name not in names)
         left_out = (*part.left_out, *(part.prefix + name for name in names))
-        found.append(replace(part, unknown=unknown, left_out=left_out))
-    return found
+        result.append(replace(part, unknown=unknown, left_out=left_out))
+    return result
 
 
 def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,17 +115,17 @@ def prefixes(key: str, wanted: Mapping[str, Tensor]) -> list[str]:
 def part_under(prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], place: str) -> Part:
     """The part with this prefix."""
     children = {key.partition(".")[0] for key in wanted}
-    found, unknown, left_out = {}, [], []
+    result, unknown, left_out = {}, [], []
     for key, value in tensors.items():
         name = key[len(prefix) :] if key.startswith(prefix) else None
         first = name.partition(".")[0] if name else ""
         if name in wanted:
-            found[str(name)] = value
+            result[str(name)] = value
         elif name is None or (first in HEADS and first not in children):
             left_out.append(key)
         else:
             unknown.append(name)
-    return Part(place, prefix, found, tuple(unknown), tuple(left_out))
+    return Part(place, prefix, result, tuple(unknown), tuple(left_out))
 
 
 def problems(part: Part, wanted: Mapping[str, Tensor]) -> list[str]:

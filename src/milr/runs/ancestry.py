@@ -28,16 +28,16 @@ class Ancestor:
 
 def ancestors(folder: Path, manifest: Mapping[str, Any]) -> list[Ancestor]:
     """The parent of the run in `folder`, its parent, and so on up to the weights that the first network began with."""
-    found: list[Ancestor] = []
+    result: list[Ancestor] = []
     while isinstance(parent := manifest.get("parent"), Mapping):
         if not {"folder", "stage", "checkpoint", "sha256"} <= parent.keys():
             return [
-                *found,
+                *result,
                 Ancestor("?", folder, "", f"the manifest of {folder} names a parent without its checkpoint"),
             ]
         place = parent_folder(folder, parent)
-        if any(place == ancestor.folder for ancestor in found):
-            return [*found, Ancestor("?", place, "", "the manifests name each other as parents")]
+        if any(place == ancestor.folder for ancestor in result):
+            return [*result, Ancestor("?", place, "", "the manifests name each other as parents")]
         problem = changed(place / str(parent["checkpoint"]), str(parent["sha256"]))
         try:
             manifest = read_manifest(place)
@@ -45,13 +45,13 @@ def ancestors(folder: Path, manifest: Mapping[str, Any]) -> list[Ancestor]:
                 problem = f"its state is {manifest.get('state')!r}"
         except MilrError as error:
             manifest, problem = {}, problem or str(error)
-        found.append(Ancestor(str(parent["stage"]), place, str(parent["checkpoint"]), problem))
+        result.append(Ancestor(str(parent["stage"]), place, str(parent["checkpoint"]), problem))
         folder = place
     weights = manifest.get("weights")
     if isinstance(weights, Mapping) and {"file", "sha256"} <= weights.keys():
         file = Path(str(weights["file"]))
-        found.append(Ancestor("weights", file.parent, file.name, changed(file, str(weights["sha256"]))))
-    return found
+        result.append(Ancestor("weights", file.parent, file.name, changed(file, str(weights["sha256"]))))
+    return result
 
 
 def changed(file: Path, recorded: str) -> str | None:

@@ -15,13 +15,13 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy"
 
 def versions() -> dict[str, str | None]:
     """The versions of Python and of the packages that decide over the numbers; asks the metadata, imports nothing."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    result: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package.removesuffix("-core")] = version(package)
+            result[package.removesuffix("-core")] = version(package)
         except PackageNotFoundError:
-            found[package.removesuffix("-core")] = None
-    return found
+            result[package.removesuffix("-core")] = None
+    return result
 
 
 def git_state() -> dict[str, str | bool | None] | None:

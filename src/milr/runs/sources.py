@@ -63,10 +63,10 @@ def find_parent(run: SourceRun) -> SourceRun:
     if not parent:
         raise MilrError(f"the manifest of {run.folder} names no parent run")
     folder = parent_folder(run.folder, parent)
-    found = find_run(folder.parent, parent["stage"], str(folder))
-    if found.manifest["checkpoint"]["sha256"] != parent["sha256"]:
-        raise MilrError(f"{found.checkpoint} is not the checkpoint that {run.folder} was made with")
-    return found
+    result = find_run(folder.parent, parent["stage"], str(folder))
+    if result.manifest["checkpoint"]["sha256"] != parent["sha256"]:
+        raise MilrError(f"{result.checkpoint} is not the checkpoint that {run.folder} was made with")
+    return result
 
 
 def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:

@@ -109,8 +109,8 @@ def cut(folder: Path, lengths: dict[str, int]) -> None:
     """Cut files to these lengths. A shorter one lost lines: it is named, and left as it is."""
     for name, length in lengths.items():
         path = folder / name
-        found = path.stat().st_size if path.exists() else 0
-        if found > length:
+        result = path.stat().st_size if path.exists() else 0
+        if result > length:
             os.truncate(path, length)
-        elif found < length:
-            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - found, length)
+        elif result < length:
+            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - result, length)

@@ -58,14 +58,14 @@ def path_override(word: str, sweep: bool) -> str:
 
 def each_of(text: str, joined: bool = False) -> list[str]:
     """The paths between commas, each quoted; joined: pieces are put together again where there is a file so named."""
-    pieces, found = PIECE.findall(text), []
+    pieces, result = PIECE.findall(text), []
     while pieces:
         ends = range(len(pieces), 1, -1) if joined else ()
         end = next((end for end in ends if os.path.exists(",".join(pieces[:end]).strip())), 1)
         piece = ",".join(pieces[:end]).strip()
-        found.append(piece if OWN.fullmatch(piece) and not os.path.exists(piece) else as_text(piece))
+        result.append(piece if OWN.fullmatch(piece) and not os.path.exists(piece) else as_text(piece))
         pieces = pieces[end:]
-    return found
+    return result
 
 
 def as_text(path: str) -> str:
