@@ -114,7 +114,7 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind:
     panel = drawing.subplots()
     width = 0.8 / len(maps)
     for number, name in enumerate(maps):
-        found = [rows[name, part] for part in parts]
+        own = [rows[name, part] for part in parts]
         values = np.array([row.value for row in own])
         reach = np.abs(np.array([[row.low, row.high] for row in own]).T - values)
         middle = np.arange(len(parts)) + number * width
