@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from milr.explanation.objective import Terms
     from milr.explanation.settings import (
         BottleneckSettings,
+        CriticSettings,
         FitSettings,
         InfomaxSettings,
         MaskSettings,
@@ -39,7 +40,7 @@ _PLACES = {
     "milr.explanation.milr": ("MILR",),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.settings": (
-        *("BottleneckSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
+        *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
@@ -49,6 +50,7 @@ __all__ = [
     "Batch",
     "BottleneckSettings",
     "Column",
+    "CriticSettings",
     "EpisodeBatches",
     "FitSettings",
     "InfomaxSettings",

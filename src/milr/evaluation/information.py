@@ -43,7 +43,7 @@ def estimate_information(explainer: MILR, batches: Iterable[Any]) -> Information
     """
     explainer.require_fitted()
     with own_modes(explainer.layers, gradients=False):
-        modules = explainer.ready().eval()
+        modules, denominator = explainer.ready().eval(), explainer.settings.infomax.denominator
         means = []
         sizes: list[int] = []
         for given in batches:
@@ -57,12 +57,10 @@ def estimate_information(explainer: MILR, batches: Iterable[Any]) -> Information
                 first = explainer.layers.first_pass(images)
                 local = modules.critic.project_local(first.local)
                 representation = modules.critic.project_representation(first.representation)
-                means.append(batch_information(local, representation).mean())
+                means.append(batch_information(local, representation, denominator).mean())
     if not means:
         raise MilrError("no images to estimate the information of: is the generator used up?")
-    _, height, width = explainer.layers.local_shape
-    cap = mean_cap(height * width, (sizes[0] - 1) * height * width)
-    return InformationEstimate(bits(float(torch.stack(means).mean())), bits(cap), sizes[0] * len(means))
+    return InformationEstimate(bits(float(torch.stack(means).mean())), bits(mean_cap(sizes[0])), sizes[0] * len(means))
 
 
 def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.device) -> dict[str, dict[str, float]]:

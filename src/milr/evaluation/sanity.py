@@ -9,19 +9,21 @@ stay (Hedström et al. 2024, "A Fresh Look at Sanity Checks for Saliency Maps"; 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from milr.data.augmentation import input_batches
 from milr.data.pictures import Pictures
-from milr.evaluation.estimators import gaussian_bits, infomax_bits, sample_features
+from milr.evaluation.estimators import estimator_bits, features_of, gaussian_bits, null_bits
 from milr.evaluation.information import estimates
 from milr.evaluation.methods import KINDS
 from milr.evaluation.similarity import rank_correlation
 from milr.evaluation.tables import bootstrap
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
+from milr.explanation.settings import CriticSettings
 
 
 @dataclass(frozen=True)
@@ -67,25 +69,32 @@ def gap_share(fitted: float, held_out: float) -> float:
 
 
 def estimator_rows(
-    explainer: MILR, pictures: dict[str, Pictures], split: str, steps: int, seed: int, device: torch.device
+    explainer: MILR,
+    pictures: dict[str, Pictures],
+    split: str,
+    settings: CriticSettings,
+    estimators: Sequence[str],
+    seed: int,
+    device: torch.device,
 ) -> list[SanityRow]:
-    """The estimate and its gap, and the null and the second estimator, which are fitted anew for `steps`.
+    """The estimate and its gap, and a null and other estimators, fitted anew on the same features.
 
     "train" names the pictures that these are fitted to, `split` those that are held out.
     """
     rows = information_rows("as fitted", explainer, pictures, device)
     train, held_out = (
-        sample_features(explainer.layers, input_batches(pictures[name].images, device), seed)
+        features_of(explainer, input_batches(pictures[name].images, device), len(pictures[name].images))
         for name in ("train", split)
     )
-    seen, new = len(train.local), len(held_out.local)
-    for variant, value, count, wanted in (
-        ("critic alone, held out", infomax_bits(explainer, train, held_out, steps, False, seed), new, ""),
-        ("null: shuffled pairs", infomax_bits(explainer, train, held_out, steps, True, seed), new, "0 ± 0.05"),
-        ("Gaussian, held out", gaussian_bits(explainer, train, held_out, steps, seed), new, ""),
-        ("Gaussian, fitted images", gaussian_bits(explainer, train, train, steps, seed), seen, ""),
-    ):
-        rows.append(estimator_row(variant, "bits", value, count, wanted))
+    both = explainer, train, held_out, settings
+    values = {
+        "null: shuffled pairs": null_bits(*both, seed),
+        "Gaussian, held out": gaussian_bits(*both, seed),
+        **{f"{name}, held out": estimator_bits(*both, name, seed) for name in estimators},
+    }
+    for variant, value in values.items():
+        wanted = "0 ± 0.05" if variant.startswith("null") else ""
+        rows.append(estimator_row(variant, "bits", value, len(held_out), wanted))
     return rows
 
 

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described, dtype_name, images_of
-from milr.explanation.settings import FitSettings, MilrSettings
+from milr.explanation.settings import FitSettings
 from milr.fields import check
 from milr.networks.layers import LayerPair, frozen
 
@@ -198,7 +198,7 @@ def check_fit(batches: object, settings: FitSettings, validation: object) -> Non
     check(settings)
 
 
-def check_batches(layers: LayerPair, settings: MilrSettings, first: Batch, validation: Sequence[Batch]) -> None:
+def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) -> None:
     """MilrError if the first batch or a validation batch holds anything else than images and a decision about them.
 
     The network runs once, on the first batch; the other decisions are tried on its output.
@@ -212,8 +212,6 @@ def check_batches(layers: LayerPair, settings: MilrSettings, first: Batch, valid
             f"the cross-entropy of the untouched decision about the first batch is {loss}: look at the images' values, "
             "the network's weights and what decide makes of its output"
         )
-    if len(first.images) < 2 and not settings.infomax.queue_size:
-        raise MilrError("a batch of one image with infomax.queue_size=0 has no other images to tell it from: give two")
     for number, given in enumerate(validation, 1):
         batch = checked_batch(given, layers, f"validation batch {number}")
         rows = torch.arange(len(batch.images), device=output.device) % len(output)

@@ -1,86 +1,25 @@
-"""Fitting the MI-LR module on a frozen network, step by step, by the objective of eq. 10."""
+"""The fit: the critic alone until its bits have stalled, then the mask, then the critic on what the mask lets pass."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
-import torch
-from torch import Tensor
-
-from milr.errors import MilrError
+from milr.explanation.critic_fitting import CriticTask, fit_critic, split_features
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
 from milr.explanation.decisions import check_batches, check_fit, checked_batch
+from milr.explanation.features import Features
 from milr.explanation.inputs import own_modes
+from milr.explanation.mask_fitting import fit_mask
+from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.milr import MILR
-from milr.explanation.objective import Terms, measure
-from milr.explanation.progress import Progress
+from milr.explanation.objective import Terms
+from milr.explanation.pairs import batch_features, fill_bank, some_batches
+from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
-from milr.networks.finite import FiniteCheck
-from milr.networks.layers import FirstPass, frozen
 
-CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
-
-
-def warm(step: int, settings: FitSettings) -> float:
-    """The share of beta at a step, rising in a straight line to 1."""
-    return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
-
-
-def backward(explainer: MILR, batch: Batch, progress: Progress, beta: float) -> tuple[FirstPass, Terms, Tensor]:
-    """The first pass over a batch, its terms and its loss, whose gradients are then at the small modules."""
-    # Frozen backwards too: a network that saves memory computes parts of itself again there.
-    with frozen(explainer.layers.network, *batch.modules):
-        first = explainer.layers.first_pass(batch.images)
-        terms = measure(explainer, batch, first, progress.queue.locations, progress.generator)
-        loss = terms.loss(beta)
-        progress.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-    return first, terms, loss
-
-
-def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
-    """The terms' means over held-out batches, the noise always the same.
-
-    "objective" is the loss that `fit` takes the gradient of: i(x; z') has weight 1 in it, as for the critic, whatever
-    alpha is, and the bottleneck has beta. It chooses among steps of one fit; it does not compare fits of two betas.
-
-    Args:
-        explainer: prepared, fitted or not.
-        batches: held-out batches, at least one.
-
-    Returns:
-        "objective" in nats, and `Terms.metrics`: "decision_loss" in nats, "accuracy", "untouched_accuracy",
-        "total_bits", "cap_bits", "saturation", "redundant_bits", "decision_bits", "log_likelihood", "mask_mean".
-
-    Raises:
-        MilrError: for no batches, a batch of anything else than images and a decision, an explainer never prepared.
-
-    Example:
-        >>> import milr, torch, torchvision
-        >>> network = torchvision.models.resnet18(num_classes=4)
-        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
-        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
-        >>> explainer.prepare(images.split(8), len(images))
-        >>> metrics = milr.validate(explainer, [milr.Batch(images, lambda output: (output, labels))])
-        >>> round(metrics["cap_bits"], 2)  # log2(16 images of the batch + 16 in the reference bank)
-        5.0
-    """
-    rows = []
-    with own_modes(explainer.layers, gradients=False):
-        modules = explainer.ready().eval()
-        generator = torch.Generator().manual_seed(0)
-        for number, given in enumerate(batches, 1):
-            batch = checked_batch(given, explainer.layers, f"validation batch {number}")
-            with frozen(explainer.layers.network, *batch.modules):
-                terms = measure(explainer, batch, explainer.layers.first_pass(batch.images), modules.bank, generator)
-            rows.append({"objective": terms.loss(explainer.settings.beta).item(), **terms.metrics()})
-    if not rows:
-        raise MilrError("validate got no batches: there is nothing to take the mean of")
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+OnCritic = Callable[[str, int, float | None], None]
 
 
 def fit(
@@ -90,9 +29,16 @@ def fit(
     validation: Sequence[Batch] = (),
     on_step: Callable[[int, Terms], None] | None = None,
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    on_critic: OnCritic | None = None,
     continuation: Continuation | None = None,
 ) -> int:
-    """Fits the small modules of a prepared explainer on its frozen network, by the paper's objective (eq. 10).
+    """Fits the small modules of a prepared explainer on its frozen network: the critic, the mask, the critic's pairs.
+
+    1. The critic alone, to the features of the images that `prepare` saw, until the held-out bits have stalled.
+       Held out are the images of `validation`, or where there are none a fifth of `prepare`'s. (A loaded explainer
+       has no features: its critic stays as it is.)
+    2. The mask, by the paper's objective (eq. 10), with the critic as it is then.
+    3. The critic again, to pairs of what the mask lets pass too (`critic.pairs`), so that eq. 9 is no extrapolation.
 
     The noise is drawn on the modules' device: a seed gives the same run on one kind of it. The caller's autocast,
     no_grad and inference_mode do not count in a fit.
@@ -101,14 +47,16 @@ def fit(
         explainer: after `prepare` or `load`.
         batches: gives the batch of a step, counted from 1.
         settings: how many steps, and how fast (`FitSettings`).
-        validation: held-out batches. With them the small modules end as they were where the objective on them
-            (`validate`) was lowest, else as they are after the last step.
-        on_step: called after each step with its number and `Terms`.
-        on_validation: called after each look at the validation batches with the step and what `validate` gave.
+        validation: held-out batches. With them the mask ends as it was where the objective on them (`validate`) was
+            lowest, else as it is after the last step.
+        on_step: called after each step of the mask with its number and `Terms`.
+        on_validation: called after each validation of the mask with the step and what `validate` gave.
+        on_critic: called after each step of the critic with "critic" or "pairs", the step, and the held-out nats a
+            place where they were estimated, else None.
         continuation: with a state in it the fit goes on after its step, as if it had not been stopped.
 
     Returns:
-        The step whose modules were kept.
+        The step whose mask was kept.
 
     Raises:
         MilrError: before a step is made, for whatever in the first batch or the validation batches is neither images
@@ -124,64 +72,50 @@ def fit(
         >>> def batch(step):
         ...     chosen = torch.randperm(16, generator=torch.Generator().manual_seed(step))[:8]
         ...     return milr.Batch(images[chosen], lambda output: (output, labels[chosen]))
-        >>> milr.fit(explainer, batch, milr.FitSettings(steps=3, learning_rate=1e-3))
+        >>> settings = milr.FitSettings(steps=3, learning_rate=1e-3, critic=milr.CriticSettings(steps=5))
+        >>> milr.fit(explainer, batch, settings)
         3
     """
     check_fit(batches, settings, validation)
     with own_modes(explainer.layers, gradients=True):
-        return _fit(
-            explainer, batches, settings, list(validation), on_step, on_validation, continuation or Continuation()
-        )
+        modules, held_out = explainer.ready(), list(validation)
+        check_batches(explainer.layers, checked_batch(batches(1), explainer.layers, "batches(1)"), held_out)
+        phases, critic = Phases(continuation or Continuation(), modules), settings.critic
+        phases.resume()
+        if (going_on := phases.phase("critic", 0)) and explainer.features is not None:
+            task = critic_task(explainer, explainer.features, held_out, settings.seed)
+            fit_critic(modules.critic, task, critic, tell(on_critic, "critic"), going_on)
+        if going_on := phases.phase("mask", critic.steps):
+            phases.result = fit_mask(explainer, batches, settings, held_out, on_step, on_validation, going_on)
+        if going_on := phases.phase("pairs", critic.steps + settings.steps):
+            fill_bank(explainer, some_batches(batches))
+            if critic.pairs:
+                task = pairs_task(explainer, batches, held_out, settings.seed)
+                fit_critic(modules.critic, task, critic, tell(on_critic, "pairs"), going_on)
+        return phases.result
 
 
-def _fit(
-    explainer: MILR,
-    batches: Callable[[int], Batch],
-    settings: FitSettings,
-    validation: Sequence[Batch],
-    on_step: Callable[[int, Terms], None] | None,
-    on_validation: Callable[[int, dict[str, float]], None] | None,
-    continuation: Continuation,
-) -> int:
-    modules, fitted_before = explainer.ready(), explainer.fitted
-    progress = Progress.begin(modules, settings, explainer.settings.infomax.queue_size)
-    best, finite = progress.best, FiniteCheck(modules.bank.device)
-    done = progress.resume(continuation.state) if continuation.state else 0
-    explainer.fitted = fitted_before or done > 0
+def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None], None]:
+    """What `fit_critic` calls after each step."""
+    return (lambda step, nats: on_critic(phase, step, nats)) if on_critic else (lambda step, nats: None)
 
-    def stopped(step: int, what: str, value: float) -> MilrError:
-        """Puts the best state back; the error that says why the fit stops here."""
-        best.restore()
-        explainer.fitted = fitted_before or best.step > 0
-        unless = ", if no picture of that step holds nan or inf itself"
-        return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
 
-    for step in range(done + 1, settings.steps + 1):
-        if settings.patience and best.waited >= settings.patience:
-            break
-        batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
-        if step == done + 1:
-            check_batches(explainer.layers, explainer.settings, batch, validation)
-        first, terms, loss = backward(explainer, batch, progress, explainer.settings.beta * warm(step, settings))
-        finite.see(step, loss)
-        last = step == settings.steps
-        look = bool(validation) and (last or step % settings.validate_every == 0)
-        if (look or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
-            raise stopped(bad.step, "the loss", bad.loss)
-        progress.optimiser.step()
-        explainer.fitted = True
-        progress.schedule.step()
-        progress.queue.add(first.local, progress.generator)
-        if on_step:
-            on_step(step, terms)
-        if look:
-            metrics = validate(explainer, validation)
-            if not math.isfinite(metrics["objective"]):
-                raise stopped(step, "the objective on the validation batches", metrics["objective"])
-            best.see(step, metrics["objective"])
-            if on_validation:
-                on_validation(step, metrics)
-        continuation.on_state(step, partial(progress.snapshot, step))
+def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch], seed: int) -> CriticTask:
+    """Pairs (x, z) of the images of `prepare`, and of the validation batches or a part of them."""
     if validation:
-        best.restore()
-    return best.step if validation else settings.steps
+        train, held_out = features, batch_features(explainer, validation, masked=False)
+    else:
+        train, held_out = split_features(features)
+    infomax = explainer.settings.infomax
+    return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)
+
+
+def pairs_task(explainer: MILR, batches: Callable[[int], Batch], validation: Sequence[Batch], seed: int) -> CriticTask:
+    """Pairs (x, z) and what the mask leaves of them, of the fit's own batches."""
+    train = batch_features(explainer, some_batches(batches), masked=True, seed=seed)
+    if validation:
+        held_out = batch_features(explainer, validation, masked=True)
+    else:
+        train, held_out = split_features(train)
+    infomax = explainer.settings.infomax
+    return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)

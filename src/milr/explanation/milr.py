@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.explanation.features import Features
 from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
 from milr.explanation.maps import Maps
-from milr.explanation.modules import Modules, ProjectedBank, new_modules
+from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
-from milr.information.infomax import banked_information, mean_cap
+from milr.information.readings import ProjectedBank, read
 from milr.information.units import bits
-from milr.networks.layers import FirstPass, LayerPair
+from milr.networks.layers import LayerPair
 
 log = logging.getLogger("milr")
 
@@ -54,7 +55,8 @@ class MILR:
         >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
         >>> explainer.prepare(images.split(8), len(images))  # statistics, whitening, reference bank
         >>> batch = milr.Batch(images, lambda output: (output, labels))
-        >>> steps = milr.fit(explainer, lambda step: batch, milr.FitSettings(steps=2))
+        >>> short = milr.FitSettings(steps=2, critic=milr.CriticSettings(steps=2))
+        >>> steps = milr.fit(explainer, lambda step: batch, short)  # the critic alone, then the mask
         >>> maps = explainer.maps(images[:3])  # in bits
         >>> maps.total.shape, maps.decision.shape, maps.redundant.shape
         (torch.Size([3, 8, 8]), torch.Size([3, 8, 8]), torch.Size([3, 8, 8]))
@@ -74,14 +76,15 @@ class MILR:
         check_settings(self.settings)
         self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision, layout)
         self._modules: Modules | None = None
+        self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
         self._known: KnownNetwork | None = None
-        self._bank = ProjectedBank()
+        self._bank = BankProjection()
 
     def prepare(self, batches: Iterable[Any], images: int, seed: int = 0) -> None:
-        """Reads statistics, whitening and the reference bank from `images` training images in batches [K, 3, S, S].
+        """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
 
-        Every image gives the same number of randomly chosen locations to the bank. The small modules start anew.
+        They are the training images, or several views of each. The small modules start anew.
         A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
         another number of images, or anything else than images like the example's.
         """
@@ -90,7 +93,7 @@ class MILR:
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             training = training_batches(batches, self.layers, count)
-            self._modules = new_modules(self.settings, self.layers, training, count, seed)
+            self._modules, self.features = new_modules(self.settings, self.layers, training, count, seed)
         self._known, self.fitted = known, False
 
     @property
@@ -113,53 +116,62 @@ class MILR:
         modules, device = self.modules, device_of(self.layers)
         if self._known is not None:
             self._known.require_same(self.layers.network)
-        return modules if modules.bank.device == device else modules.to(device)
+        return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Tensor) -> Maps:
-        """The three maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
+    def maps(self, images: Tensor, readings: Sequence[str] = ()) -> Maps:
+        """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
+        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
         One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
         that were never fitted, and one that names the image where the network's output or a map is not finite.
         """
         self.require_fitted()
         with own_modes(self.layers, gradients=False):
-            return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"))
+            return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
 
-    def _maps(self, modules: Modules, images: Tensor) -> Maps:
-        bank = self._bank.of(modules)
-        _, height, width = self.layers.local_shape
+    def _maps(self, modules: Modules, images: Tensor, readings: Sequence[str]) -> Maps:
+        own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
+        untouched, passed = self.bank()
         first = self.layers.first_pass(images)
-        # Step 1: total information, by eq. 2 with the reference bank in the denominator.
-        local = modules.critic.project_local(first.local)
-        total = banked_information(local, modules.critic.project_representation(first.representation), bank)
-        # Step 2: the mask, what it lets pass, and the bits of that (eq. 8).
-        mask = modules.mask(first.stages, (height, width))
+        # Step 1: the mask, what it lets pass, and the bits of that (eq. 8).
+        mask = modules.mask(first.stages, self.layers.grid)
         draws = [
             occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
             for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
         ]
-        # Step 3: what is lost with it (eq. 9), on average over the noise.
-        kept = torch.stack([self._kept(first, local, occluded, images, bank) for occluded in draws]).mean(0)
-        size = (len(images), height, width)
+        # Step 2: both sides of the critic's scores, untouched and with the mask.
+        critic = modules.critic
+        pair = critic.project_local(first.local), critic.project_representation(first.representation)
+        if self.settings.redundancy == "occluded":  # i(x'; z), compared with what passes other images' masks
+            masked, bank = [(critic.project_local(occluded), pair[1]) for occluded in draws], passed
+        else:  # i(x; z')
+            seconds = [self.layers.second_pass(occluded, images).representation for occluded in draws]
+            masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
+        # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
+        size = (len(images), *self.layers.grid)
+        results = {}
+        for reading in dict.fromkeys((own, *readings)):
+            total = read(reading, denominator, *pair, untouched)
+            kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
+            results[reading] = {
+                "total": bits(total).view(size),
+                "kept": bits(kept).view(size),
+                "redundant": bits(total - kept).view(size),
+            }
         maps = Maps(
-            total=bits(total).view(size),
+            **results.pop(own),
             decision=bits(self.decision_nats(mask, first.local, draws[0])),
-            redundant=bits(total - kept).view(size),
             mask=mask.mean(1),
             output=first.output,
-            cap=bits(mean_cap(height * width, len(modules.bank))),
+            cap=bits(untouched.cap(own, denominator)),
+            readings=results,
         )
         maps.require_finite()
         return maps
 
-    def _kept(self, first: FirstPass, local: Tensor, occluded: Tensor, images: Tensor, bank: Tensor) -> Tensor:
-        """i(x'_i; z), or i(x_i; z') with the second pass, in nats [K, N]; `local` [K, N, p] is the critic's x."""
-        critic = self.modules.critic
-        if self.settings.redundancy == "occluded":
-            local, representation = critic.project_local(occluded), first.representation
-        else:
-            representation = self.layers.second_pass(occluded, images).representation
-        return banked_information(local, critic.project_representation(representation), bank)
+    def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
+        """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
+        return self._bank.of(self.modules)
 
     def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""

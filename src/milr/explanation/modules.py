@@ -8,36 +8,58 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.explanation.features import Features, FeatureStore
 from milr.explanation.settings import MilrSettings
 from milr.information.bottleneck import VariationalBottleneck
-from milr.information.infomax import Critic
+from milr.information.critic import Critic
 from milr.information.mask import MaskModule
+from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
 from milr.information.whitening import Whitening, fit_whitening
 from milr.networks.layers import LayerPair
 from milr.seeding import seeded
 
-BANK_PART = 1 << 16  # locations of the bank that are projected at once: bounds the memory
+
+class ReferenceBank(nn.Module):
+    """Training images that every map is compared with. Standardised, in half precision: it is most of a saved module.
+
+    Attributes:
+        local: x at all N places of M images [M, N, C].
+        occluded: x' of M images, what their masks let pass [M, N, C]; before a mask is fitted the same as `local`.
+        representation: z of R images [R, D].
+    """
+
+    local: Tensor
+    occluded: Tensor
+    representation: Tensor
+
+    def __init__(self, local: Tensor, representation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("local", local)
+        self.register_buffer("occluded", local.clone())
+        self.register_buffer("representation", representation)
 
 
 class Modules(nn.Module):
     """The three small modules of the paper's figure 1 with what they need from the training images."""
 
-    bank: Tensor
-
     def __init__(
         self,
         settings: MilrSettings,
+        shape: tuple[int, int],
         local: Standardise,
         representation: Standardise,
         stages: list[Standardise],
         whitening: Whitening | None,
-        bank: Tensor,
+        bank: ReferenceBank,
     ) -> None:
         super().__init__()
         channels = local.mean.numel()
+        infomax = settings.infomax
         self.local = local
-        self.critic = Critic(local, representation, settings.infomax.width, settings.infomax.dimension)
+        self.critic = Critic(
+            local, representation, shape, infomax.width, infomax.dimension, infomax.place, infomax.dropout
+        )
         masks = 1 if settings.mask.shared else channels
         self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
         self.whitening = whitening
@@ -46,73 +68,89 @@ class Modules(nn.Module):
             if whitening is not None
             else None
         )
-        self.register_buffer("bank", bank)  # [M, C], local features of training images
+        self.to(torch.float32)  # whatever torch.set_default_dtype says; the bank stays in half precision
+        self.bank = bank
 
 
 def new_modules(
     settings: MilrSettings, layers: LayerPair, batches: Iterable[Tensor], images: int, seed: int
-) -> Modules:
-    """The small modules, not fitted, with what they need from `images` training images in batches [K, 3, S, S].
+) -> tuple[Modules, Features]:
+    """The small modules, not fitted, from `images` training images in batches [K, 3, S, S], and these images' features.
 
     MilrError for features that are not finite, and for representations that cannot be whitened where that is wanted.
     """
     generator = torch.Generator().manual_seed(seed)
     names = (layers.local, layers.global_, *layers.stages)
     statistics = [ChannelStatistics() for _ in names]
-    representations, bank = [], []  # the former for the whitening alone
-    variational = settings.bottleneck.kind == "variational"
-    _, height, width = layers.local_shape
-    each = max(1, min(height * width, settings.infomax.bank_size // images))
+    infomax = settings.infomax
+    store = FeatureStore(layers, images, infomax.memory_gib, infomax.disk_gib, seed)
+    order = torch.randperm(images, generator=generator)
+    chosen = set(order[: infomax.bank_images].tolist())
+    bank: list[Tensor] = []
     for batch in batches:
         first = layers.first_pass(batch)
-        for counted, features in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
-            counted.add(features)
-        if variational:
-            representations.append(first.representation)
-        bank.append(sample_locations(first.local, each, generator))
+        for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
+            counted.add(values)
+        rows = [row for row in range(len(batch)) if store.filled + row in chosen]
+        bank.append(first.local[rows].flatten(2).transpose(1, 2))
+        store.add(first)
     scales = [counted.standardise() for counted in statistics]
     for name, scale in zip(names, scales, strict=True):
         if not torch.isfinite(scale.mean).all():
             raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
+    features = store.features()
+    device = scales[0].mean.device
+    whitening = wanted_whitening(settings, features.representation.to(device))
+    local, representation, *stages = scales
+    others = features.representation[order[: infomax.bank_representations]].to(device)
+    reference = ReferenceBank(
+        in_half(local(torch.cat(bank).transpose(1, 2)).transpose(1, 2)), in_half(representation(others))
+    )
+    with seeded(seed):  # their first weights
+        modules = Modules(settings, layers.grid, local, representation, stages, whitening, reference)
+    return modules.to(device), features
+
+
+def in_half(standardised: Tensor) -> Tensor:
+    """Float16 without infinities."""
+    return standardised.clamp(-65504, 65504).half()
+
+
+def wanted_whitening(settings: MilrSettings, representations: Tensor) -> Whitening | None:
+    """What the variational bottleneck needs of the training images' z [P, D]; None for another bottleneck."""
+    if settings.bottleneck.kind != "variational":
+        return None
     share = settings.bottleneck.whitening_share
     try:
-        whitening = fit_whitening(torch.cat(representations), share) if variational else None
+        return fit_whitening(representations, share)
     except ValueError as error:
         raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
-    local, representation, *stages = scales
-    with seeded(seed):  # their first weights
-        modules = Modules(settings, local, representation, stages, whitening, torch.cat(bank)).to(bank[0].device)
-    return modules.to(torch.float32)  # whatever torch.set_default_dtype says
 
 
-def sample_locations(local: Tensor, each: int, generator: torch.Generator) -> Tensor:
-    """`each` randomly chosen locations of every image: [K, C, H, W] -> [K·each, C]."""
-    images, channels = local.shape[:2]
-    flat = local.flatten(2)
-    order = torch.rand(images, flat.shape[2], generator=generator, device=generator.device)
-    chosen = order.topk(each, dim=1).indices.to(local.device)
-    return flat.gather(2, chosen[:, None].expand(-1, channels, -1)).transpose(1, 2).flatten(0, 1)
-
-
-class ProjectedBank:
-    """The bank as the critic projects it [M, p], made anew whenever the critic or the bank are not what they were.
+class BankProjection:
+    """The bank as the critic projects it, made anew whenever the critic or the bank are not what they were.
 
     They are compared value by value: versions and addresses of tensors do not tell of every change.
     """
 
     def __init__(self) -> None:
-        self._latest: tuple[list[Tensor], Tensor] | None = None
+        self._latest: tuple[list[Tensor], ProjectedBank, ProjectedBank] | None = None
 
     @torch.no_grad()
-    def of(self, modules: Modules) -> Tensor:
-        """The projection by these modules' critic as it is now."""
-        sources = [modules.bank, *modules.critic.local.state_dict().values()]
+    def of(self, modules: Modules) -> tuple[ProjectedBank, ProjectedBank]:
+        """The bank of untouched images, and that of what their masks let pass, by the critic as it is now."""
+        sources = [*modules.bank.state_dict().values(), *modules.critic.state_dict().values()]
         latest = self._latest  # one read: another thread may put its own there
         if latest is None or not _all_equal(latest[0], sources):
             copies = [source.detach().clone() for source in sources]
-            parts = [modules.critic.project_locations(part) for part in modules.bank.split(BANK_PART)]
-            self._latest = latest = copies, torch.cat(parts)
-        return latest[1]
+            critic, bank = modules.critic, modules.bank
+            z = critic.project_standardised_representation(bank.representation.float())
+            untouched, passed = (
+                ProjectedBank(torch.cat([critic.project_standardised(part.float()) for part in local.split(16)]), z)
+                for local in (bank.local, bank.occluded)
+            )
+            self._latest = latest = copies, untouched, passed
+        return latest[1], latest[2]
 
 
 def _all_equal(one: list[Tensor], other: list[Tensor]) -> bool:

@@ -1,4 +1,4 @@
-"""The objective of the fit, eq. 10: its terms on one batch, with gradients to the small modules."""
+"""The objective of the mask's fit, eq. 10: its terms on one batch, with gradients to the mask and the bottleneck."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from torch.nn.functional import cross_entropy
 from milr.explanation.decisions import Batch, require_gradient, require_own
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
-from milr.information.infomax import batch_information, mean_cap
+from milr.information.readings import read
 from milr.information.units import bits
 from milr.networks.layers import FirstPass
+
+PLACES = 64  # of each image, drawn anew each step, whose information is estimated: a mean needs no more
 
 
 @dataclass(frozen=True)
 class Terms:
     """The terms of the paper's eq. 10 on one batch: scalars, in nats where they are information.
 
-    `fit` gives them to `on_step`. `loss(beta)` is what is minimised, `metrics()` plain numbers with information in
-    bits. Alpha has no place among them: it scales the gradient of z' (`keep_information`).
+    `fit` gives them to `on_step`. `loss(alpha, beta)` is what is minimised, `metrics()` plain numbers with information
+    in bits. The critic is fitted before and stays as it is, so that i(x; z) is a number that no step changes.
 
     Example:
         >>> import milr, torch
@@ -30,8 +32,8 @@ class Terms:
         ...     decision_loss=one, accuracy=one, untouched_accuracy=one, information=2 * one, information_kept=one,
         ...     redundant=one, bottleneck=3 * one, likelihood=0 * one, mask_mean=one, cap=4.0,
         ... )
-        >>> terms.loss(beta=0.1)  # decision_loss + beta * bottleneck - information - information_kept - likelihood
-        tensor(-1.7000)
+        >>> terms.loss(alpha=1, beta=0.1)  # decision_loss + beta * bottleneck - alpha * information_kept - likelihood
+        tensor(0.3000)
         >>> terms.metrics()["saturation"]
         0.5
     """
@@ -39,20 +41,17 @@ class Terms:
     decision_loss: Tensor  # cross-entropy in the second pass, -l
     accuracy: Tensor  # of the decision in the second pass
     untouched_accuracy: Tensor  # of the decision in the first pass
-    information: Tensor  # mean i(x; z)
-    information_kept: Tensor  # mean i(x; z')
+    information: Tensor  # mean i(x; z), without gradient
+    information_kept: Tensor  # mean i(x; z'), whose gradient reaches the mask
     redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient
     bottleneck: Tensor  # mean over locations of the decision-related nats
     likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
     mask_mean: Tensor
-    cap: float  # nats that `information` cannot exceed with this batch
+    cap: float  # nats that `information` cannot exceed
 
-    def loss(self, beta: float) -> Tensor:
-        """What is minimised. Alpha has no place here: it scales z's gradient, see `keep_information`."""
-        # 1. -l + beta · mean KL reaches the mask (and mu and sigma only with bottleneck.fit=objective).
-        objective = self.decision_loss + beta * self.bottleneck
-        # 2. The critic is fitted on pairs (x, z) and (x, z'); 3. mu and sigma by maximum likelihood.
-        return objective - self.information - self.information_kept - self.likelihood
+    def loss(self, alpha: float, beta: float) -> Tensor:
+        """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood."""
+        return self.decision_loss + beta * self.bottleneck - alpha * self.information_kept - self.likelihood
 
     def metrics(self) -> dict[str, float]:
         """Plain numbers for logs and people, information in bits."""
@@ -63,7 +62,7 @@ class Terms:
             "untouched_accuracy": self.untouched_accuracy.item(),
             "total_bits": bits(information),
             "cap_bits": bits(self.cap),
-            "saturation": information / self.cap if self.cap else 1.0,  # one image, and an empty queue: nothing to find
+            "saturation": information / self.cap,
             "redundant_bits": bits(self.redundant.item()),
             "decision_bits": bits(self.bottleneck.item()),
             "log_likelihood": self.likelihood.item(),
@@ -71,10 +70,8 @@ class Terms:
         }
 
 
-def measure(
-    explainer: MILR, batch: Batch, first: FirstPass, others: Tensor | None, generator: torch.Generator
-) -> Terms:
-    """One batch through the second pass: every term of eq. 10, with gradients to the small modules."""
+def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Generator) -> Terms:
+    """One batch through the second pass: every term of eq. 10, with gradients to the mask and the bottleneck."""
     settings, modules = explainer.settings, explainer.modules
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
     noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
@@ -85,38 +82,46 @@ def measure(
     if torch.is_grad_enabled():
         require_own(untouched)
         require_gradient(occluded, second.output, logits, explainer.layers)
-
-    pool = None if others is None else modules.critic.project_locations(others)
-    local = modules.critic.project_local(first.local)
-    kept = keep_information(second.representation, settings.alpha if settings.infomax.shape_mask else 0.0)
-    information = batch_information(local, modules.critic.project_representation(first.representation), pool)
-    information_kept = batch_information(local, modules.critic.project_representation(kept), pool)
-    lost = information - information_kept
-    if settings.redundancy == "occluded":
-        with torch.no_grad():
-            passed = modules.critic.project_local(occluded)
-            representation = modules.critic.project_representation(first.representation)
-            lost = information - batch_information(passed, representation, pool)
-
+    information, kept, redundant = informations(explainer, first, occluded, second.representation, generator)
     likelihood = information.new_zeros(())
     if modules.bottleneck is not None and modules.whitening is not None and settings.bottleneck.fit == "likelihood":
         mean, log_sigma = modules.bottleneck(occluded.detach())
         likelihood = gaussian_log_likelihood(mean, log_sigma, modules.whitening(first.representation)).mean()
-    locations = local.shape[1]
     return Terms(
         decision_loss=cross_entropy(logits, labels),
         accuracy=(logits.argmax(1) == labels).float().mean(),
         untouched_accuracy=(untouched.argmax(1) == labels).float().mean(),
-        information=information.mean(),
-        information_kept=information_kept.mean(),
-        redundant=lost.detach().mean(),
+        information=information,
+        information_kept=kept,
+        redundant=redundant,
         bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
         likelihood=likelihood,
         mask_mean=mask.mean(),
-        cap=mean_cap(locations, (len(local) - 1) * locations + (0 if others is None else len(others))),
+        cap=explainer.bank()[0].cap("sample", settings.infomax.denominator),
     )
 
 
-def keep_information(representation: Tensor, alpha: float) -> Tensor:
-    """The same z' with its gradient times alpha: the critic is fitted at full weight, the mask is asked with alpha."""
-    return representation.detach() + alpha * (representation - representation.detach())
+def informations(
+    explainer: MILR, first: FirstPass, occluded: Tensor, masked: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean i(x; z), i(x; z') and eq. 9 in nats, at a sample of the places; z' is `masked` [K, D]."""
+    critic, denominator = explainer.modules.critic, explainer.settings.infomax.denominator
+    bank = explainer.bank()[0]
+    count = bank.locations.shape[1]
+    places = torch.randperm(count, generator=generator, device=generator.device)[:PLACES].to(occluded.device)
+    bank = bank.at(places)
+
+    def estimate(local: Tensor, representation: Tensor) -> Tensor:
+        return read("sample", denominator, local, critic.project_representation(representation), bank).mean()
+
+    def projected(features: Tensor) -> Tensor:
+        return critic.project_locations(features.flatten(2)[:, :, places].transpose(1, 2), places)
+
+    with torch.no_grad():
+        local = projected(first.local)
+        information = estimate(local, first.representation)
+        passed = None
+        if explainer.settings.redundancy == "occluded":
+            passed = estimate(projected(occluded), first.representation)
+    kept = estimate(local, masked)
+    return information, kept, information - (kept.detach() if passed is None else passed)

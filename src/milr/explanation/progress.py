@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from milr.explanation.modules import Modules, sample_locations
-from milr.explanation.settings import FitSettings
-from milr.networks.continuation import State
+from milr.networks.continuation import Continuation, State
 
 
 class Best:
-    """The small modules as they were where the validation objective was lowest, and how long ago that was."""
+    """The modules as they were where the validation objective was lowest, and how long ago that was."""
 
-    def __init__(self, modules: Modules) -> None:
+    def __init__(self, modules: nn.Module) -> None:
         self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
         self.state = copy.deepcopy(modules.state_dict())
 
@@ -44,22 +44,13 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """Everything that changes from step to step; the batches are functions of the step."""
+    """Everything that changes from step to step; what a step is given is a function of its number."""
 
-    modules: Modules
+    modules: nn.Module
     optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
+    schedule: torch.optim.lr_scheduler.LRScheduler | None
     generator: torch.Generator
-    queue: LocationQueue
     best: Best
-
-    @classmethod
-    def begin(cls, modules: Modules, settings: FitSettings, queue_size: int) -> Progress:
-        """That of a fit before its first step."""
-        optimiser = torch.optim.Adam(modules.parameters(), lr=settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-        generator = torch.Generator(modules.bank.device).manual_seed(settings.seed)
-        return cls(modules, optimiser, schedule, generator, LocationQueue(queue_size), Best(modules))
 
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""
@@ -67,9 +58,8 @@ class Progress:
             "step": step,
             "modules": self.modules.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule else None,
             "generator": self.generator.get_state(),
-            "queue": self.queue.locations,
             "best": self.best.snapshot(),
         }
 
@@ -77,29 +67,55 @@ class Progress:
         """Puts back what `snapshot` took; returns its step."""
         self.modules.load_state_dict(state["modules"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
-        locations = state["queue"]
-        self.queue.locations = None if locations is None else locations.to(self.modules.bank.device)
         self.best.resume(state["best"])
         return int(state["step"])
 
 
-class LocationQueue:
-    """Local features of earlier batches [M, C]: more images in the estimator's denominator than one step holds.
+class Phases:
+    """Loops one after the other with one continuation: their steps are counted through.
 
-    Not the reference bank: a critic that had seen the bank as nothing but negatives would score it too low, and the
-    information of new images would come out too high.
+    Attributes:
+        result: what an earlier phase gave; it is saved with a later one.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.locations: Tensor | None = None
+    NAMES = ("critic", "mask", "pairs")
 
-    def add(self, local: Tensor, generator: torch.Generator) -> None:
-        """Adds a few random locations of every image of x [K, C, H, W]; 16 batches fill the queue."""
-        if self.size:
-            each = min(local.shape[2] * local.shape[3], max(1, self.size // (16 * len(local))))
-            fresh = sample_locations(local, each, generator)
-            joined = fresh if self.locations is None else torch.cat([self.locations, fresh])
-            self.locations = joined[-self.size :]
+    def __init__(self, continuation: Continuation, modules: nn.Module) -> None:
+        self.continuation, self.modules, self.result = continuation, modules, 0
+
+    def resume(self) -> None:
+        """Puts all modules back as they were when the saved state's phase began."""
+        if state := self.continuation.state:
+            self.modules.load_state_dict(state["before"], strict=False)
+            self.result = state["result"]
+
+    def phase(self, name: str, steps_before: int) -> Continuation | None:
+        """The continuation of one phase; None if it is done."""
+        state = self.continuation.state
+        if state and self.NAMES.index(state["phase"]) > self.NAMES.index(name):
+            return None
+        # Without the bank, which is large: `prepare` makes it again.
+        before = {key: value.clone() for key, value in self.modules.state_dict().items() if "bank." not in key}
+        result = self.result
+
+        def on_state(step: int, take: Callable[[], State]) -> None:
+            whole = steps_before + step
+            state = {"step": whole, "phase": name, "before": before, "result": result}
+            self.continuation.on_state(whole, lambda: {**state, "loop": take()})
+
+        return Continuation(state["loop"] if state and state["phase"] == name else None, on_state)
+
+
+@contextmanager
+def without_gradients(modules: nn.Module) -> Iterator[None]:
+    """No gradients to these modules' parameters; each is put back as it was."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in modules.parameters()]
+    modules.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, requires in wanted:
+            parameter.requires_grad_(requires)

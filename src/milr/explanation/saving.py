@@ -13,7 +13,7 @@ from torch.linalg import vector_norm
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described
-from milr.explanation.modules import Modules
+from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.information.statistics import Standardise
 from milr.information.whitening import Whitening
@@ -65,7 +65,7 @@ def check_state(state: object) -> dict[str, Any]:
         raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
     if missing := [name for name in wanted if name not in state]:
         raise MilrError(f"this is no state of MILR.state(): it has no {', '.join(missing)}")
-    if not isinstance(state["modules"], Mapping) or "bank" not in state["modules"]:
+    if not isinstance(state["modules"], Mapping) or "bank.local" not in state["modules"]:
         raise MilrError("this is no state of MILR.state(): its modules have no reference bank")
     return dict(state)
 
@@ -89,8 +89,8 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
         whitening = Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in names))
     channels = (layers.local_shape[0], layers.dimension, *layers.stage_channels)
     local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
-    modules = Modules(settings, local, representation, stages, whitening, torch.zeros_like(weights["bank"]))
-    modules.to(torch.float32)
+    bank = ReferenceBank(*(torch.zeros_like(weights[f"bank.{name}"]) for name in ("local", "representation")))
+    modules = Modules(settings, layers.grid, local, representation, stages, whitening, bank)
     try:
         modules.load_state_dict(weights)
     except RuntimeError as error:

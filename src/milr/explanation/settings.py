@@ -11,21 +11,38 @@ from milr.fields import check, setting
 
 @dataclass
 class InfomaxSettings:
-    """The estimator of the total information: InfoNCE, a lower bound (paper, section 3.4.1 and eq. 2 and 3).
+    """The estimator of the total information: a critic, what it is compared with, and how a map reads it.
 
-    A map's mean cannot exceed log2((`bank_size` + N) / N) bits, of N places an image: `Maps.cap`.
+    InfoNCE is a lower bound (paper, section 3.4.1 and eq. 2 and 3). A map's mean cannot exceed log2(1 + `bank_images`)
+    or log2(1 + `bank_representations`) bits, by its reading: `Maps.cap`.
 
     Example:
         >>> import milr
-        >>> settings = milr.MilrSettings(infomax=milr.InfomaxSettings(bank_size=4096))
-        >>> settings.infomax.bank_size, settings.infomax.dimension
-        (4096, 64)
+        >>> settings = milr.MilrSettings(infomax=milr.InfomaxSettings(map="sample", denominator="places"))
+        >>> settings.infomax.place, settings.infomax.dimension
+        (True, 64)
     """
 
-    width: int = setting(128, "hidden channels of the critic's local network; 0: one layer", low=0)
+    estimator: str = setting("infonce", "what the critic is fitted by", choices=("infonce",))
+    denominator: str = setting(
+        "representations",
+        "what a pair is compared with: places (eq. 3: all of all images) | same_place (of the other images) | "
+        "representations (of the other images)",
+        choices=("places", "same_place", "representations"),
+    )
+    map: str = setting(
+        "representation",
+        "eq. 1 as a map: sample (one log-ratio) | place: KL(p(x_i|z), p(x_i)) | representation: KL(p(z|x_i), p(z))",
+        choices=("sample", "place", "representation"),
+    )
+    place: bool = setting(True, "tell the critic the place: eq. 1 is about x_i at a given i")
+    width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
-    bank_size: int = setting(16384, "locations of training images in a map's denominator", low=1)
-    queue_size: int = setting(16384, "locations of earlier batches in the fit's denominator", low=0)
+    dropout: float = setting(0.0, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
+    bank_images: int = setting(128, "training images whose places a map is compared with", low=1)
+    bank_representations: int = setting(512, "training images whose representations a map is compared with", low=1)
+    memory_gib: float = setting(2.0, "training images' features in memory; past it they lie in a file", low=0)
+    disk_gib: float = setting(32.0, "the largest such file: of more features a sample of the places", low=0.001)
     shape_mask: bool = setting(True, "let alpha's term reach the mask through z' (false: the literal eq. 10)")
 
 
@@ -120,10 +137,30 @@ class MilrSettings(ObjectiveSettings):
 
 
 @dataclass
-class FitSteps:
-    """How long and how fast the MI-LR module is fitted."""
+class CriticSettings:
+    """How the critic is fitted, alone, on features that are computed once.
 
-    steps: int = setting(250, "optimiser steps, one episode each", low=1)
+    Example:
+        >>> import milr
+        >>> milr.FitSettings(steps=300, critic=milr.CriticSettings(patience=5)).critic.weight_decay
+        0.3
+    """
+
+    steps: int = setting(6000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    images: int = setting(64, "images of a step: the bound of a step cannot exceed their log2", low=2)
+    places: int = setting(64, "places of each image in a step, drawn anew", low=1)
+    learning_rate: float = setting(1e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    weight_decay: float = setting(0.3, "of AdamW", low=0)
+    validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
+    patience: int = setting(10, "estimates without more bits before it stops; 0: never", low=0)
+    pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
+
+
+@dataclass
+class FitSteps:
+    """How long and how fast the mask is fitted."""
+
+    steps: int = setting(250, "optimiser steps of the mask at most, one episode each", low=1)
     learning_rate: float = setting(
         1e-3, "of Adam, falling to zero along a cosine", low=0, never={0: "nothing would be fitted"}
     )
@@ -133,24 +170,25 @@ class FitSteps:
         low=0,
         high=1,
     )
-    validate_every: int = setting(50, "steps between looks at the validation classes", low=1)
-    patience: int = setting(0, "looks without a better objective before the fit stops; 0: never", low=0)
+    validate_every: int = setting(50, "steps between validations", low=1)
+    patience: int = setting(0, "validations without a better objective before the fit stops; 0: never", low=0)
 
 
 @dataclass
 class FitSettings(FitSteps):
-    """How the MI-LR module is fitted: by Adam, its rate falling to zero along a cosine.
+    """How the MI-LR module is fitted: the critic until its bits have stalled, then the mask by Adam.
 
     Raises:
         MilrError: by `fit`, for a value with which no fit can be made.
 
     Example:
         >>> import milr
-        >>> milr.FitSettings(steps=400, patience=3).validate_every  # steps between looks at the validation batches
+        >>> milr.FitSettings(steps=400, patience=3).validate_every  # steps between validations
         50
     """
 
-    seed: int = setting(0, "of the noise and of the locations that are drawn")
+    seed: int = setting(0, "of the noise and of what is drawn")
+    critic: CriticSettings = field(default_factory=CriticSettings)
 
 
 def settings_from_state(values: dict[str, Any]) -> MilrSettings:

@@ -94,6 +94,7 @@ class LayerPair:
             )
         first = self.first_pass(probes)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
+        self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(stage.shape[1] for stage in first.stages)
         self.dimension = first.representation.shape[1]  # D
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from milr.data.settings import AugmentationSettings, DatasetSettings, EpisodeSettings
-from milr.explanation.settings import BottleneckSettings, FitSteps, InfomaxSettings, MaskSettings, ObjectiveSettings
+from milr.explanation.settings import (
+    BottleneckSettings,
+    CriticSettings,
+    FitSteps,
+    InfomaxSettings,
+    MaskSettings,
+    ObjectiveSettings,
+)
 from milr.fields import MISSING, setting
 from milr.networks.settings import AS_EPISODE, BackboneSettings, MetricSettings, TrainSettings
 
@@ -47,6 +54,13 @@ class MilrSection(FitSteps, ObjectiveSettings):
 
 
 @dataclass
+class CriticSection(CriticSettings):
+    views: int = setting(
+        2, "of each picture, to fit to: as it is; its mirror image; from the third on augmented as it says", low=1
+    )
+
+
+@dataclass
 class VisualizeSection:
     episodes: int = setting(1, "seeded episodes to draw", low=1)
     queries: int = setting(1, "queries of each class to draw", low=1)
@@ -78,8 +92,9 @@ class SanitySection:
     cascade: list[int] = setting(
         [1, 2, 6], "how many of the top-level layers forget, from the output down; 6: all of a ResNet"
     )
-    steps: int = setting(0, "steps of a refit; 0: as many as the source run", low=0)
-    estimator_steps: int = setting(400, "steps of the null and of the second estimator", low=1)
+    steps: int = setting(0, "steps of the mask in a refit; 0: as many as the source run", low=0)
+    critic_steps: int = setting(0, "steps of a critic at most; 0: as many as the source run", low=0)
+    estimators: list[str] = setting([], "further estimators of the total information: names of infomax.estimator")
 
 
 @dataclass
@@ -147,6 +162,7 @@ class FitMilr(ChainedStageSettings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     milr: MilrSection = field(default_factory=MilrSection)
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)
+    critic: CriticSection = field(default_factory=CriticSection)
     mask: MaskSettings = field(default_factory=MaskSettings)
     bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
     resume: str = setting("", RESUME)

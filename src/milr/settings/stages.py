@@ -110,7 +110,7 @@ STAGES = {
                 "validation.decision_bits",
                 "validation.redundant_bits",
             ),
-            one_step={"milr.steps": 1, "milr.validation_episodes": 1},
+            one_step={"milr.steps": 1, "milr.validation_episodes": 1, "critic.steps": 1, "critic.views": 1},
         ),
         Stage(
             "visualize",
@@ -148,7 +148,7 @@ STAGES = {
             figure=("decision repeatability {decision_repeatability:.3f}", "{rows} rows"),
             columns=("decision_repeatability",),
             # a refit to wrong labels looks at no validation episodes
-            one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.estimator_steps": 1},
+            one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.critic_steps": 1},
         ),
         Stage(
             "data",

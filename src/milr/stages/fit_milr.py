@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from milr.data.augmentation import augmentation_of, input_batches, to_input
+from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
 from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
@@ -20,12 +20,12 @@ from milr.evaluation.information import estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
-from milr.explanation.fitting import fit, validate
+from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.settings import FitSettings, MilrSettings
+from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 from milr.fields import pick
-from milr.networks.continuation import Continuation
+from milr.information.units import bits
 from milr.networks.layers import weights_sha256
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -52,15 +52,15 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
     batches, validation = fit_batches(settings, network, pictures, device)
-    how = pick(FitSettings, settings.milr, seed=settings.seed)
+    how = pick(FitSettings, settings.milr, seed=settings.seed, critic=pick(CriticSettings, settings.critic))
     try:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
             board(run, settings.logger, continuation.done) as shown,
-            progress(run, settings.milr.steps, settings.milr.log_every, continuation) as on_step,
+            progress_bars(run, how, settings.milr.log_every) as (on_critic, on_step),
         ):
             on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
-            step = fit(explainer, batches, how, validation, on_step, on_validation, continuation)
+            step = fit(explainer, batches, how, validation, on_step, on_validation, on_critic, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
     run.record_checkpoint("milr.pt")
@@ -85,8 +85,19 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     explainer = MILR(
         network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
     )
-    explainer.prepare(input_batches(pictures.images, device), len(pictures.images), settings.seed)
+    count = settings.critic.views * len(pictures.images)
+    explainer.prepare(views(settings, pictures.images, device), count, settings.seed)
     return explainer
+
+
+def views(settings: FitMilr, images: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """The pictures uint8 [n, 3, S, S] as batches for the network: as they are, mirrored, then augmented."""
+    for view in range(settings.critic.views):
+        if view < 2:
+            yield from input_batches(images if view == 0 else images.flip(3), device)
+        else:
+            for number, part in enumerate(images.split(32)):
+                yield augment(to_device(part, device), settings.augmentation, seed=f"{settings.seed}:{view}:{number}")
 
 
 def fit_batches(
@@ -123,20 +134,40 @@ def on_validation_of(
 
 
 @contextmanager
-def progress(run: Run, steps: int, every: int, continuation: Continuation) -> Iterator[Callable[[int, Terms], None]]:
-    """A progress bar with the terms, and a line of metrics, every few steps: reading the terms waits for the device."""
-    with tqdm(total=steps, initial=continuation.done, desc="fit", unit="step") as bar:
+def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCritic, Callable[[int, Terms], None]]]:
+    """A progress bar for each phase, and lines of metrics every few steps: reading terms waits for the device."""
+    bars: dict[str, tqdm[Any]] = {}
 
-        def on_step(step: int, terms: Terms) -> None:
-            """Move the bar, and every few steps read the terms."""
-            bar.update()
-            if step % every == 0 or step == steps:
-                metrics = terms.metrics()
-                run.metrics(split="train", step=step, **metrics)
-                shown = ("accuracy", "total_bits", "saturation", "decision_bits", "redundant_bits", "mask_mean")
-                bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
+    def bar_of(phase: str, step: int, total: int) -> tqdm[Any]:
+        """The phase's bar; the one before it ends."""
+        if phase not in bars:
+            for earlier in bars.values():
+                earlier.close()
+            bars[phase] = tqdm(total=total, initial=step - 1, desc=phase, unit="step")
+        bars[phase].update()
+        return bars[phase]
 
-        yield on_step
+    def on_critic(phase: str, step: int, nats: float | None) -> None:
+        """Move the bar; where the held-out bits were estimated, show and keep them."""
+        bar = bar_of(phase, step, how.critic.steps)
+        if nats is not None:
+            run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
+            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
+
+    def on_step(step: int, terms: Terms) -> None:
+        """Move the bar, and every few steps read the terms."""
+        bar = bar_of("mask", step, how.steps)
+        if step % every == 0 or step == how.steps:
+            metrics = terms.metrics()
+            run.metrics(split="train", step=step, **metrics)
+            shown = ("accuracy", "decision_bits", "redundant_bits", "mask_mean")
+            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
+
+    try:
+        yield on_critic, on_step
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def log_summary(result: dict[str, Any]) -> None:

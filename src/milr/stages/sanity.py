@@ -24,7 +24,7 @@ from milr.explanation.batches import permute_supports
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
-from milr.explanation.settings import FitSettings
+from milr.explanation.settings import CriticSettings, FitSettings
 from milr.fields import pick
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.randomise import blocks, randomised
@@ -62,8 +62,8 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     gallery = {"as fitted": real}
     rows: list[SanityRow] = []
     if "estimator" in settings.sanity.checks:
-        steps = settings.sanity.estimator_steps
-        rows += estimator_rows(explainer, pictures, settings.dataset.split, steps, settings.seed, device)
+        how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
+        rows += estimator_rows(explainer, pictures, settings.dataset.split, how, names, settings.seed, device)
     for check, variant, other in variants(settings, fitting, network, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
@@ -92,6 +92,8 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
+    if settings.sanity.critic_steps:
+        fitting = replace(fitting, critic=replace(fitting.critic, steps=settings.sanity.critic_steps))
     return fitting
 
 
@@ -158,7 +160,7 @@ def refit(
     def batch_of(step: int) -> Any:
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
 
-    how = pick(FitSettings, fitting.milr, seed=fitting.seed)
+    how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
         fit(explainer, batch_of, how, [] if permuted else validation, lambda step, terms: bar.update() and None)
     return explainer

@@ -1,0 +1,147 @@
+"""The critic's fit: alone, on features that were computed once, until the held-out bound has stalled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from milr.errors import MilrError
+from milr.explanation.features import Features, Sample
+from milr.explanation.progress import Best, Progress
+from milr.explanation.settings import CriticSettings
+from milr.information.critic import Critic
+from milr.information.estimators import ESTIMATORS
+from milr.information.infomax import batch_scores
+from milr.networks.continuation import Continuation
+from milr.networks.finite import FiniteCheck
+
+HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
+HELD_OUT_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class CriticTask:
+    """What a critic is fitted to.
+
+    Attributes:
+        train, held_out: features of different images; with occluded ones, or z', pairs of these count as much.
+        estimator: a name of `ESTIMATORS`.
+        denominator: a name of `DENOMINATORS`.
+        seed: of the images and places of each step.
+        shuffled: a null: representations are dealt out anew among the images of each step, the own one as likely as
+            any, as in the denominator, so that there is nothing to learn.
+    """
+
+    train: Features
+    held_out: Features
+    estimator: str = "infonce"
+    denominator: str = "representations"
+    seed: int = 0
+    shuffled: bool = False
+
+
+def fit_critic(
+    critic: Critic,
+    task: CriticTask,
+    settings: CriticSettings,
+    on_step: Callable[[int, float | None], None] = lambda step, nats: None,
+    continuation: Continuation | None = None,
+) -> int:
+    """Fits the critic by AdamW; it ends as it was where it found most in the held-out images.
+
+    Args:
+        critic: on any device.
+        task: what it is fitted to.
+        settings: how.
+        on_step: called after each step with its number, and the held-out nats a place where they were estimated.
+        continuation: with a state in it the fit goes on after its step.
+
+    Returns:
+        The step that was kept; 0 if none was better than the critic at the beginning.
+
+    Raises:
+        MilrError: if the loss or a held-out estimate is not finite; the critic is then in its last good state.
+    """
+    device = critic.content.weight.device
+    continuation = continuation or Continuation()
+    optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    progress = Progress(critic, optimiser, None, torch.Generator().manual_seed(task.seed), Best(critic))
+    best, finite = progress.best, FiniteCheck(device)
+    if continuation.state:
+        done = progress.resume(continuation.state)
+    else:
+        done = 0
+        best.see(0, -held_out_nats(critic, task, settings.images))
+    for step in range(done + 1, settings.steps + 1):
+        if settings.patience and best.waited >= settings.patience:
+            break
+        critic.train()
+        sample = task.train.draw(settings.images, settings.places, progress.generator, device)
+        if task.shuffled:
+            dealt = torch.randperm(len(sample.representation), generator=progress.generator).to(device)
+            sample = replace(sample, representation=sample.representation[dealt])
+        loss = critic_loss(critic, sample, task)
+        finite.see(step, loss)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        nats = None
+        if step % settings.validate_every == 0 or step == settings.steps:
+            nats = held_out_nats(critic, task, settings.images)
+            if finite.first() or not math.isfinite(nats):
+                best.restore()
+                raise MilrError(f"the critic's loss is not finite at step {step}: lower critic.learning_rate")
+            best.see(step, -nats)
+        on_step(step, nats)
+        continuation.on_state(step, partial(progress.snapshot, step))
+    best.restore()
+    critic.eval()
+    return best.step
+
+
+def critic_loss(critic: Critic, sample: Sample, task: CriticTask) -> Tensor:
+    """What a step minimises, over all kinds of pairs of its sample."""
+    estimator = ESTIMATORS[task.estimator]
+    losses = [estimator.loss(scores, task.denominator) for scores in pair_scores(critic, sample)]
+    return torch.stack(losses).mean()
+
+
+def pair_scores(critic: Critic, sample: Sample) -> list[Tensor]:
+    """f of every pair of a sample, [K, S, K] for each kind: (x, z), and (x', z) or (x, z') where it holds such."""
+    local = critic.project_locations(sample.local, sample.places)
+    representation = critic.project_representation(sample.representation)
+    scores = [batch_scores(local, representation)]
+    if sample.occluded is not None:
+        scores.append(batch_scores(critic.project_locations(sample.occluded, sample.places), representation))
+    if sample.masked is not None:
+        scores.append(batch_scores(local, critic.project_representation(sample.masked)))
+    return scores
+
+
+@torch.no_grad()
+def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
+    """The estimate on the held-out images in nats a place, over all kinds of pairs: batches of `images`, each alone."""
+    critic.eval()
+    held_out, estimator = task.held_out, ESTIMATORS[task.estimator]
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(held_out), generator=generator)
+    places = torch.randperm(len(held_out.places), generator=generator)[:HELD_OUT_PLACES]
+    size = min(images, len(order))
+    values = []
+    for part in order.split(size)[:HELD_OUT_BATCHES]:
+        if len(part) == size:
+            scores = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
+            values += [estimator.value(each, task.denominator) for each in scores]
+    return float(torch.stack(values).mean())
+
+
+def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:
+    """Features to fit to, and a share of the images, at least two, to hold out."""
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    count = max(2, round(share * len(order)))
+    return features.at(order[count:].sort().values), features.at(order[:count])

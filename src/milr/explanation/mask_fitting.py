@@ -1,0 +1,151 @@
+"""The mask's fit on the frozen network by the paper's objective (eq. 10), the critic as it is; and its validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.explanation.decisions import Batch, checked_batch
+from milr.explanation.inputs import own_modes
+from milr.explanation.milr import MILR
+from milr.explanation.modules import Modules
+from milr.explanation.objective import Terms, measure
+from milr.explanation.progress import Best, Progress, without_gradients
+from milr.explanation.settings import FitSettings
+from milr.networks.continuation import Continuation
+from milr.networks.finite import FiniteCheck
+from milr.networks.layers import frozen
+
+CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
+
+
+def fit_mask(
+    explainer: MILR,
+    batches: Callable[[int], Batch],
+    settings: FitSettings,
+    validation: Sequence[Batch],
+    on_step: Callable[[int, Terms], None] | None = None,
+    on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    continuation: Continuation | None = None,
+) -> int:
+    """Fits the mask, and the bottleneck where it has weights, as `fit` says; returns the step that was kept."""
+    modules, fitted_before = explainer.ready(), explainer.fitted
+    continuation = continuation or Continuation()
+    progress = begin(modules, settings)
+    best, finite = progress.best, FiniteCheck(modules.bank.local.device)
+    done = progress.resume(continuation.state) if continuation.state else 0
+    explainer.fitted = fitted_before or done > 0
+    alpha, beta = weights(explainer)
+
+    def stopped(step: int, what: str, value: float) -> MilrError:
+        """Puts the best state back; the error that says why the fit stops here."""
+        best.restore()
+        explainer.fitted = fitted_before or best.step > 0
+        unless = ", if no picture of that step holds nan or inf itself"
+        return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
+
+    for step in range(done + 1, settings.steps + 1):
+        if settings.patience and best.waited >= settings.patience:
+            break
+        batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
+        terms, loss = backward(explainer, batch, progress, alpha, beta * warm(step, settings))
+        finite.see(step, loss)
+        last = step == settings.steps
+        validates = bool(validation) and (last or step % settings.validate_every == 0)
+        if (validates or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
+            raise stopped(bad.step, "the loss", bad.loss)
+        progress.optimiser.step()
+        explainer.fitted = True
+        if progress.schedule:
+            progress.schedule.step()
+        if on_step:
+            on_step(step, terms)
+        if validates:
+            metrics = validate(explainer, validation)
+            if not math.isfinite(metrics["objective"]):
+                raise stopped(step, "the objective on the validation batches", metrics["objective"])
+            best.see(step, metrics["objective"])
+            if on_validation:
+                on_validation(step, metrics)
+        continuation.on_state(step, partial(progress.snapshot, step))
+    if validation:
+        best.restore()
+    return best.step if validation else settings.steps
+
+
+def begin(modules: Modules, settings: FitSettings) -> Progress:
+    """The progress of a fit before its first step."""
+    fitted = nn.ModuleList([modules.mask] if modules.bottleneck is None else [modules.mask, modules.bottleneck])
+    optimiser = torch.optim.Adam(fitted.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    generator = torch.Generator(modules.bank.local.device).manual_seed(settings.seed)
+    return Progress(fitted, optimiser, schedule, generator, Best(fitted))
+
+
+def weights(explainer: MILR) -> tuple[float, float]:
+    """Alpha and beta of eq. 10; alpha is 0 for the mask in the literal reading, where its term reaches the critic."""
+    settings = explainer.settings
+    return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta
+
+
+def warm(step: int, settings: FitSettings) -> float:
+    """The share of beta at a step, rising in a straight line to 1."""
+    return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
+
+
+def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, beta: float) -> tuple[Terms, Tensor]:
+    """The terms of a batch and its loss, whose gradients are then at the mask and the bottleneck."""
+    # Frozen backwards too: a network that saves memory computes parts of itself again there.
+    with frozen(explainer.layers.network, *batch.modules), without_gradients(explainer.modules.critic):
+        first = explainer.layers.first_pass(batch.images)
+        terms = measure(explainer, batch, first, progress.generator)
+        loss = terms.loss(alpha, beta)
+        progress.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+    return terms, loss
+
+
+def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
+    """The terms' means over held-out batches, the noise always the same.
+
+    "objective" is the loss that the mask's fit takes the gradient of, with alpha and beta as they are at its end. It
+    chooses among steps of one fit; it does not compare fits of two alphas or betas.
+
+    Args:
+        explainer: prepared, fitted or not.
+        batches: held-out batches, at least one.
+
+    Returns:
+        "objective" in nats, and `Terms.metrics`: "decision_loss" in nats, "accuracy", "untouched_accuracy",
+        "total_bits", "cap_bits", "saturation", "redundant_bits", "decision_bits", "log_likelihood", "mask_mean".
+
+    Raises:
+        MilrError: for no batches, a batch of anything else than images and a decision, an explainer never prepared.
+
+    Example:
+        >>> import milr, torch, torchvision
+        >>> network = torchvision.models.resnet18(num_classes=4)
+        >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
+        >>> explainer.prepare(images.split(8), len(images))
+        >>> metrics = milr.validate(explainer, [milr.Batch(images, lambda output: (output, labels))])
+        >>> round(metrics["cap_bits"], 2)  # log2(1 + 16 images in the reference bank)
+        4.09
+    """
+    rows = []
+    with own_modes(explainer.layers, gradients=False):
+        explainer.ready().eval()
+        generator = torch.Generator().manual_seed(0)
+        for number, given in enumerate(batches, 1):
+            batch = checked_batch(given, explainer.layers, f"validation batch {number}")
+            with frozen(explainer.layers.network, *batch.modules):
+                terms = measure(explainer, batch, explainer.layers.first_pass(batch.images), generator)
+            rows.append({"objective": terms.loss(*weights(explainer)).item(), **terms.metrics()})
+    if not rows:
+        raise MilrError("validate got no batches: there is nothing to take the mean of")
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -1,0 +1,85 @@
+"""The critic f(x_i, z): how well a place's content and a representation go together, log p(z|x)/p(z) at best."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from milr.information.statistics import Standardise
+
+CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, that tell a place
+
+
+class Critic(nn.Module):
+    """Inner product of both sides' projections to p dimensions, over sqrt(p) (paper, section 3.4.1).
+
+    Locations pass an MLP (`width` 0: one layer), the representation a linear map; both are standardised first with
+    statistics of the training images. With `places` the place is told too: eq. 1 is about x_i at a given place i, and
+    a critic that does not know i estimates I(x_I; z) for a random place I, which is at most the mean over i.
+
+    Args:
+        local, representation: standardisation of the C channels and of the D dimensions.
+        shape: (H, W) of the local layer, N = H·W places in rows from the top left.
+        width, dimension: hidden units, and p.
+        place: whether the place is told.
+        dropout: share of the standardised representation that a fit leaves out at random.
+    """
+
+    encoding: Tensor
+
+    def __init__(
+        self,
+        local: Standardise,
+        representation: Standardise,
+        shape: tuple[int, int],
+        width: int,
+        dimension: int,
+        place: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        channels, size = local.mean.numel(), representation.mean.numel()
+        self.dimension = dimension
+        self.standardise = local
+        self.content = nn.Linear(channels, width or dimension)
+        encoding = place_encoding(*shape)
+        self.register_buffer("encoding", encoding, persistent=False)
+        self.place = nn.Linear(encoding.shape[1], width or dimension, bias=False) if place else None
+        self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
+        self.standardise_representation = representation
+        self.representation = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, dimension))
+
+    def project_local(self, local: Tensor) -> Tensor:
+        """x [K, C, H, W] -> u [K, N, p], divided by sqrt(p) so that scores are plain inner products."""
+        return self.project_locations(local.flatten(2).transpose(1, 2))
+
+    def project_locations(self, locations: Tensor, places: Tensor | None = None) -> Tensor:
+        """Locations [K, S, C] that lie at `places` [S], their numbers (None: at all N in order) -> [K, S, p]."""
+        return self.project_standardised(self.standardise(locations.transpose(1, 2)).transpose(1, 2), places)
+
+    def project_standardised(self, locations: Tensor, places: Tensor | None = None) -> Tensor:
+        """The same of locations that were standardised before."""
+        hidden = self.content(locations)
+        if self.place is not None:
+            hidden = hidden + self.place(self.encoding if places is None else self.encoding[places])
+        projected: Tensor = self.hidden(hidden)
+        return projected / math.sqrt(self.dimension)
+
+    def project_representation(self, representation: Tensor) -> Tensor:
+        """z [K, D] -> v [K, p]."""
+        return self.project_standardised_representation(self.standardise_representation(representation))
+
+    def project_standardised_representation(self, representation: Tensor) -> Tensor:
+        """The same of representations that were standardised before."""
+        projected: Tensor = self.representation(representation)
+        return projected
+
+
+def place_encoding(height: int, width: int) -> Tensor:
+    """What tells each of N places from the others: coordinates in [-1, 1], and sines and cosines of them, [N, 14]."""
+    rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    coordinates = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).view(-1, 2)
+    waves = [math.pi * cycles * coordinates for cycles in CYCLES]
+    return torch.cat([coordinates, *(wave.sin() for wave in waves), *(wave.cos() for wave in waves)], dim=1)
