@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from toy import CLASSES, Network, batch, pictures, prepared, trained_network
+from toy import CLASSES, SHORT, Network, batch, pictures, prepared, trained_network
 
 import milr
 from milr.errors import MilrError
@@ -21,7 +21,7 @@ from milr.explanation.fitting import fit, validate
 from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 
 IMAGES, LABELS, _ = pictures(8, seed=7)
-STEPS = FitSettings(steps=3)
+STEPS = FitSettings(critic=SHORT, steps=3)
 
 WRONG: list[tuple[Any, str]] = [
     (lambda out: out.sum(), r"must give a pair .*, not a torch.Tensor \[\]"),
@@ -101,11 +101,11 @@ def test_a_decision_may_change_its_output_in_place() -> None:
         ((batch, 400), "settings are milr.FitSettings, not 400"),
         ((batch, STEPS, batch(1)), "validation is a list of milr.Batch, not a milr.Batch"),
         ((batch, STEPS, [(IMAGES, LABELS)]), "validation batch 1 must be a milr.Batch"),
-        ((batch, FitSettings(steps=3, validate_every=0), [batch(1)]), "validate_every=0"),
-        ((batch, FitSettings(steps=0)), "steps=0: .*at least 1"),
-        ((batch, FitSettings(steps=2.0)), "steps=2.0: .*a whole number"),  # type: ignore[arg-type]
-        ((batch, FitSettings(learning_rate=-0.1)), "learning_rate=-0.1"),
-        ((batch, FitSettings(learning_rate=0.0)), "learning_rate=0.0: nothing would be fitted"),
+        ((batch, FitSettings(critic=SHORT, steps=3, validate_every=0), [batch(1)]), "validate_every=0"),
+        ((batch, FitSettings(critic=SHORT, steps=0)), "steps=0: .*at least 1"),
+        ((batch, FitSettings(critic=SHORT, steps=2.0)), "steps=2.0: .*a whole number"),  # type: ignore[arg-type]
+        ((batch, FitSettings(critic=SHORT, learning_rate=-0.1)), "learning_rate=-0.1"),
+        ((batch, FitSettings(critic=SHORT, learning_rate=0.0)), "learning_rate=0.0: nothing would be fitted"),
     ],
 )
 def test_arguments_of_a_fit_that_are_none_are_refused_by_name(arguments: tuple[Any, ...], message: str) -> None:
@@ -255,7 +255,7 @@ def test_validation_batches_may_come_from_a_generator() -> None:
     kept = fit(
         prepared(),
         batch,
-        FitSettings(steps=4, validate_every=2),
+        FitSettings(critic=SHORT, steps=4, validate_every=2),
         (batch(number) for number in (5000, 5001)),  # type: ignore[arg-type]
         on_validation=lambda step, metrics: seen.append(step),
     )

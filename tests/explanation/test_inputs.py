@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from toy import Network, batch, pictures, prepared, trained_network
+from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import fit
@@ -186,7 +186,7 @@ def test_a_network_made_in_inference_mode_is_refused_by_name() -> None:
     with pytest.raises(MilrError, match=r"made under torch.inference_mode, .*copy.deepcopy\(network\) outside"):
         MILR(network, "layer1", "avgpool", IMAGES[:2])
     explainer = prepared(network=copy.deepcopy(network))
-    assert fit(explainer, batch, FitSettings(steps=2)) == 2
+    assert fit(explainer, batch, FitSettings(critic=SHORT, steps=2)) == 2
     with pytest.raises(MilrError, match="is a dict, not a torch.nn.Module"):
         MILR({}, "layer1", "avgpool", IMAGES[:2])  # type: ignore[arg-type]
 

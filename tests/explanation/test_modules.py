@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, pictures, prepared
+from toy import SHORT, batch, pictures, prepared
 
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
@@ -36,7 +36,7 @@ def interrupted(explainer: MILR) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(explainer, batch, FitSettings(steps=9, learning_rate=0.05), on_step=stop)
+        fit(explainer, batch, FitSettings(critic=SHORT, steps=9, learning_rate=0.05), on_step=stop)
 
 
 def load(explainer: MILR, assign: bool = False) -> None:
@@ -78,7 +78,7 @@ def standardise(explainer: MILR) -> None:
         new_bank,
         written_bank,
         standardise,
-        lambda explainer: fit(explainer, batch, FitSettings(steps=3, learning_rate=0.05)),
+        lambda explainer: fit(explainer, batch, FitSettings(critic=SHORT, steps=3, learning_rate=0.05)),
         lambda explainer: (explainer.prepare(pictures(48, 5)[0].split(16), 48), setattr(explainer, "fitted", True)),
     ],
 )
@@ -97,7 +97,13 @@ def test_maps_within_a_fit_are_those_of_the_step() -> None:
     def look(step: int, metrics: dict[str, float]) -> None:
         looks.append((explainer.maps(IMAGES).total, fresh(explainer)))
 
-    fit(explainer, batch, FitSettings(steps=6, learning_rate=0.05, validate_every=2), [batch(5000)], on_validation=look)
+    fit(
+        explainer,
+        batch,
+        FitSettings(critic=SHORT, steps=6, learning_rate=0.05, validate_every=2),
+        [batch(5000)],
+        on_validation=look,
+    )
     assert len(looks) == 3 and all(torch.equal(seen, anew) for seen, anew in looks)
     assert not torch.equal(looks[0][0], looks[1][0])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from toy import Network, batch, pictures, prepared, trained_network
+from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import fit, validate
@@ -42,7 +42,7 @@ def test_a_network_that_was_trained_on_is_another_one() -> None:
 
 def test_the_same_network_comes_through_a_file() -> None:
     explainer, file = prepared(), io.BytesIO()
-    fit(explainer, batch, FitSettings(steps=2))
+    fit(explainer, batch, FitSettings(critic=SHORT, steps=2))
     torch.save(explainer.state(), file)
     file.seek(0)
     loaded = MILR.load(copy.deepcopy(trained_network()).train(), torch.load(file, weights_only=True), IMAGES[:2])
@@ -113,7 +113,7 @@ def test_a_network_that_changed_since_it_was_prepared_on_is_refused(change: Any)
     change(network)
     for attempt in (
         lambda: explainer.maps(IMAGES),
-        lambda: fit(explainer, batch, FitSettings(steps=1)),
+        lambda: fit(explainer, batch, FitSettings(critic=SHORT, steps=1)),
         lambda: validate(explainer, [batch(1)]),
     ):
         with pytest.raises(MilrError, match="the network's weights or buffers changed since prepare"):

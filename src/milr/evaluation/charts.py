@@ -17,7 +17,7 @@ from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
 from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of, literal, readable
 
-COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
+COLOURS = {"total": "tab:blue", "kept": "tab:orange", "redundant": "tab:green", "decision": "tab:red"}
 OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 AREA = Metric("area", measure="accuracy")

@@ -61,6 +61,7 @@ def iba(scene: Scene) -> Tensor:
 ROWS = (  # in the order in which tables and charts have them
     Method("total", "milr", lambda scene: scene.maps.total),
     Method("decision", "milr", lambda scene: scene.maps.decision),
+    Method("kept", "milr", lambda scene: scene.maps.kept),
     Method("redundant", "milr", lambda scene: scene.maps.redundant),
     Method("random", "control", lambda scene: random_maps(scene.shape, seed_of("random maps", scene.seed))),
     Method("uniform", "control", lambda scene: uniform_maps(scene.shape)),

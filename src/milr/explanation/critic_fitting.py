@@ -22,6 +22,7 @@ from milr.networks.finite import FiniteCheck
 
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
+FALLS, FALL = 2, 0.3  # when the held-out bits have stalled, the rate falls to this share of itself, so many times
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def fit_critic(
 ) -> int:
     """Fits the critic by AdamW; it ends as it was where it found most in the held-out images.
 
+    Where these have stalled the rate falls, and the fit goes on from the best step; at last it ends.
+
     Args:
         critic: on any device.
         task: what it is fitted to.
@@ -77,9 +80,15 @@ def fit_critic(
     else:
         done = 0
         best.see(0, -held_out_nats(critic, task, settings.images))
+    falls = round(math.log(optimiser.param_groups[0]["lr"] / settings.learning_rate, FALL))
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            break
+            if falls == FALLS:
+                break
+            falls, best.waited = falls + 1, 0
+            best.restore()
+            for group in optimiser.param_groups:
+                group["lr"] *= FALL
         critic.train()
         sample = task.train.draw(settings.images, settings.places, progress.generator, device)
         if task.shuffled:

@@ -146,13 +146,15 @@ class CriticSettings:
         0.3
     """
 
-    steps: int = setting(6000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    steps: int = setting(10_000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
     images: int = setting(64, "images of a step: the bound of a step cannot exceed their log2", low=2)
     places: int = setting(64, "places of each image in a step, drawn anew", low=1)
-    learning_rate: float = setting(1e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    learning_rate: float = setting(
+        3e-3, "of AdamW; it falls when the held-out bits have stalled", low=0, never={0: "nothing would be fitted"}
+    )
     weight_decay: float = setting(0.3, "of AdamW", low=0)
     validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
-    patience: int = setting(10, "estimates without more bits before it stops; 0: never", low=0)
+    patience: int = setting(6, "estimates without more bits that count as stalled; 0: never", low=0)
     pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
 
 

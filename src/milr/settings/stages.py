@@ -63,6 +63,7 @@ class Command:
 
 TRAIN_AND_VALIDATION = ("train", "validation")
 ALL_SPLITS = ("train", "validation", "novel")
+SANITY_SHEETS = ("sheet_total.png", "sheet_kept.png", "sheet_redundant.png", "sheet_decision.png")
 
 STAGES = {
     stage.name: stage
@@ -143,7 +144,7 @@ STAGES = {
             "milr.stages.sanity:sanity",
             source="fit_milr",
             free=("dataset.split",),
-            files=("sanity.csv", "metrics.jsonl", "sheet_total.png", "sheet_decision.png", "sheet_redundant.png"),
+            files=("sanity.csv", "metrics.jsonl", *SANITY_SHEETS),
             splits=ALL_SPLITS,
             figure=("decision repeatability {decision_repeatability:.3f}", "{rows} rows"),
             columns=("decision_repeatability",),
