@@ -65,6 +65,11 @@ class Run:
         for watch in self.watchers:
             watch(values)
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` so far; where a run goes on, those of its earlier sessions too."""
+        path = self.folder / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
     def record(self, **entries: Any) -> None:
         """Put entries (plain values) into the manifest and write it."""
         self.manifest.update(entries)
