@@ -172,6 +172,7 @@ class FitSteps:
         low=0,
         high=1,
     )
+    winograd: bool = setting(True, "on a CPU: compute wide 3x3 convolutions with fewer products (docs/performance.md)")
     validate_every: int = setting(50, "steps between validations", low=1)
     patience: int = setting(0, "validations without a better objective before the fit stops; 0: never", low=0)
 
