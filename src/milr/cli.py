@@ -94,8 +94,12 @@ def dispatch(words: list[str]) -> int:
 def run(stage: Stage, words: list[str]) -> int:
     """The stage, with Hydra, which is imported here: the lists and helps need not wait for it."""
     from milr.command.entry import run_stage
+    from milr.sweeps.folders import release_all
 
-    return run_stage(stage, words)
+    try:
+        return run_stage(stage, words)
+    finally:
+        release_all()
 
 
 def complete(words: list[str]) -> int:

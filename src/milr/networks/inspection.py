@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, stage_calls, trace
+from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, readout_calls, trace
 from milr.networks.wrappers import modules_by_name, plain_name
 
 
@@ -82,8 +82,8 @@ class Inspection:
             )
         return layout
 
-    def stages(self) -> tuple[str, ...]:
-        """Names of the layers where the network's stages end; none for a network without maps."""
+    def readout_layers(self) -> tuple[str, ...]:
+        """Names of the last layers before the resolution changes; none for a network without maps."""
         places = {
             id(run): resolution(run.output, self._layouts[id(run)])
             for run in self.order
@@ -94,7 +94,7 @@ class Inspection:
         if not places:
             return ()
         names = {id(module): name for name, module in reversed(self.modules.items())}
-        runs = stage_calls(self.root, places, image_size(self.images))
+        runs = readout_calls(self.root, places, image_size(self.images))
         return tuple(names[id(run.module)] for run in runs if id(run.module) in names)
 
     def _look(self) -> dict[int, str]:

@@ -29,7 +29,7 @@ class FirstPass:
 
     local: Tensor  # x, the local features [K, C, H, W]
     representation: Tensor  # z [K, D]
-    stages: tuple[Tensor, ...]  # the features of every stage, each [K, C_s, H_s, W_s]
+    stages: tuple[Tensor, ...]  # the features of each layer that the mask reads, [K, C_s, H_s, W_s]
     output: Tensor  # what the network itself returns [K, E]
 
 
@@ -44,8 +44,9 @@ class SecondPass:
 class LayerPair:
     """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
-    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers
-    whose features the mask is read from; by default those after which the resolution changes (`stage_calls`).
+    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` (the setting
+    `mask.stages`) names the readout layers, those whose features the mask is computed from; by default the last before
+    each change of resolution, the ends of what papers on ResNets call stages. The command line's stages are others.
     `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
     else is learned from images of noise like it. A layer that gives [K, H, W, C] is told from [K, C, H, W] by a picture
     of another height; `layout` says it where the network takes one size only and the shape leaves it open. `precision`
@@ -78,7 +79,7 @@ class LayerPair:
         layers = Inspection(self.network, probes)
         self.local, self.global_ = layers.name_of(local), layers.name_of(global_)
         layers.check_order(self.local, self.global_)
-        self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.stages() or (self.local,)
+        self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.readout_layers() or (self.local,)
         self.layouts = {self.local: layers.layout(self.local, layout, "the local layer")}
         for name in self.stages:
             self.layouts[name] = layers.layout(name, layout, "a layer that the mask reads", trust=False)
@@ -94,14 +95,14 @@ class LayerPair:
             )
         first = self.first_pass(probes)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
-        self.stage_channels = tuple(stage.shape[1] for stage in first.stages)
+        self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
 
     def first_pass(self, images: Tensor) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
         if len(images) == 1 and not self._takes_one:
             two = self.first_pass(torch.cat([images] * 2))
-            return FirstPass(two.local[:1], two.representation[:1], tuple(s[:1] for s in two.stages), two.output[:1])
+            return FirstPass(two.local[:1], two.representation[:1], tuple(f[:1] for f in two.stages), two.output[:1])
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Hook:

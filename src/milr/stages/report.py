@@ -23,7 +23,7 @@ from milr.runs.disk import disk_error, disk_message
 from milr.settings.stages import STAGES
 from milr.stages.job import console, log
 from milr.streams import lossy_streams
-from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
+from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, start_sweep
 from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
 
 UNEXPECTED = 1  # an exit code
@@ -92,12 +92,10 @@ class JobReport(Callback):
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)
         if not jobs:
-            release(sweep)
             typed = " ".join(overrides_as_typed(config.hydra)) or "no overrides"
             leave(f"there is nothing to sweep over: a range or a pattern among {typed} holds no value")
         with console():
             log.info("%s\n%s", sweep, "\n".join(table(jobs)))
-        release(sweep)
         if codes := {job.code for job in jobs} - {0}:
             raise SystemExit(min(codes))  # a bug's before a mistake's
 
