@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from milr.networks.wrappers import uncompiled, unwrap
 __all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -188,15 +189,7 @@ class LayerPair:
                     "look at the network's weights and buffers"
                 )
         again = self._attempt(first.local, probes)
-        if not (self._same(again.representation, first.representation) and self._same(again.output, first.output)):
-            repeated = self.first_pass(probes)
-            if self._same(repeated.output, first.output) and self._same(repeated.representation, first.representation):
-                raise MilrError(
-                    f"putting the output of '{self.local}' back in its place changes what comes after: the network "
-                    "reads that layer in another way too; name another local layer"
-                )
-            where = first_difference(self.network, probes, probes, self._dtype)
-            raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+        self._check_repeats(first, again, probes)
         for one, other in zip(_tensors(first), _tensors(beside_another), strict=True):
             if not self._same(one[0], other[0]):
                 where = first_difference(self.network, probes, others, self._dtype)
@@ -215,41 +208,59 @@ class LayerPair:
         unnoticed = self._reads_local_alone(first.local, others, again)
         self._one_image_below = unnoticed and self._works_on_one(first.local, others[:1], again)
 
+    def _check_repeats(self, first: FirstPass, again: SecondPass, probes: Tensor) -> None:
+        """MilrError unless the second pass over untouched local features gives what the first did."""
+        if self._same_above(first, again):
+            return
+        if self._same_above(first, self.first_pass(probes)):
+            raise MilrError(
+                f"putting the output of '{self.local}' back in its place changes what comes after: the network "
+                "reads that layer in another way too; name another local layer"
+            )
+        where = first_difference(self.network, probes, probes, self._dtype)
+        raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+
     def _attempt(self, local: Tensor, below: Tensor) -> SecondPass:
         with torch.no_grad():
             return self._second_pass(local, below)
 
     def _same_alone(self, first: FirstPass, image: Tensor) -> bool:
         """Whether the network gives its first image the same where it sees nothing else."""
-        try:
-            alone = self.first_pass(image)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # whatever a network raises for shapes without the dimension of the images
-            return False
-        return all(self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True))
+        alone = _result_of(lambda: self.first_pass(image))  # it may not take shapes without the dimension of the images
+        return alone is not None and all(
+            self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True)
+        )
 
     def _reads_local_alone(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        try:
-            with Dependence(below) as images:
-                attempt = self._attempt(local, below)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # an operation that cannot be followed
-            return False
-        return _equal(attempt, whole) and not images.reached(attempt.representation, attempt.output)
+        images = Dependence(below)
+        with images:
+            attempt = _result_of(lambda: self._attempt(local, below))  # some operations cannot be followed
+        return (
+            attempt is not None
+            and _equal(attempt, whole)
+            and not images.reached(attempt.representation, attempt.output)
+        )
 
     def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        try:
-            return _equal(self._attempt(local, below), whole)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # shapes that the network took from its input's: it must see all images
-            return False
+        attempt = _result_of(lambda: self._attempt(local, below))  # a network that took shapes from its input's fails
+        return attempt is not None and _equal(attempt, whole)
+
+    def _same_above(self, first: FirstPass, other: FirstPass | SecondPass) -> bool:
+        return self._same(other.representation, first.representation) and self._same(other.output, first.output)
 
     def _same(self, one: Tensor, other: Tensor) -> bool:
         precision = self.precision if self.precision != torch.float32 else self._dtype
         return same(one, other, precision)
+
+
+def _result_of(compute: Callable[[], Result]) -> Result | None:
+    """What a computation gives; None if it fails, of anything but want of memory."""
+    try:
+        return compute()
+    except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
+        raise
+    except Exception:  # whatever a network raises
+        return None
 
 
 def _tensors(first: FirstPass) -> tuple[Tensor, ...]:
