@@ -116,7 +116,7 @@ def complete(words: list[str]) -> int:
         return 0
     answer = StringIO()
     with hydra_environment(words, COMP_LINE=line), redirect_stdout(answer), suppress(Exception, SystemExit):
-        hydra_main(names[name])()  # what goes wrong is kept from the shell
+        hydra_main(names[name])()  # what goes wrong is not shown to the shell
     print(tidy(answer.getvalue(), names[name]))
     return 0
 
@@ -134,4 +134,4 @@ def overview() -> str:
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
     lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *table[: len(rows)], ""]
     lines += ["about runs:", *table[len(rows) :], ""]
-    return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])
+    return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) takes."])

@@ -1,4 +1,4 @@
-"""What is read of a network by running it: how maps lie in memory, and which layers the mask reads, whatever wraps it."""
+"""What is read of a network by running it: how maps lie, which layers the mask reads, whatever wraps it."""
 
 from collections.abc import Callable
 from functools import partial

@@ -41,7 +41,7 @@ def hydra_main(stage: Stage, instead: Instead | None = None) -> Callable[[], Non
 def run_stage(stage: Stage, words: Sequence[str], instead: Instead | None = None) -> int:
     """Let Hydra read `words`, carry out the stage's job or jobs, and return the exit code.
 
-    instead: is given the job that would be carried out. Errors: MilrError for what a user can mend.
+    instead: is given the job that would be carried out. Errors: MilrError for what a user can correct.
     """
     with hydra_environment(hydra_words(stage, words)), catch_warnings():
         filterwarnings("error", message="provider=.* is not available")  # a folder of configs that is not there

@@ -45,7 +45,7 @@ def read_folder(root: Path) -> Catalogue:
         else:
             require_plain(scan, folders, trees, splits)
             classes, own, notes = {require_text(f): class_pictures(scan, f) for f in folders}, None, []
-            if stray := len(scan.look(root).pictures):
+            if stray := len(scan.listing(root).pictures):
                 notes.append(f"{stray} of the pictures lie directly in {root} and belong to no class: left out")
     return catalogue_of(root, scan, classes, own, notes)
 
@@ -71,7 +71,7 @@ def catalogue_of(
 def is_tree(scan: Scan, folder: Path) -> bool:
     """Whether a folder holds folders of pictures, other than one alone in a class's folder."""
     inner = scan.filled(folder)
-    return bool(inner) and (bool(split_named(folder.name)) or bool(scan.look(folder).pictures) or len(inner) > 1)
+    return bool(inner) and (bool(split_named(folder.name)) or bool(scan.listing(folder).pictures) or len(inner) > 1)
 
 
 def require_plain(scan: Scan, folders: list[Path], trees: list[Path], splits: Mapping[Path, str]) -> None:
@@ -85,7 +85,7 @@ def require_plain(scan: Scan, folders: list[Path], trees: list[Path], splits: Ma
             f"take dataset.root={mixed[0]}, or move the others away"
         )
     first = trees[0]
-    own, inner = len(scan.look(first).pictures), listed(scan.filled(first))
+    own, inner = len(scan.listing(first).pictures), listed(scan.filled(first))
     if own:
         raise MilrError(
             f"{first} holds {own} picture(s) beside folders of pictures ({inner}), so that their class is not clear: "
@@ -101,10 +101,10 @@ def class_pictures(scan: Scan, folder: Path) -> list[Path]:
     """The pictures of a class: those in its folder, or in the one folder in it that holds all of them."""
     inner = scan.filled(folder)
     if not inner:
-        return list(scan.look(folder).pictures)
-    if len(inner) > 1 or scan.look(folder).pictures or scan.filled(inner[0]):
+        return list(scan.listing(folder).pictures)
+    if len(inner) > 1 or scan.listing(folder).pictures or scan.filled(inner[0]):
         require_plain(scan, [folder], [folder], {})
-    return list(scan.look(inner[0]).pictures)
+    return list(scan.listing(inner[0]).pictures)
 
 
 def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mapping[str, set[str]] | None, list[str]]:
@@ -114,7 +114,7 @@ def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mappin
     notes = []
     for folder in sorted(splits, key=lambda folder: [*SPLIT_NAMES].index(splits[folder])):
         inner = scan.filled(folder)
-        nameless = len(scan.look(folder).pictures)
+        nameless = len(scan.listing(folder).pictures)
         if len(inner) == 1 and inner[0].name.lower() in NO_CLASS:
             nameless += scan.below(inner.pop())
         if nameless:
@@ -147,7 +147,7 @@ def listed(folders: Iterable[Path], shown: int = 3) -> str:
 def no_class(scan: Scan, notes: list[str]) -> MilrError:
     """The error for a folder without any class, with what lies there instead."""
     root, result = scan.root, "; ".join(notes or scan.left_out())
-    if own := len(scan.look(root).pictures):
+    if own := len(scan.listing(root).pictures):
         return MilrError(
             f"{root} holds {own} picture(s) itself and no folder with pictures: if it is one class of several, take "
             f"dataset.root={root.parent}"

@@ -76,9 +76,9 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
         raise MilrError(f"{path} cannot be read as a picture ({error}): replace it or take it out") from error
 
 
-def too_large(path: Path, found: str) -> MilrError:
+def too_large(path: Path, size: str) -> MilrError:
     """The error for a picture that would take too much memory."""
-    return MilrError(f"{path} is too large ({found}; at most {MOST_PIXELS:,}): make it smaller or take it out")
+    return MilrError(f"{path} is too large ({size}; at most {MOST_PIXELS:,}): make it smaller or take it out")
 
 
 def load_pictures(records: Sequence[Record], size: int, crop: str, progress: bool = False) -> Pictures:

@@ -57,7 +57,7 @@ def fits(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
 
 def entry(run: RunInfo, outputs: Path) -> dict[str, Any]:
     """A run as JSON has it."""
-    kept = ("created", "finished", "seconds", "error", "result")
+    copied = ("created", "finished", "seconds", "error", "result")
     return {
         "stage": cli_name(run.stage),
         "name": name_of(run, outputs),
@@ -65,7 +65,7 @@ def entry(run: RunInfo, outputs: Path) -> dict[str, Any]:
         "state": run.state,
         "problem": run.problem,
         "parent": parent_of(run) or None,
-        **{key: run.manifest.get(key) for key in kept},
+        **{key: run.manifest.get(key) for key in copied},
         "key_figure": key_figure(run),
     }
 

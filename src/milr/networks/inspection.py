@@ -1,4 +1,4 @@
-"""What can be said of a network's layers after one look at it: which run, in which order, which give maps."""
+"""What can be said of a network's layers after running it once: which run, in which order, which give maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, readout_calls, trace
+from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, readout_calls, resolution, trace
 from milr.networks.wrappers import modules_by_name, plain_name
 
 
@@ -30,7 +30,7 @@ class Inspection:
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             ) from error
         self.order = list(self.root.finished())
-        self._layouts = self._look() if images.ndim == 4 else {}  # of every run that gives a map, by its id
+        self._layouts = self._find_layouts() if images.ndim == 4 else {}  # of every run that gives a map, by its id
 
     def name_of(self, name: str) -> str:
         """The layer's name in the unwrapped network; MilrError with the nearest ones if there is none."""
@@ -97,7 +97,7 @@ class Inspection:
         runs = readout_calls(self.root, places, image_size(self.images))
         return tuple(names[id(run.module)] for run in runs if id(run.module) in names)
 
-    def _look(self) -> dict[int, str]:
+    def _find_layouts(self) -> dict[int, str]:
         height, _ = size = image_size(self.images)
         dimension = list(self.images.shape).index(height, 1)
         taller, _ = trace(self.network, torch.cat([self.images[:1]] * 2, dimension))  # it may take one size only

@@ -26,7 +26,7 @@ def versions() -> dict[str, str | None]:
 
 def git_state() -> dict[str, str | bool | None] | None:
     """The commit of the checkout that this package runs from, whether tracked files were changed since, and the sha256
-    of those changes, by which two dirty states can be told to be the same.
+    of those changes, by which two dirty states can be recognised as the same.
 
     None without git, and for an installed copy: it may lie in another project's repository, whose commit says nothing.
     """

@@ -50,7 +50,7 @@ class Run:
     manifest: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     opened: datetime = field(default_factory=lambda: datetime.now().astimezone())
-    watchers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)  # told every line of metrics
+    watchers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)  # get every line of metrics
 
     def path(self, name: str) -> Path:
         """Where a file of this run goes; folders on the way are made."""

@@ -45,8 +45,8 @@ def main(options: Namespace) -> int:
         """Make every check in place of the run, and keep the names of those that found a problem."""
         settings = job.settings
         print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
-        for name, look in checks_of(job):
-            line = outcome(look)
+        for name, check in checks_of(job):
+            line = outcome(check)
             problems.extend([name] if not line.startswith("ok") else [])
             print(f"{name:<8}  {line}", flush=True)
         return float(len(problems))
@@ -55,11 +55,11 @@ def main(options: Namespace) -> int:
     return code or (USER_ERROR if problems else 0)
 
 
-def outcome(look: Callable[[], str]) -> str:
+def outcome(check: Callable[[], str]) -> str:
     """The line of one check."""
     try:
         with disk_errors():
-            return f"ok: {look()}"
+            return f"ok: {check()}"
     except MilrError as error:
         return f"PROBLEM: {error}"
     except Exception as error:  # a bug, or memory that ran out: to be known before the hours, too

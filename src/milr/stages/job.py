@@ -46,7 +46,7 @@ log = logging.getLogger("milr")
 
 @dataclass(frozen=True)
 class Job:
-    """One job, told in full: its settings are checked, and its source is found."""
+    """One job: its settings are checked, and its source is found."""
 
     stage: Stage
     settings: Any  # stage.settings

@@ -1,5 +1,4 @@
-"""How jobs are told, in place of Hydra's own words: a failed one in one line if the user can mend it, a sweep's in a
-table at its end."""
+"""How jobs end on the console: a failed one with one line if the user can correct it, a sweep with a table."""
 
 from __future__ import annotations
 
@@ -58,7 +57,7 @@ class JobReport(Callback):
         self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given no objective for it."""
+        """Show a failure, and hide it from Hydra, which would show it too; a sweeper is given no objective for it."""
         error = None
         if job_return.status == JobStatus.FAILED:
             error = self.print_error(job_return._return_value, config)
@@ -108,13 +107,13 @@ def refuse_run_folder(config: DictConfig) -> None:
 
 
 def leave(line: str) -> NoReturn:
-    """End the process with what the user can mend."""
+    """End the process with what the user can correct."""
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(USER_ERROR)
 
 
 def line_of(error: BaseException, config: DictConfig) -> str:
-    """The line for an error that the user can mend."""
+    """The line for an error that the user can correct."""
     typed = overrides_as_typed(config.hydra)
     known = isinstance(error, MilrError)
     line = str(error) if known else explain(error, STAGES[config.hydra.job.config_name], typed)

@@ -1,6 +1,6 @@
 """The jobs of a sweep: whether one is done already, how each one ended, and the table at the end.
 
-A job may run in another process than the sweep, so what is told of it goes through files: its run folder, and a file
+A job may run in another process than the sweep, so what is known of it goes through files: its run folder, and a file
 `job-<number>.json` in the sweep's folder.
 """
 
@@ -66,7 +66,7 @@ def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: Source
 
 
 def objective_of(folder: Path) -> float:
-    """What a finished job returned; NaN if that was not kept."""
+    """What a finished job returned; NaN if that was not recorded."""
     objective = read_manifest(folder).get("objective")
     return math.nan if objective is None else float(objective)
 
