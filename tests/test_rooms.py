@@ -1,4 +1,4 @@
-"""The order of the packages: each imports only those below it, no two files import each other, and few imports are late."""
+"""The order of the packages: each imports only those below it, no two files import each other, few imports are late."""
 
 from __future__ import annotations
 

@@ -176,6 +176,7 @@ def forward_pass(network: nn.Module, training: Training, device: torch.device) -
     fewer = training.winograd and on_cpu and not training.compile and not bfloat16
 
     def forward(inputs: Tensor) -> Tensor:
+        """[K, 3, S, S] -> float32 [K, D]."""
         if on_cpu:  # convolutions, and sums over channels, take less time so
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), FewerProducts() if fewer else nullcontext():
