@@ -79,9 +79,9 @@ def require_archive(file: Path, archive: Archive) -> None:
         size = file.stat().st_size if file.is_file() else -1
         md5 = digest_of(file, "md5") if size == archive.size else ""
     if md5 != archive.md5:
-        result = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
+        actual = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
         raise MilrError(
-            f"{file} was there before and is not the archive that is needed ({result} instead of {archive.size:,} "
+            f"{file} was there before and is not the archive that is needed ({actual} instead of {archive.size:,} "
             f"bytes, md5 {archive.md5}): it was left as it is; move it away, and the archive is downloaded"
         )
 

@@ -10,6 +10,7 @@ from milr.data.listing import Scan, require_text
 from milr.data.records import Catalogue, Record, Split
 from milr.data.split import SPLIT_NAMES, split_named
 from milr.errors import MilrError
+from milr.text import first_few
 
 # A folder of this name in `val` or `test`, alone and in no other, holds pictures whose class nobody says.
 NO_CLASS = {"image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "unlabeled", "unlabelled", "unknown"}
@@ -138,20 +139,19 @@ def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mappin
     return classes, None, notes
 
 
-def listed(folders: Iterable[Path], shown: int = 3) -> str:
-    """The first names."""
-    names = [folder.name for folder in folders]
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+def listed(folders: Iterable[Path]) -> str:
+    """Their first names."""
+    return first_few(folder.name for folder in folders)
 
 
 def no_class(scan: Scan, notes: list[str]) -> MilrError:
     """The error for a folder without any class, with what lies there instead."""
-    root, result = scan.root, "; ".join(notes or scan.left_out())
+    root, contents = scan.root, "; ".join(notes or scan.left_out())
     if own := len(scan.listing(root).pictures):
         return MilrError(
             f"{root} holds {own} picture(s) itself and no folder with pictures: if it is one class of several, take "
             f"dataset.root={root.parent}"
         )
     return MilrError(
-        f"{root} holds no folder with pictures{f' ({result})' if result else ''}: one folder a class is needed"
+        f"{root} holds no folder with pictures{f' ({contents})' if contents else ''}: one folder a class is needed"
     )

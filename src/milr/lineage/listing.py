@@ -13,7 +13,7 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.runs.find import STATES, RunInfo, find_runs, name_of
 from milr.settings.stages import STAGES, cli_name
-from milr.text import aligned
+from milr.text import aligned, first_line
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
 
@@ -102,5 +102,5 @@ def key_figure(run: RunInfo) -> str:
 
 def shortened_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
-    line = (str(text).splitlines() or [""])[0]
+    line = first_line(text)
     return line if len(line) <= longest else f"{line[: longest - 3]}..."

@@ -67,18 +67,18 @@ def refuse_changed(run: RunInfo) -> None:
 
 def warnings_of(run: RunInfo, config: Mapping[str, Any]) -> list[str]:
     """What may make the repetition come out otherwise."""
-    result = []
+    warnings = []
     for name, now in (("versions", versions()), ("host", host(str(config.get("device", "auto"))))):
         then = run.manifest.get(name)
         if not isinstance(then, Mapping):
-            result.append(f"the run does not tell its {name}: whether they are the same is not known")
+            warnings.append(f"the run does not tell its {name}: whether they are the same is not known")
             continue
-        result += [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
-    result += git_warnings(run.manifest.get("git"), git_state())
+        warnings += [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
+    warnings += git_warnings(run.manifest.get("git"), git_state())
     if problem := data_problem(run.manifest, config):
-        result.append(f"the data set {config['dataset']['root']}: {problem}")
-    result += [f"{key} was no setting then: its default is taken" for key in new_keys(run.stage, config)]
-    return result
+        warnings.append(f"the data set {config['dataset']['root']}: {problem}")
+    warnings += [f"{key} was no setting then: its default is taken" for key in new_keys(run.stage, config)]
+    return warnings
 
 
 def git_warnings(then: Any, now: Mapping[str, Any] | None) -> list[str]:

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from milr.errors import MilrError
 from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, readout_calls, resolution, trace
 from milr.networks.wrappers import modules_by_name, plain_name
+from milr.text import first_line
 
 
 class Inspection:
@@ -27,7 +28,7 @@ class Inspection:
         if error is not None:
             raise MilrError(
                 f"the network fails on images {list(images.shape)}, {images.dtype}, {images.device}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                f"{type(error).__name__}: {first_line(error) or 'no message'}"
             ) from error
         self.order = list(self.root.finished())
         self._layouts = self._find_layouts() if images.ndim == 4 else {}  # of every run that gives a map, by its id

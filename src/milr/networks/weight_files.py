@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from milr.errors import MilrError
+from milr.text import first_few
 
 ENDINGS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
 TORCH = "needed is what torch.save(network.state_dict(), file) writes, or safetensors"
@@ -119,7 +120,7 @@ def kind_of_archive(path: Path) -> str | None:
         return f"an archive of NumPy arrays (.npz): {TORCH}"
     if "model.weights.h5" in last:
         return f"a Keras model: {TORCH}"
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    shown = first_few(names)
     return f"a zip archive (of {shown or 'nothing'}): unpack it, and name the file of weights"
 
 

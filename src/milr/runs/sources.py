@@ -63,10 +63,10 @@ def find_parent(run: SourceRun) -> SourceRun:
     if not parent:
         raise MilrError(f"the manifest of {run.folder} names no parent run")
     folder = parent_folder(run.folder, parent)
-    result = find_run(folder.parent, parent["stage"], str(folder))
-    if result.manifest["checkpoint"]["sha256"] != parent["sha256"]:
-        raise MilrError(f"{result.checkpoint} is not the checkpoint that {run.folder} was made with")
-    return result
+    source = find_run(folder.parent, parent["stage"], str(folder))
+    if source.manifest["checkpoint"]["sha256"] != parent["sha256"]:
+        raise MilrError(f"{source.checkpoint} is not the checkpoint that {run.folder} was made with")
+    return source
 
 
 def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:

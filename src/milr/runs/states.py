@@ -109,8 +109,8 @@ def cut(folder: Path, lengths: dict[str, int]) -> None:
     """Cut files to these lengths. A shorter one lost lines: it is named, and left as it is."""
     for name, length in lengths.items():
         path = folder / name
-        result = path.stat().st_size if path.exists() else 0
-        if result > length:
+        actual = path.stat().st_size if path.exists() else 0
+        if actual > length:
             os.truncate(path, length)
-        elif result < length:
-            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - result, length)
+        elif actual < length:
+            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - actual, length)

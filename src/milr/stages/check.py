@@ -32,6 +32,7 @@ from milr.runs.sources import SourceRun
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.job import Job, first_entries
+from milr.text import first_line
 
 SAMPLE = 40  # pictures that are opened
 LOW_ON_DISK = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
@@ -63,7 +64,7 @@ def outcome(check: Callable[[], str]) -> str:
     except MilrError as error:
         return f"PROBLEM: {error}"
     except Exception as error:  # a bug, or memory that ran out: to be known before the hours, too
-        return f"PROBLEM: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"PROBLEM: {type(error).__name__}: {first_line(error)}"
 
 
 def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
