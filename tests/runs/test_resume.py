@@ -19,7 +19,7 @@ from milr.runs.find import read_run
 from milr.runs.folder import MARKER, Run, open_run
 from milr.runs.locks import is_locked
 from milr.runs.resume import reopen_run, require_same, require_same_parent, run_to_resume
-from milr.runs.sources import find_run, is_done
+from milr.runs.sources import find_source, is_done
 from milr.runs.states import saved_states
 from milr.settings.schema import TrainProtonet
 
@@ -153,12 +153,12 @@ def test_without_its_marker_a_run_is_not_finished(make_run: MakeRun, tmp_path: P
     (folder / MARKER).unlink()  # killed between the manifest and the marker
     assert not is_done(folder)
     with pytest.raises(MilrError, match="not finished"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
     assert read_run(folder).state == "stopped"
 
 
 def test_a_changed_parent_or_changed_data_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
-    source = find_run(tmp_path, "train_protonet", str(make_run()))
+    source = find_source(tmp_path, "train_protonet", str(make_run()))
     require_same_parent({"parent": source.as_parent()}, source)
     with pytest.raises(MilrError, match="not the checkpoint that the run was started from"):
         require_same_parent({"parent": {**source.as_parent(), "sha256": "0"}}, source)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from milr.data.access import readable
-from milr.data.listing import Scan, require_text
 from milr.data.records import Catalogue, Record, Split
+from milr.data.scan import Scan, require_text
 from milr.data.split import SPLIT_NAMES, split_named
 from milr.errors import MilrError
 from milr.text import first_few

@@ -16,7 +16,7 @@ from milr.runs.facts import git_state, host, versions
 from milr.runs.find import RunInfo, named_run, read_run
 from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.interrupts import terminable
-from milr.runs.sources import find_run, read_config
+from milr.runs.sources import find_source, read_config
 from milr.settings.saved import settings_from
 from milr.settings.stages import STAGES
 from milr.stages.job import Job, console, open_job
@@ -47,7 +47,7 @@ def rerun(outputs: Path | None, word: str) -> int:
         print(f"warning: {warning}", flush=True)
     place = outputs or place_of(run, config)
     settings = settings_from(stage.settings, {**config, "outputs": str(place.absolute())}, run.folder / CONFIG)
-    source = find_run(place, stage.source, str(config["source"])) if stage.source else None
+    source = find_source(place, stage.source, str(config["source"])) if stage.source else None
     print(f"repeating {run.folder}", flush=True)
     job = Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder)
     with console(), terminable(), open_job(job) as new:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from milr.errors import MilrError
 from milr.runs.locks import lock
-from milr.runs.sources import find_run
+from milr.runs.sources import find_source
 from milr.settings.paths import home, quoted
 from milr.settings.stages import STAGES
 from milr.sweeps.names import sweep_name
@@ -54,7 +54,7 @@ def pinned(override: str, stage: str, outputs: Path) -> str:
     needed = STAGES[stage].source if stage in STAGES else None
     if override.lstrip("+") != "source=latest" or needed is None:
         return override
-    return f"source={quoted(str(find_run(outputs, needed, 'latest').folder))}"
+    return f"source={quoted(str(find_source(outputs, needed, 'latest').folder))}"
 
 
 def is_swept_source(override: str) -> bool:
