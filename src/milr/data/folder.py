@@ -44,7 +44,7 @@ def read_folder(root: Path) -> Catalogue:
         if len(splits) == len(folders) and trees:
             classes, own, notes = read_splits(scan, splits)
         else:
-            require_plain(scan, folders, trees, splits)
+            require_classes(scan, folders, trees, splits)
             classes, own, notes = {require_text(f): class_pictures(scan, f) for f in folders}, None, []
             if stray := len(scan.listing(root).pictures):
                 notes.append(f"{stray} of the pictures lie directly in {root} and belong to no class: left out")
@@ -75,7 +75,7 @@ def is_tree(scan: Scan, folder: Path) -> bool:
     return bool(inner) and (bool(split_named(folder.name)) or bool(scan.listing(folder).pictures) or len(inner) > 1)
 
 
-def require_plain(scan: Scan, folders: list[Path], trees: list[Path], splits: Mapping[Path, str]) -> None:
+def require_classes(scan: Scan, folders: list[Path], trees: list[Path], splits: Mapping[Path, str]) -> None:
     """MilrError if `folders` are not the classes, with the root that is likely meant."""
     if not trees:
         return
@@ -104,7 +104,7 @@ def class_pictures(scan: Scan, folder: Path) -> list[Path]:
     if not inner:
         return list(scan.listing(folder).pictures)
     if len(inner) > 1 or scan.listing(folder).pictures or scan.filled(inner[0]):
-        require_plain(scan, [folder], [folder], {})
+        require_classes(scan, [folder], [folder], {})
     return list(scan.listing(inner[0]).pictures)
 
 

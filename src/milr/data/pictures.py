@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from milr.data.endings import kind_of, register_plugins
+from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
 from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
@@ -69,7 +69,9 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
     except PermissionError as error:
         raise MilrError(f"no permission to read the picture {path}: give yourself the right to (chmod u+r)") from error
     except UnidentifiedImageError as error:
-        raise MilrError(f"{path} cannot be read as a picture ({kind_of(path)}): replace it or take it out") from error
+        raise MilrError(
+            f"{path} cannot be read as a picture ({kind_of_file(path)}): replace it or take it out"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow looked before we could
         raise too_large(path, str(error)) from error
     except (*UNREADABLE, struct.error, zlib.error) as error:

@@ -27,7 +27,7 @@ def main(options: Namespace) -> int:
 def list_runs(outputs: Path, filters: Mapping[str, str], as_json: bool = False) -> str:
     """The text that `milr runs` prints. filters: of "stage", "state" and "name" (a part of it, or a pattern with *)."""
     check_filters(filters)
-    runs = [run for run in find_runs(outputs) if fits(run, filters, outputs)]
+    runs = [run for run in find_runs(outputs) if matches(run, filters, outputs)]
     if as_json:
         return json.dumps([entry(run, outputs) for run in runs], indent=2)  # ASCII: whatever the locale, JSON it stays
     if not runs:
@@ -45,7 +45,7 @@ def check_filters(filters: Mapping[str, str]) -> None:
         raise MilrError(f"state={state}: choose one of {', '.join(STATES)}{nearest(state, STATES)}")
 
 
-def fits(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
+def matches(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
     """Whether a run is among those that are asked for."""
     stage, state, name = (filters.get(key) for key in ("stage", "state", "name"))
     if stage and cli_name(run.stage) != cli_name(stage):

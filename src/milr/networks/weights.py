@@ -152,11 +152,11 @@ def distinct(parts: Sequence[Part]) -> list[Part]:
     return [
         part
         for number, part in enumerate(parts)
-        if not any(same(part.tensors, other.tensors) for other in parts[:number])
+        if not any(same_weights(part.tensors, other.tensors) for other in parts[:number])
     ]
 
 
-def same(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+def same_weights(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
     """Whether two parts hold the same weights."""
     return all(
         key in others and value.dtype == others[key].dtype and torch.equal(value, others[key])

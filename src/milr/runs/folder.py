@@ -35,7 +35,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 LOG = "log.txt"
 MARKER = "DONE"
-STATES = "state-*.pt"
+STATE_FILES = "state-*.pt"
 REPORT, SUBMITIT = "report", ".submitit"  # in a sweep's folder, beside its runs: its report, and its launcher's files
 SET_ASIDE = "set_aside"  # there too: what is left of jobs that had to begin anew
 NO_RUNS = (REPORT, SUBMITIT, SET_ASIDE)
@@ -164,7 +164,7 @@ def mark_done(run: Run) -> None:
     """Write the marker, the last file of a run; then the states to resume from are of no use any more."""
     line = f"{run.manifest['stage']} {run.manifest['finished']}\n"
     write_atomically(run.folder / MARKER, lambda file: file.write(line.encode()))
-    for state in run.folder.glob(STATES):
+    for state in run.folder.glob(STATE_FILES):
         state.unlink()
 
 

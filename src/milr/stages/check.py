@@ -142,7 +142,7 @@ def one_step(job: Job) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
     sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
     classes, pictures = map(max, sizes)
-    short = replace(job, settings=shortened(job, classes, pictures))
+    short = replace(job, settings=shortest_settings(job, classes, pictures))
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory(prefix="milr-check-") as place,
@@ -172,7 +172,7 @@ def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
     return way, shot + query
 
 
-def shortened(job: Job, classes: int, pictures: int) -> Any:
+def shortest_settings(job: Job, classes: int, pictures: int) -> Any:
     """A copy of the settings with one step of everything, on so many classes and pictures, which leaves no cache."""
     short = copy.deepcopy(job.settings)
     short.dataset.classes, short.dataset.pictures = classes, pictures

@@ -49,7 +49,7 @@ class JobReport(Callback):
             with console():
                 start_sweep(config)
         except (MilrError, OmegaConfBaseException) as error:  # Hydra would go on after any other
-            leave(line_of(error, config))
+            leave(error_line(error, config))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
@@ -73,7 +73,7 @@ class JobReport(Callback):
             error = MilrError(disk_message(cause))
         user_error = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = USER_ERROR if user_error else UNEXPECTED
-        line = line_of(error, config) if user_error else f"{type(error).__name__}: {error}"
+        line = error_line(error, config) if user_error else f"{type(error).__name__}: {error}"
         with lossy_streams():  # this may be another process than the one that the command line began in
             if not user_error or traceback_wanted():
                 traceback.print_exception(error)
@@ -112,7 +112,7 @@ def leave(line: str) -> NoReturn:
     raise SystemExit(USER_ERROR)
 
 
-def line_of(error: BaseException, config: DictConfig) -> str:
+def error_line(error: BaseException, config: DictConfig) -> str:
     """The line for an error that the user can correct."""
     typed = overrides_as_typed(config.hydra)
     known = isinstance(error, MilrError)
