@@ -63,9 +63,9 @@ class Inspection:
                 )
 
     def layout(self, name: str, given: str | None, what: str, trust: bool = True) -> str:
-        """How the layer's map lies in memory; what is `given` counts, without `trust` only where it cannot be told.
+        """How the layer's map lies in memory; what is `given` counts, without `trust` only where it cannot be inferred.
 
-        MilrError for a layer without a map, and where it can neither be told nor is given.
+        MilrError for a layer without a map, and where it can neither be inferred nor is given.
         """
         if given not in (None, CHANNELS_FIRST, CHANNELS_LAST):
             raise MilrError(f"layout must be {CHANNELS_FIRST} or {CHANNELS_LAST}, not '{given}'")
@@ -79,7 +79,7 @@ class Inspection:
         if layout is None:
             raise MilrError(
                 f"{what}, '{name}', gives {run.description} for images {list(self.images.shape[1:])}: which of its "
-                f"dimensions are places cannot be told; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
+                f"dimensions are places cannot be inferred; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
             )
         return layout
 

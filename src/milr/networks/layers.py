@@ -49,7 +49,7 @@ class LayerPair:
     `mask.stages`) names the readout layers, those whose features the mask is computed from; by default the last before
     each change of resolution, the ends of what papers on ResNets call stages. The command line's stages are others.
     `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
-    else is learned from images of noise like it. A layer that gives [K, H, W, C] is told from [K, C, H, W] by a picture
+    else is learned from images of noise like it. A layer that gives [K, H, W, C] is recognised by a picture
     of another height; `layout` says it where the network takes one size only and the shape leaves it open. `precision`
     other than float32 runs the network under autocast; what comes out is float32 always. DataParallel,
     DistributedDataParallel and torch.compile are looked through.

@@ -75,7 +75,7 @@ def describe(output: Any) -> str:
 
 
 def layout_of(shape: Shape, taller: Shape | None, size: tuple[int, int]) -> str | None:
-    """How a map of images of `size` (H, W) lies in a tensor of four dimensions; None: no map, or it cannot be told.
+    """How a map of images of `size` (H, W) lies in a tensor of four dimensions; None: no map, or it cannot be inferred.
 
     `taller` is the shape of the same layer's output for an image of twice the height, None where that is not known:
     the places grow with it in one direction, the channels do not. (A tensor that grows in two is no map of the image:
