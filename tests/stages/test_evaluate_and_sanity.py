@@ -90,7 +90,7 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
     [
         ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
         ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
-        ("sanity.cascade=[0,6]", "at least one layer must forget"),
+        ("sanity.cascade=[0,6]", "each number of randomised layers is at least 1"),
     ],
 )
 def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:

@@ -179,7 +179,11 @@ def test_a_module_of_another_network_is_refused(copy: Path, capsys: Capture) -> 
 
 def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:
     words = [f"dataset.root={birds.root}", *DRAWN, *TRAIN, "train.optimizer=sgd", "train.learning_rate=1e30"]
-    words += ["train.batch_norm=train", "train.episodes=4", "train.validate_every=2"]  # it breaks before the first look
+    words += [
+        "train.batch_norm=train",
+        "train.episodes=4",
+        "train.validate_every=2",
+    ]  # it breaks before the first validation
     assert call(tmp_path, "train-protonet", *words) == 2
     assert "the loss is" in error(capsys)
     run = run_of(tmp_path, "train_protonet")

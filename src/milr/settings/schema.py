@@ -1,4 +1,4 @@
-"""What each stage may be told, as types: Hydra refuses any other key, and any value of another type.
+"""The settings of each stage, as types: Hydra refuses any other key, and any value of another type.
 
 Defaults, bounds, choices and meanings stand at the fields; the files in `conf/` choose among groups and hold recipes.
 """
@@ -21,7 +21,7 @@ from milr.networks.settings import AS_EPISODE, BackboneSettings, MetricSettings,
 
 LOG_EVERY = "steps between lines of metrics.jsonl"
 SAVE_EVERY = "steps between states that resume= can go on from"
-LOOKS = "seeded episodes of a look; the best look's {} is kept"
+VALIDATION = "seeded episodes of each validation; the {} with the best result is saved"
 LOGGER = "none | tensorboard: beside metrics.jsonl its curves, to be seen with tensorboard --logdir outputs"
 CACHE = "the folder of decoded pictures, kept for later runs; null: decode them each time"
 RESUME = "a run folder, or latest: go on in the run that was stopped, with its settings"
@@ -30,7 +30,7 @@ PRECISION = "of the frozen network: float32 | bfloat16, about 1.5 times as fast 
 
 @dataclass
 class TrainSection(TrainSettings):
-    validation_episodes: int = setting(200, LOOKS.format("network"), low=1)
+    validation_episodes: int = setting(200, VALIDATION.format("network"), low=1)
     log_every: int = setting(10, LOG_EVERY, low=1)
     save_every: int = setting(100, SAVE_EVERY, low=1)
 
@@ -48,7 +48,7 @@ class TestSection:
 class MilrSection(FitSteps, ObjectiveSettings):
     way: int = setting(0, "classes of a step's episode; 0: as in episode.way", low=0, never=AS_EPISODE)
     query: int = setting(0, "queries of each class in it; 0: as in episode.query", low=0)
-    validation_episodes: int = setting(10, LOOKS.format("module"), low=1)
+    validation_episodes: int = setting(10, VALIDATION.format("module"), low=1)
     log_every: int = setting(10, LOG_EVERY, low=1)
     save_every: int = setting(50, SAVE_EVERY, low=1)
 
@@ -90,7 +90,7 @@ class SanitySection:
     images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
     seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
     cascade: list[int] = setting(
-        [1, 2, 6], "how many of the top-level layers forget, from the output down; 6: all of a ResNet"
+        [1, 2, 6], "how many of the top-level layers are randomised, from the output down; 6: all of a ResNet"
     )
     steps: int = setting(0, "steps of the mask in a refit; 0: as many as the source run", low=0)
     critic_steps: int = setting(0, "steps of a critic at most; 0: as many as the source run", low=0)
@@ -111,7 +111,7 @@ class DataSection:
 
 @dataclass
 class StageSettings:
-    """What every stage is told."""
+    """The settings that every stage has."""
 
     seed: int = setting(0, "of everything drawn at random", low=0, high=2**32 - 1)
     device: str = setting("auto", "auto: a GPU if there is one | cpu | cuda", choices=("auto", "cpu", "cuda"))

@@ -139,7 +139,7 @@ STAGES = {
         ),
         Stage(
             "sanity",
-            "refit with other seeds, wrong labels and forgotten layers: do the maps depend on what was learned?",
+            "refit with other seeds, wrong labels and randomised layers: do the maps depend on what was learned?",
             Sanity,
             "milr.stages.sanity:sanity",
             source="fit_milr",
@@ -148,7 +148,7 @@ STAGES = {
             splits=ALL_SPLITS,
             figure=("decision repeatability {decision_repeatability:.3f}", "{rows} rows"),
             columns=("decision_repeatability",),
-            # a refit to wrong labels looks at no validation episodes
+            # a refit to wrong labels has no validation episodes
             one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.critic_steps": 1},
         ),
         Stage(

@@ -32,6 +32,7 @@ from milr.runs.sources import SourceRun
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.job import Job, first_entries
+from milr.text import first_line
 
 SAMPLE = 40  # pictures that are opened
 LOW_ON_DISK = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
@@ -45,8 +46,8 @@ def main(options: Namespace) -> int:
         """Make every check in place of the run, and keep the names of those that found a problem."""
         settings = job.settings
         print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
-        for name, look in checks_of(job):
-            line = outcome(look)
+        for name, check in checks_of(job):
+            line = outcome(check)
             problems.extend([name] if not line.startswith("ok") else [])
             print(f"{name:<8}  {line}", flush=True)
         return float(len(problems))
@@ -55,15 +56,15 @@ def main(options: Namespace) -> int:
     return code or (USER_ERROR if problems else 0)
 
 
-def outcome(look: Callable[[], str]) -> str:
+def outcome(check: Callable[[], str]) -> str:
     """The line of one check."""
     try:
         with disk_errors():
-            return f"ok: {look()}"
+            return f"ok: {check()}"
     except MilrError as error:
         return f"PROBLEM: {error}"
     except Exception as error:  # a bug, or memory that ran out: to be known before the hours, too
-        return f"PROBLEM: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"PROBLEM: {type(error).__name__}: {first_line(error)}"
 
 
 def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -141,7 +142,7 @@ def one_step(job: Job) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
     sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
     classes, pictures = map(max, sizes)
-    short = replace(job, settings=shortened(job, classes, pictures))
+    short = replace(job, settings=shortest_settings(job, classes, pictures))
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory(prefix="milr-check-") as place,
@@ -171,7 +172,7 @@ def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
     return way, shot + query
 
 
-def shortened(job: Job, classes: int, pictures: int) -> Any:
+def shortest_settings(job: Job, classes: int, pictures: int) -> Any:
     """A copy of the settings with one step of everything, on so many classes and pictures, which leaves no cache."""
     short = copy.deepcopy(job.settings)
     short.dataset.classes, short.dataset.pictures = classes, pictures
