@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
+from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
 from milr.explanation.fitting import Batch
@@ -58,6 +59,13 @@ def iba(scene: Scene) -> Tensor:
     return per_sample_bottleneck(scene.explainer.layers, scene.batch, scene.statistics, generator)
 
 
+def by_rules() -> ModuleType:
+    """Guided Grad-CAM, LRP and deep Taylor decomposition; their file cannot be read without zennit."""
+    from milr.evaluation import relevance
+
+    return relevance
+
+
 ROWS = (  # in the order in which tables and charts have them
     Method("total", "milr", lambda scene: scene.maps.total),
     Method("decision", "milr", lambda scene: scene.maps.decision),
@@ -68,6 +76,20 @@ ROWS = (  # in the order in which tables and charts have them
     Method("activation", "control", lambda scene: activation_norm(scene.local)),
     Method("edges", "control", lambda scene: image_gradient(scene.batch.images, scene.shape[1:])),
     Method("grad_cam", "baseline", lambda scene: grad_cam(scene.explainer, scene.batch, scene.local)),
+    Method("saliency", "baseline", lambda scene: saliency(scene.network, scene.batch, scene.shape[1:])),
+    Method(
+        "guided_grad_cam",
+        "baseline",
+        lambda scene: by_rules().guided_grad_cam(scene.explainer, scene.batch, scene.local),
+        "zennit",
+    ),
+    Method("lrp", "baseline", lambda scene: by_rules().lrp(scene.network, scene.batch, scene.shape[1:]), "zennit"),
+    Method(
+        "deep_taylor",
+        "baseline",
+        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:]),
+        "zennit",
+    ),
     Method("iba", "baseline", iba, statistics=True),
     Method(
         "integrated_gradients",
