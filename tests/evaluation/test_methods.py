@@ -61,7 +61,7 @@ def test_a_map_that_is_not_finite_is_named_with_its_episode(monkeypatch: pytest.
 
 
 def test_what_is_asked_for_must_be_there() -> None:
-    with pytest.raises(MilrError, match=r"evaluate.baselines=\['lime'\]: choose among grad_cam, iba, "):
+    with pytest.raises(MilrError, match=r"evaluate.baselines=\['lime'\]: choose among grad_cam, saliency, "):
         available(["grad_cam", "lime"])
     with pytest.raises(ValueError, match="statistics"):
         Methods(prepared(), ["iba"])

@@ -71,7 +71,7 @@ def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
 
 
 def saliency(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
-    """Gradient saliency (Simonyan et al. 2013): the largest |gradient| of a pixel's colours, place by place: [K, H, W]."""
+    """Gradient saliency (Simonyan et al. 2013): |gradient|, the largest of a pixel's colours: [K, H, W]."""
     images = batch.images.detach().clone().requires_grad_()
     with frozen(network, *batch.modules):
         logits, _ = batch.decided(network(images).flatten(1))

@@ -50,6 +50,7 @@ class Method:
     make: Callable[[Scene], Tensor]
     package: str | None = None  # that must be installed: pip install 'milr[baselines]'
     statistics: bool = False  # whether it needs the scene's
+    ruled: bool = False  # whether it has a rule for each kind of layer, and no map of a network with others
 
 
 def iba(scene: Scene) -> Tensor:
@@ -82,13 +83,21 @@ ROWS = (  # in the order in which tables and charts have them
         "baseline",
         lambda scene: by_rules().guided_grad_cam(scene.explainer, scene.batch, scene.local),
         "zennit",
+        ruled=True,
     ),
-    Method("lrp", "baseline", lambda scene: by_rules().lrp(scene.network, scene.batch, scene.shape[1:]), "zennit"),
+    Method(
+        "lrp",
+        "baseline",
+        lambda scene: by_rules().lrp(scene.network, scene.batch, scene.shape[1:]),
+        "zennit",
+        ruled=True,
+    ),
     Method(
         "deep_taylor",
         "baseline",
         lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:]),
         "zennit",
+        ruled=True,
     ),
     Method("iba", "baseline", iba, statistics=True),
     Method(
@@ -103,6 +112,21 @@ METHODS = {method.name: method for method in ROWS}
 KINDS, CONTROLS, BASELINES = (
     tuple(method.name for method in ROWS if method.family == family) for family in ("milr", "control", "baseline")
 )
+
+
+def refusal(name: str, explainer: MILR) -> str | None:
+    """Why this method has no map of the explained network, seen on two images of noise; None where it has one."""
+    if not METHODS[name].ruled:
+        return None
+    device = next(explainer.layers.network.parameters()).device
+    images = torch.rand(2, *explainer.layers.input_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    batch = Batch(images, lambda output: (output, torch.zeros(2, dtype=torch.long, device=device)))
+    local = explainer.layers.first_pass(images).local
+    try:
+        METHODS[name].make(Scene(explainer, batch, local, explainer.maps(images), 0, None))
+    except MilrError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)

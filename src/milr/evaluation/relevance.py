@@ -5,14 +5,15 @@ into the convolution before it, and each sum of two branches, or average taken b
 All of that is read from what runs, not from names of architectures. What has no rule is refused (`MilrError`), and so
 is a copy that no longer computes what the network does. The network itself is not touched.
 
-What is explained is the same number as elsewhere, the queries' logits for their predicted classes. The head is a
-function of the network's output e [K, E] that has no layers: relevance starts as its gradient times e, which is what
-LRP's basic rule gives where a head is linear (Ancona et al. 2018). Under the cosine, which the length of e does not
-change, it sums to zero over e: some channels speak for the class, others against it.
+Guided Grad-CAM explains what the others do, the queries' logits for their predicted classes. LRP and deep Taylor share
+out a number that must be evidence *for* something; minus a squared distance is none, its features only take away. They
+explain by how much that logit exceeds the next class's, which for distances to prototypes is linear in the query
+(Kauffmann et al. 2022). `gap_relevance` takes it through the head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +23,9 @@ from zennit import rules as zennit
 
 from milr.data.augmentation import BLACK, WHITE
 from milr.evaluation.attribution import grad_cam, score_gradient
-from milr.evaluation.ruled import ACTIVATIONS, Linear, Rules, propagate
-from milr.explanation.fitting import Batch
+from milr.evaluation.propagation import propagate
+from milr.evaluation.rules import ACTIVATIONS, Linear, Rules
+from milr.explanation.fitting import Batch, Decision
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 from milr.networks.wrappers import uncompiled
@@ -37,24 +39,24 @@ def lrp(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
     MilrError for a network with a step that has no rule.
     """
     linear = Linear(zennit.Flat, zennit.ZPlus, zennit.Epsilon, zennit.Norm)
-    relevance = _back(network, batch, Rules("LRP", "lrp", ACTIVATIONS, zennit.Pass, linear), _times_output)
+    relevance = _back(network, batch, Rules("LRP", "lrp", ACTIVATIONS, zennit.Pass, linear), gap_relevance)
     return _places(relevance.sum(1, keepdim=True), shape)
 
 
 def deep_taylor(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
-    """Deep Taylor decomposition (Montavon et al. 2017): the mean relevance of a place's pixels, never negative: [K, H, W].
+    """Deep Taylor decomposition (Montavon et al. 2017): relevance, never negative: [K, H, W].
 
-    Their z+ rule, without biases, for every layer and sum, and z^B for the layer that sees the pixels, between black
-    and white as milr normalises pictures (or the batch's extremes, where these lie beyond). It starts from what speaks
-    for the decision, the positive part of the output's relevance. It is defined for networks of ReLUs: MilrError for
-    any other, and for one with a step that has no rule.
+    The mean over a place's pixels. Their z+ rule, without biases, for every layer and sum, and z^B for the layer that
+    sees the pixels, between black and white as milr normalises pictures (or the picture's extremes, where these
+    lie beyond). It starts from what speaks for the decision, the positive part of `gap_relevance`. It is defined for
+    networks of ReLUs: MilrError for any other, and for one with a step that has no rule.
     """
-    colours = batch.images.detach().transpose(0, 1).flatten(1)
-    low = torch.minimum(colours.min(1).values, colours.new_tensor(BLACK))[:, None, None]
-    high = torch.maximum(colours.max(1).values, colours.new_tensor(WHITE))[:, None, None]
+    images = batch.images.detach()
+    low = torch.minimum(images.amin((2, 3), keepdim=True), images.new_tensor(BLACK)[:, None, None])
+    high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(WHITE)[:, None, None])
 
     def first() -> Any:
-        return zennit.ZBox(low[None], high[None], zero_params="bias")
+        return zennit.ZBox(low, high, zero_params="bias")
 
     def positive() -> Any:
         return zennit.ZPlus(zero_params="bias")
@@ -67,7 +69,7 @@ def deep_taylor(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Ten
 
     linear = Linear(first, positive, positive, positive_sum)
     rules = Rules("deep Taylor decomposition", "deep_taylor", (nn.ReLU,), zennit.Pass, linear)
-    relevance = _back(network, batch, rules, lambda gradient, output: _times_output(gradient, output).relu())
+    relevance = _back(network, batch, rules, lambda output, decide: gap_relevance(output, decide).relu())
     return _places(relevance.sum(1, keepdim=True), shape)
 
 
@@ -79,28 +81,46 @@ def guided_grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
     """
     guided = guided_backpropagation(explainer.layers.network, batch)
     coarse = interpolate(grad_cam(explainer, batch, local)[:, None], guided.shape[2:], mode="bilinear")
-    return _places((guided * coarse).sum(1, keepdim=True).abs(), local.shape[2:])
+    return _places((guided * coarse).sum(1, keepdim=True).abs(), (local.shape[2], local.shape[3]))
 
 
 def guided_backpropagation(network: nn.Module, batch: Batch) -> Tensor:
     """The gradient to the pixels in which no ReLU passes a negative one on (Springenberg et al. 2015): [K, 3, S, S]."""
     rules = Rules("guided backpropagation", "guided_grad_cam", (nn.ReLU,), zennit.ReLUGuidedBackprop)
-    return _back(network, batch, rules, lambda gradient, output: gradient)
+    return _back(network, batch, rules, score_gradient)
 
 
-def _times_output(gradient: Tensor, output: Tensor) -> Tensor:
-    return gradient * output
+def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
+    """The relevance of each output for the queries' gaps between their predicted class and the next: [K, E] -> [K, E].
+
+    Of each image that a gap depends on it sums to that gap: gradient times output, LRP's basic rule, and what this
+    leaves of the gap in proportion to the output's squares. Under the cosine, whose gradient times output is zero in
+    sum, that is LRP with lengths taken as constants (Ali et al. 2022); under squared distances it spreads the bias.
+    """
+    output = output.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        logits, _ = decide(output)
+        highest = logits.topk(min(2, logits.shape[1]), dim=1).values
+        gaps = highest[:, 0] - highest[:, 1:].sum(1)  # a head with one class has no next one
+    relevance, plain = torch.zeros_like(output), output.detach()
+    shares = plain.square() / plain.square().sum(1, keepdim=True).clamp(min=torch.finfo(plain.dtype).tiny)
+    for number, gap in enumerate(gaps):
+        (gradient,) = torch.autograd.grad(gap, output, retain_graph=number + 1 < len(gaps))
+        own = gradient * plain
+        rest = gap.detach() - own.sum(1, keepdim=True)
+        relevance += torch.where((gradient != 0).any(1, keepdim=True), own + rest * shares, 0)
+    return relevance
 
 
-def _back(network: nn.Module, batch: Batch, rules: Rules, start: Any) -> Tensor:
-    """What the rules make of start(gradient of the score, output) [K, E] at the images' pixels: [K, 3, S, S]."""
+def _back(network: nn.Module, batch: Batch, rules: Rules, start: Callable[[Tensor, Decision], Tensor]) -> Tensor:
+    """What the rules make of start(output, decide) [K, E] at the images' pixels: [K, 3, S, S]."""
     with frozen(network, *batch.modules), uncompiled():
         with torch.no_grad():
             output = network(batch.images)
-        relevance = start(score_gradient(output.flatten(1), batch.decided), output.flatten(1))
-        return propagate(network, batch.images, output, relevance.reshape(output.shape), rules)
+        begin = start(output.flatten(1), batch.decided).reshape(output.shape)
+        return propagate(network, batch.images, output, begin, rules)
 
 
-def _places(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _places(pixels: Tensor, shape: tuple[int, int]) -> Tensor:
     """The mean over each place's pixels: [K, 1, S, S] -> [K, H, W]."""
     return adaptive_avg_pool2d(pixels, shape)[:, 0]

@@ -10,7 +10,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum")
+PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum", "zennit")
 
 
 def versions() -> dict[str, str | None]:
