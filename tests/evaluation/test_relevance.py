@@ -13,7 +13,7 @@ import torch
 from captum.attr import GuidedBackprop, GuidedGradCam, Saliency
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, relu
-from toy import SQUARE, Network, pictures, prepared, trained_network
+from toy import SQUARE, pictures, prepared, trained_network
 from zennit.composites import EpsilonPlusFlat
 from zennit.torchvision import ResNetCanonizer
 
@@ -28,6 +28,7 @@ from milr.explanation.fitting import Batch
 from milr.networks.freezing import weights_sha256
 from milr.networks.randomise import blocks, randomised
 from milr.networks.settings import MetricSettings
+from milr.stages.evaluate import possible
 
 SHAPE = (16, 16)
 Method = Callable[[nn.Module, Batch, tuple[int, int]], Tensor]
@@ -76,6 +77,19 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.second(self.step(self.layers(self.first(images)))).relu().mean((2, 3))
+
+
+class TwoReaders(nn.Module):
+    """A convolution that is read both with its batch normalisation and without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        nn.init.constant_(self.norm.weight, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.convolution(features)
+        return features + self.norm(features)
 
 
 def test_saliency_is_the_gradient() -> None:
@@ -275,6 +289,7 @@ REFUSED = [
     (lrp, lambda: Small(relu, nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1))), "a _WeightNorm"),
     (lrp, lambda: torch.jit.trace(Small(relu), torch.rand(1, 3, 8, 8)), "TorchScript"),
     (deep_taylor, lambda: Small(relu, nn.LeakyReLU(0.1)), "'layers.0', a LeakyReLU: leave 'deep_taylor' out"),
+    (lrp, lambda: Small(relu, TwoReaders()), "whose copy computes something else"),
     (guided, lambda: Small(relu, nn.ReLU()), "guided backpropagation has no rule for 'relu' where"),
     (guided, lambda: Small(lambda features: features, nn.GELU()), "'layers.0', a GELU: leave 'guided_grad_cam'"),
     (guided, lambda: Small(lambda features: features), "layers of ReLU"),
@@ -288,11 +303,12 @@ def test_a_step_without_a_rule_is_refused(method: Method, make: Callable[[], nn.
         method(make().eval(), labelled(), SHAPE)
 
 
-def test_a_network_is_looked_at_before_the_first_episode() -> None:
+def test_a_network_is_looked_at_before_the_first_episode(caplog: pytest.LogCaptureFixture) -> None:
     leaky = copy.deepcopy(trained_network())
     leaky.layer2[2] = nn.LeakyReLU(0.1)  # type: ignore[assignment]
     explainer = prepared(network=leaky)
     found = {name: refusal(name, explainer) for name in ("grad_cam", "lrp", "deep_taylor", "guided_grad_cam")}
     assert found["grad_cam"] is None and found["lrp"] is None
     assert "'layer2.2', a LeakyReLU" in str(found["deep_taylor"]) and "LeakyReLU" in str(found["guided_grad_cam"])
-    assert isinstance(explainer.layers.network, Network)
+    assert possible(["grad_cam", "lrp", "deep_taylor"], explainer) == ["grad_cam", "lrp"]
+    assert "skipped, deep_taylor: deep Taylor decomposition has no rule for 'layer2.2'" in caplog.text
