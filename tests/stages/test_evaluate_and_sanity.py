@@ -54,10 +54,11 @@ def test_without_captum_or_marks_the_rest_is_measured(
     monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
-    words += ["evaluate.baselines=[grad_cam,occlusion]"]
+    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]"]
     assert call(copy, "evaluate", "source=latest", *words) == 0
     told = capsys.readouterr()
     assert "captum is not installed: occlusion" in told.out + told.err
+    assert "zennit is not installed: lrp" in told.out + told.err
     assert "no parts" in told.out and "nothing is marked" in told.out
     run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
     with (run / "results.csv").open() as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum")
+PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum", "zennit")
 
 
 def versions() -> dict[str, str | None]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,10 @@ from milr.runs.facts import host
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
+from milr.settings.schema import Evaluate
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
+from milr.stages.evaluate import missing_packages
 from milr.stages.job import Job, first_entries
 from milr.text import first_line
 
@@ -77,6 +79,8 @@ def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "split", lambda: check_split(job)
     yield "device", lambda: check_device(settings.device)
     yield "disk", lambda: check_disk(Path(settings.outputs))
+    if isinstance(settings, Evaluate):
+        yield "methods", lambda: check_baselines(settings.evaluate.baselines)
     yield "one step", lambda: one_step(job)
 
 
@@ -123,6 +127,13 @@ def check_device(device: str) -> str:
         return f"cpu, {facts['threads']} of {facts['cores']} core(s), {facts['instructions']}"
     free, total = torch.cuda.mem_get_info()
     return f"{facts['device']}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+
+
+def check_baselines(baselines: Sequence[str]) -> str:
+    """They exist; those are named that would be skipped for want of a package."""
+    missing = missing_packages(baselines)
+    skipped = [f"without {name}, since {package} is not installed" for name, package in missing.items()]
+    return "; ".join([", ".join(name for name in baselines if name not in missing) or "no baselines", *skipped])
 
 
 def check_disk(outputs: Path) -> str:
