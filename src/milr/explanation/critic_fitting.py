@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,10 +30,12 @@ class CriticTask:
     """What a critic is fitted to.
 
     Attributes:
-        train, held_out: features of different images; with occluded ones, or z', pairs of these count as much.
+        train, held_out: features of different images; of held-out ones with what their masks let pass, this counts
+            as much as they themselves.
         estimator: a name of `ESTIMATORS`.
         denominator: a name of `DENOMINATORS`.
         seed: of the images and places of each step.
+        pairs: further features to fit to, with what masks let pass.
         shuffled: a null: representations are dealt out anew among the images of each step, the own one as likely as
             any, as in the denominator, so that there is nothing to learn.
     """
@@ -43,6 +45,7 @@ class CriticTask:
     estimator: str = "infonce"
     denominator: str = "representations"
     seed: int = 0
+    pairs: Features | None = None
     shuffled: bool = False
 
 
@@ -90,11 +93,7 @@ def fit_critic(
             for group in optimiser.param_groups:
                 group["lr"] *= FALL
         critic.train()
-        sample = task.train.draw(settings.images, settings.places, progress.generator, device)
-        if task.shuffled:
-            dealt = torch.randperm(len(sample.representation), generator=progress.generator).to(device)
-            sample = replace(sample, representation=sample.representation[dealt])
-        loss = critic_loss(critic, sample, task)
+        loss = critic_loss(critic, samples(task, settings, progress.generator, device), task)
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -113,11 +112,24 @@ def fit_critic(
     return best.step
 
 
-def critic_loss(critic: Critic, sample: Sample, task: CriticTask) -> Tensor:
-    """What a step minimises, over all kinds of pairs of its sample."""
+def samples(
+    task: CriticTask, settings: CriticSettings, generator: torch.Generator, device: torch.device
+) -> list[Sample]:
+    """What a step is fitted to."""
+    drawn = [task.train.draw(settings.images, settings.places, generator, device)]
+    if task.pairs is not None:
+        drawn.append(task.pairs.draw(settings.images, settings.places, generator, device))
+    if not task.shuffled:
+        return drawn
+    dealt = [torch.randperm(len(sample.representation), generator=generator).to(device) for sample in drawn]
+    return [replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt)]
+
+
+def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
+    """What a step minimises, over all kinds of pairs of its samples."""
     estimator = ESTIMATORS[task.estimator]
-    losses = [estimator.loss(scores, task.denominator) for scores in pair_scores(critic, sample)]
-    return torch.stack(losses).mean()
+    scores = [each for sample in drawn for each in pair_scores(critic, sample)]
+    return torch.stack([estimator.loss(each, task.denominator) for each in scores]).mean()
 
 
 def pair_scores(critic: Critic, sample: Sample) -> list[Tensor]:

@@ -14,7 +14,7 @@ from milr.explanation.mask_fitting import fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.pairs import batch_features, fill_bank, some_batches
+from milr.explanation.pairs import IMAGES, batch_features, fill_bank, some_batches
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
@@ -88,7 +88,7 @@ def fit(
         if going_on := phases.phase("mask", critic.steps):
             phases.result = fit_mask(explainer, batches, settings, held_out, on_step, on_validation, going_on)
         if going_on := phases.phase("pairs", critic.steps + settings.steps):
-            fill_bank(explainer, some_batches(batches))
+            fill_bank(explainer, some_batches(batches, len(modules.bank.local)))
             if critic.pairs:
                 task = pairs_task(explainer, batches, held_out, settings.seed)
                 fit_critic(modules.critic, task, critic, tell(on_critic, "pairs"), going_on)
@@ -112,10 +112,11 @@ def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch]
 
 def pairs_task(explainer: MILR, batches: Callable[[int], Batch], validation: Sequence[Batch], seed: int) -> CriticTask:
     """Pairs (x, z) and what the mask leaves of them, of the fit's own batches."""
-    train = batch_features(explainer, some_batches(batches), masked=True, seed=seed)
+    known, infomax = explainer.features, explainer.settings.infomax
+    count = min(IMAGES, len(known) if known else IMAGES)
+    pairs = batch_features(explainer, some_batches(batches, count), masked=True, seed=seed)
     if validation:
         held_out = batch_features(explainer, validation, masked=True)
     else:
-        train, held_out = split_features(train)
-    infomax = explainer.settings.infomax
-    return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)
+        pairs, held_out = split_features(pairs)
+    return CriticTask(known or pairs, held_out, infomax.estimator, infomax.denominator, seed, pairs)

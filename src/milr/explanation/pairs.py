@@ -14,14 +14,14 @@ from milr.explanation.modules import in_half
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.layers import FirstPass
 
-IMAGES = 1024  # of the fit's batches, to which the critic is fitted with what their masks let pass
+IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
 PLACES = 256  # of each image at most
 
 
-def some_batches(batches: Callable[[int], Batch]) -> Iterator[Batch]:
-    """The fit's first batches, of IMAGES images together."""
+def some_batches(batches: Callable[[int], Batch], images: int) -> Iterator[Batch]:
+    """The fit's first batches, of so many images together."""
     count = step = 0
-    while count < IMAGES:
+    while count < images:
         step += 1
         batch = batches(step)
         count += len(batch.images)
@@ -75,6 +75,4 @@ def fill_bank(explainer: MILR, batches: Iterable[Batch], seed: int = 0) -> None:
         batch = checked_batch(given, explainer.layers, "a batch of the fit")
         occluded = modules.local(passed(explainer, explainer.layers.first_pass(batch.images), noise))
         parts.append(in_half(occluded.flatten(2).transpose(1, 2)))
-        if sum(map(len, parts)) >= len(bank.local):
-            break
     bank.occluded = torch.cat(parts)[: len(bank.local)]
