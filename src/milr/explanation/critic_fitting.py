@@ -122,7 +122,9 @@ def samples(
     if not task.shuffled:
         return drawn
     dealt = [torch.randperm(len(sample.representation), generator=generator).to(device) for sample in drawn]
-    return [replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt)]
+    return [
+        replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt, strict=True)
+    ]
 
 
 def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
