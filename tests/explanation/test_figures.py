@@ -53,6 +53,25 @@ def test_a_signed_scale_has_zero_in_the_middle_and_a_plain_one_does_not() -> Non
     assert -1 <= plain.vmin < plain.vmax <= 4
 
 
+def test_the_three_of_equation_9_share_one_scale_and_the_capacity_has_its_own() -> None:
+    kept, redundant = torch.rand(2, 6, 6), torch.rand(2, 6, 6) - 0.5
+    values = Maps(kept + redundant, kept, redundant, 300 + torch.rand(2, 6, 6), kept, torch.zeros(2, 4), 5.0)
+    for scale in ("kind", "image"):
+        drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), values, columns(), scale)
+        for number in range(2):
+            reaches = {}
+            for row, name in enumerate(each.kind for each in ROWS):
+                shown = [image for image in drawing.axes[2 * row + number].images if image.get_array().ndim == 2]
+                if name:
+                    reaches[name] = shown[0].norm.vmin, shown[0].norm.vmax
+            top = reaches["total"][1]
+            wanted = values.total if scale == "kind" else values.total[number]
+            assert top == pytest.approx(float(np.percentile(wanted.double().abs().numpy(), 99.5)))
+            assert reaches["total"] == reaches["kept"] == (0, top)
+            assert reaches["redundant"] == (-top, top)
+            assert reaches["decision"][0] >= 300  # the capacity's own
+
+
 def test_a_constant_map_can_be_drawn() -> None:
     flat = torch.zeros(2, 6, 6)
     constant = Maps(flat, flat, flat, flat, flat, torch.zeros(2, 4), 5.0)
