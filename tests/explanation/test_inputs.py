@@ -69,7 +69,7 @@ def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> N
     expected = prepared().modules
     assert torch.allclose(explainer.modules.local.mean, expected.local.mean, atol=1e-6)
     assert torch.allclose(explainer.modules.local.std, expected.local.std, atol=1e-6)
-    assert explainer.modules.bank.shape == expected.bank.shape
+    assert explainer.modules.bank.local.shape == expected.bank.local.shape
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_prepare_and_maps_do_not_depend_on_the_callers_mode(mode: str) -> None:
     with modes()[mode]:
         other = prepared()
         given = other.maps(IMAGES.clone())
-    assert same(explainer, other) and not other.modules.bank.is_inference()
+    assert same(explainer, other) and not other.modules.bank.local.is_inference()
     for kind in ("total", "decision", "redundant"):
         assert torch.equal(getattr(expected, kind), getattr(given, kind))
 
@@ -221,7 +221,8 @@ def test_a_default_of_float64_does_not_reach_the_small_modules() -> None:
         maps = explainer.maps(IMAGES)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert all(value.dtype == torch.float32 for value in explainer.modules.state_dict().values())
+    dtypes = {name: value.dtype for name, value in explainer.modules.state_dict().items()}
+    assert all(dtype == (torch.float16 if "bank." in name else torch.float32) for name, dtype in dtypes.items())
     assert maps.total.dtype == maps.redundant.dtype == torch.float32
     explainer.modules.load_state_dict(expected.modules.state_dict())
     assert torch.allclose(explainer.maps(IMAGES).total, expected.maps(IMAGES).total, atol=1e-5)

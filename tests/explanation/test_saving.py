@@ -74,6 +74,36 @@ def test_what_is_no_state_is_refused_by_name(state: Any, message: str) -> None:
         MILR.load(trained_network(), state, IMAGES[:2])
 
 
+def state_of_the_version_before() -> dict[str, Any]:
+    """Its bank was of single places, one tensor; its critic's first layer had another name, its settings a queue."""
+    state = prepared().state()
+    modules = {name: value for name, value in state["modules"].items() if not name.startswith(("bank.", "critic."))}
+    infomax = {"dimension": 64, "width": 128, "bank_size": 4096, "queue_size": 8192, "shape_mask": True}
+    modules |= {"bank": torch.zeros(4096, 16), "critic.local.0.weight": torch.zeros(128, 16)}
+    return {**state, "settings": {**state["settings"], "infomax": infomax}, "modules": modules}
+
+
+def test_a_state_of_the_version_before_is_refused_by_one_true_line() -> None:
+    with pytest.raises(MilrError, match="saved by an earlier version of milr, .*: fit the module anew") as error:
+        MILR.load(trained_network(), state_of_the_version_before(), IMAGES[:2])
+    assert "\n" not in str(error.value) and "no reference bank" not in str(error.value)
+
+
+def test_a_state_whose_settings_alone_are_of_another_version_is_refused_by_the_settings_name() -> None:
+    state = prepared().state()
+    state["settings"]["infomax"] = {**state["settings"]["infomax"], "queue_size": 8192}
+    with pytest.raises(MilrError, match="not the settings of this version's .*queue_size"):
+        MILR.load(trained_network(), state, IMAGES[:2])
+
+
+@pytest.mark.parametrize("name", ["bank.local", "bank.occluded", "bank.representation"])
+def test_a_state_without_a_part_of_its_bank_is_refused(name: str) -> None:
+    state = prepared().state()
+    state["modules"] = {key: value for key, value in state["modules"].items() if key != name}
+    with pytest.raises(MilrError, match="its modules have no reference bank"):
+        MILR.load(trained_network(), state, IMAGES[:2])
+
+
 def test_a_state_of_layers_with_other_shapes_is_refused_in_one_line() -> None:
     class Wide(Network):
         def __init__(self) -> None:

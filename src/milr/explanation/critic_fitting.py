@@ -19,9 +19,11 @@ from milr.information.estimators import ESTIMATORS
 from milr.information.infomax import batch_scores
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
+from milr.seeding import seed_of
 
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
+LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
 FALLS, FALL = 2, 0.3  # when the held-out bits have stalled, the rate falls to this share of itself, so many times
 
 
@@ -93,7 +95,10 @@ def fit_critic(
             for group in optimiser.param_groups:
                 group["lr"] *= FALL
         critic.train()
+        # A function of the step's number: nothing to save, and no other generator is disturbed.
+        critic.dropout.generator = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
         loss = critic_loss(critic, samples(task, settings, progress.generator, device), task)
+        critic.dropout.generator = None
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -164,7 +169,12 @@ def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
 
 
 def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:
-    """Features to fit to, and a share of the images, at least two, to hold out."""
+    """Features to fit to, and a share of the images, at least two, to hold out. MilrError for too few."""
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    if len(order) < LEAST:
+        raise MilrError(
+            f"the critic's fit has {len(order)} images: it needs at least {LEAST}, half of them held out; prepare with "
+            "more images, or give validation batches"
+        )
     count = max(2, round(share * len(order)))
     return features.at(order[count:].sort().values), features.at(order[:count])

@@ -115,6 +115,13 @@ def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, be
     return terms, loss
 
 
+def check_gradients(explainer: MILR, batch: Batch) -> None:
+    """MilrError where the loss of a batch would give no gradient to the mask: before any time is spent."""
+    with frozen(explainer.layers.network, *batch.modules):
+        generator = torch.Generator(explainer.modules.bank.local.device).manual_seed(0)
+        measure(explainer, batch, explainer.layers.first_pass(batch.images), generator)
+
+
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same.
 
