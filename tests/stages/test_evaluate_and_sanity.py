@@ -68,7 +68,7 @@ def test_without_captum_or_marks_the_rest_is_measured(
 
 
 def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
-    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[6]", "sanity.estimator_steps=20"]
+    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[6]"]
     assert call(copy, "sanity", "source=latest", *words) == 0
     run = run_of(copy, "sanity")
     with (run / "sanity.csv").open() as file:
