@@ -38,6 +38,7 @@ from milr.networks.backbones import build_backbone
 from milr.networks.layers import frozen
 from milr.networks.settings import MetricSettings
 
+MASK_STEPS = 200  # as in fit_milr's cub_crops_imagenet
 WARM_UP = 4  # steps of the mask's fit that are not counted
 CRITIC = CriticSettings(steps=2, pairs=False)  # a step of the mask costs the same whatever the critic has learned
 SETTINGS = MilrSettings(beta=0.03, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
@@ -129,6 +130,57 @@ def fit_step(bench: Bench, pictures: Pictures, way: int, query: int) -> Row:
     ratio = median(step / floor for step, floor in zip(steps, floors, strict=True))
     context = f"{median(steps):.2f} s a step, the floor {median(floors):.2f} s"
     return Row(f"fit step, {way}-way 1-shot {query} query", f"{ratio:.2f} floors", "1.5 floors", ratio <= 1.5, context)
+
+
+def first_map(bench: Bench) -> list[Row]:
+    """A whole fit as `experiment=cub_crops_imagenet` makes it, once, and after how many pictures it has paid.
+
+    Against per-sample IBA, which has nothing to fit.
+    """
+    train, held_out = bench.pictures("train", 128), bench.pictures("validation", 128)
+    explainer = explainer_on(bench, train)
+    seconds: dict[str, float] = {}
+    latest = time.perf_counter()
+
+    def lap(phase: str) -> None:
+        nonlocal latest
+        bench.wait()
+        now = time.perf_counter()
+        seconds[phase], latest = seconds.get(phase, 0.0) + now - latest, now
+
+    views = [batch for images in (train.images, train.images.flip(3)) for batch in images.split(32)]
+    explainer.prepare((to_input(part).to(bench.device) for part in views), 2 * len(train.images))
+    lap("features")
+    episodes, validation = episodes_of(bench, train, 10, 1), episodes_of(bench, held_out, 5, 3)
+    fit(
+        explainer,
+        episodes,
+        FitSettings(steps=MASK_STEPS, learning_rate=2e-3),
+        [validation(number) for number in range(10)],
+        on_step=lambda step, terms: lap("mask"),
+        on_critic=lambda phase, step, nats: lap(phase),
+    )
+    few = episodes_of(bench, train, 2, 1)(1)
+    statistics = feature_statistics(explainer.layers, to_input(train.images[:64]).to(bench.device).split(16))
+    times = bench.alternate(
+        maps=lambda: explainer.maps(few.images),
+        iba=lambda: per_sample_bottleneck(explainer.layers, few, statistics, torch.Generator().manual_seed(0)),
+    )
+    ours, iba = times["maps"] / len(few.images), times["iba"] / len(few.images)
+    whole, critic = sum(seconds.values()), seconds["features"] + seconds["critic"]
+    even = whole / (iba - ours)
+    parts = ", ".join(f"{phase} {value:.0f} s" for phase, value in seconds.items())
+    return [
+        Row(
+            "the critic's fit, features included",
+            f"{critic:.0f} s",
+            "240 s",
+            critic <= 240,
+            f"{len(train.images)} pictures",
+        ),
+        Row("time to the first map", f"{whole + ours:.0f} s", "", True, parts),
+        Row("break-even against IBA", f"{even:.0f} pictures", "40", even <= 40, f"IBA takes {iba:.2f} s a picture"),
+    ]
 
 
 def start(bench: Bench) -> list[Row]:
