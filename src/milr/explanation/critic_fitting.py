@@ -107,20 +107,23 @@ def fit_critic(
 def critic_loss(critic: Critic, sample: Sample, task: CriticTask) -> Tensor:
     """What a step minimises, over all kinds of pairs of its sample."""
     estimator = ESTIMATORS[task.estimator]
-    losses = [estimator.loss(scores, task.denominator) for scores in pair_scores(critic, sample)]
+    losses = [estimator.loss(scores, task.denominator, second) for scores, second in pair_scores(critic, sample)]
     return torch.stack(losses).mean()
 
 
-def pair_scores(critic: Critic, sample: Sample) -> list[Tensor]:
-    """f of every pair of a sample, [K, S, K] for each kind: (x, z), and (x', z) or (x, z') where it holds such."""
+def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:
+    """f of every pair of a sample, [K, S, K], and the second score [K, S] where the critic has one.
+
+    They are of each kind of pairs: (x, z), and (x', z) or (x, z') where it holds such.
+    """
     local = critic.project_locations(sample.local, sample.places)
     representation = critic.project_representation(sample.representation)
-    scores = [batch_scores(local, representation)]
+    kinds = [(local, representation)]
     if sample.occluded is not None:
-        scores.append(batch_scores(critic.project_locations(sample.occluded, sample.places), representation))
+        kinds.append((critic.project_locations(sample.occluded, sample.places), representation))
     if sample.masked is not None:
-        scores.append(batch_scores(local, critic.project_representation(sample.masked)))
-    return scores
+        kinds.append((local, critic.project_representation(sample.masked)))
+    return [(batch_scores(*both), critic.second_scores(*both)) for both in kinds]
 
 
 @torch.no_grad()
@@ -136,7 +139,7 @@ def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
     for part in order.split(size)[:HELD_OUT_BATCHES]:
         if len(part) == size:
             scores = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
-            values += [estimator.value(each, task.denominator) for each in scores]
+            values += [estimator.value(each, task.denominator, second) for each, second in scores]
     return float(torch.stack(values).mean())
 
 

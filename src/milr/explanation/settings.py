@@ -23,7 +23,11 @@ class InfomaxSettings:
         (True, 64)
     """
 
-    estimator: str = setting("infonce", "what the critic is fitted by", choices=("infonce",))
+    estimator: str = setting(
+        "infonce",
+        "what the critic is fitted by: infonce, nwj, jsd and flo are lower bounds; smile and mine are none",
+        choices=("infonce", "nwj", "smile", "mine", "jsd", "flo"),
+    )
     denominator: str = setting(
         "representations",
         "what a pair is compared with: places (eq. 3: all of all images) | same_place (of the other images) | "

@@ -25,6 +25,7 @@ class Critic(nn.Module):
         width, dimension: hidden units, and p.
         place: whether the place is told.
         dropout: share of the standardised representation that a fit leaves out at random.
+        second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
     """
 
     encoding: Tensor
@@ -38,6 +39,7 @@ class Critic(nn.Module):
         dimension: int,
         place: bool = True,
         dropout: float = 0.0,
+        second: bool = False,
     ) -> None:
         super().__init__()
         channels, size = local.mean.numel(), representation.mean.numel()
@@ -50,6 +52,7 @@ class Critic(nn.Module):
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
         self.standardise_representation = representation
         self.representation = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, dimension))
+        self.second = second_head(dimension) if second else None
 
     def project_local(self, local: Tensor) -> Tensor:
         """x [K, C, H, W] -> u [K, N, p], divided by sqrt(p) so that scores are plain inner products."""
@@ -75,6 +78,25 @@ class Critic(nn.Module):
         """The same of representations that were standardised before."""
         projected: Tensor = self.representation(representation)
         return projected
+
+    def second_scores(self, local: Tensor, representation: Tensor) -> Tensor | None:
+        """s(x_i, z) of pairs that belong together: u [K, S, p] and v [K, p] -> [K, S]; None without such a score.
+
+        It is an inner product with v like the first one, and a number, both from u: s can be a sum of any function of
+        the place and of a product of both sides.
+        """
+        if self.second is None:
+            return None
+        head = self.second(local * math.sqrt(self.dimension))
+        return (head[..., :-1] @ representation[:, :, None])[..., 0] / math.sqrt(self.dimension) + head[..., -1]
+
+
+def second_head(dimension: int) -> nn.Sequential:
+    """u [..., p] -> p factors of v, and a number [..., p + 1]; all 0 at first, which is right where f says nothing."""
+    last = nn.Linear(2 * dimension, dimension + 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(dimension, 2 * dimension), nn.ReLU(), last)
 
 
 def place_encoding(height: int, width: int) -> Tensor:
