@@ -75,9 +75,16 @@ def critic_of(
     infomax: InfomaxSettings, local: Standardise, representation: Standardise, shape: tuple[int, int]
 ) -> Critic:
     """A critic as the settings want it, not fitted."""
-    second = ESTIMATORS[infomax.estimator].second
     return Critic(
-        local, representation, shape, infomax.width, infomax.dimension, infomax.place, infomax.dropout, second
+        local,
+        representation,
+        shape,
+        infomax.width,
+        infomax.dimension,
+        infomax.place,
+        infomax.dropout,
+        infomax.representation_width,
+        ESTIMATORS[infomax.estimator].second,
     )
 
 

@@ -42,6 +42,9 @@ class InfomaxSettings:
     place: bool = setting(True, "tell the critic the place: eq. 1 is about x_i at a given i")
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
+    representation_width: int = setting(
+        0, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
+    )
     dropout: float = setting(0.0, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(128, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(512, "training images whose representations a map is compared with", low=1)

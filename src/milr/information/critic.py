@@ -15,8 +15,9 @@ CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, t
 class Critic(nn.Module):
     """Inner product of both sides' projections to p dimensions, over sqrt(p) (paper, section 3.4.1).
 
-    Locations pass an MLP (`width` 0: one layer), the representation a linear map; both are standardised first with
-    statistics of the training images. With `places` the place is told too: eq. 1 is about x_i at a given place i, and
+    Locations pass an MLP (`width` 0: one layer), the representation a linear map, or with `representation_width` the
+    sum of one and of an MLP; both are standardised first with statistics of the training images. With a linear map
+    log p(z|x_i) - log p(z) can only be linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md). With `places` the place is told too: eq. 1 is about x_i at a given place i, and
     a critic that does not know i estimates I(x_I; z) for a random place I, which is at most the mean over i.
 
     Args:
@@ -25,6 +26,7 @@ class Critic(nn.Module):
         width, dimension: hidden units, and p.
         place: whether the place is told.
         dropout: share of the standardised representation that a fit leaves out at random.
+        representation_width: hidden units of the representation's MLP; 0: none.
         second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
     """
 
@@ -39,6 +41,7 @@ class Critic(nn.Module):
         dimension: int,
         place: bool = True,
         dropout: float = 0.0,
+        representation_width: int = 0,
         second: bool = False,
     ) -> None:
         super().__init__()
@@ -52,6 +55,7 @@ class Critic(nn.Module):
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
         self.standardise_representation = representation
         self.representation = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, dimension))
+        self.bend = perceptron(size, representation_width, dimension) if representation_width else None
         self.second = second_head(dimension) if second else None
 
     def project_local(self, local: Tensor) -> Tensor:
@@ -76,8 +80,10 @@ class Critic(nn.Module):
 
     def project_standardised_representation(self, representation: Tensor) -> Tensor:
         """The same of representations that were standardised before."""
-        projected: Tensor = self.representation(representation)
-        return projected
+        dropout, linear = self.representation
+        representation = dropout(representation)
+        projected: Tensor = linear(representation)
+        return projected if self.bend is None else projected + self.bend(representation)
 
     def second_scores(self, local: Tensor, representation: Tensor) -> Tensor | None:
         """s(x_i, z) of pairs that belong together: u [K, S, p] and v [K, p] -> [K, S]; None without such a score.
@@ -93,10 +99,15 @@ class Critic(nn.Module):
 
 def second_head(dimension: int) -> nn.Sequential:
     """u [..., p] -> p factors of v, and a number [..., p + 1]; all 0 at first, which is right where f says nothing."""
-    last = nn.Linear(2 * dimension, dimension + 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(dimension, 2 * dimension), nn.ReLU(), last)
+    head = perceptron(dimension, 2 * dimension, dimension + 1)
+    for parameter in head[2].parameters():
+        nn.init.zeros_(parameter)
+    return head
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 def place_encoding(height: int, width: int) -> Tensor:

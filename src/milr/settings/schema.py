@@ -98,6 +98,43 @@ class SanitySection:
 
 
 @dataclass
+class CalibrateSection:
+    worlds: list[str] = setting(["fields", "symbols"], "planted: Gaussian fields, linear network | drawn symbols")
+    estimators: list[str] = setting(
+        ["infonce", "nwj", "smile", "mine", "jsd", "flo"], "names of infomax.estimator; the first is the result's"
+    )
+    denominators: list[str] = setting(
+        ["representations", "same_place"], "names of infomax.denominator: InfoNCE is fitted with each"
+    )
+    train_pictures: int = setting(8192, "planted pictures to fit to", low=16)
+    held_out_pictures: int = setting(1024, "by which the fit stops", low=2)
+    test_pictures: int = setting(256, "whose maps are held against the truth", low=1)
+
+
+@dataclass
+class PlantedInfomax(InfomaxSettings):
+    """The critic with what 6 bits at a place take: docs/results/calibration.md."""
+
+    width: int = setting(512, "hidden units of the critic's local network; 0: one layer", low=0)
+    representation_width: int = setting(
+        256, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
+    )
+    bank_images: int = setting(512, "training images whose places a map is compared with", low=1)
+    bank_representations: int = setting(2048, "training images whose representations a map is compared with", low=1)
+
+
+@dataclass
+class PlantedCritic(CriticSettings):
+    """The fit of such a critic."""
+
+    steps: int = setting(2000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    images: int = setting(128, "images of a step: the bound of a step cannot exceed their log2", low=2)
+    places: int = setting(16, "places of each image in a step, drawn anew", low=1)
+    learning_rate: float = setting(1e-2, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    weight_decay: float = setting(0.01, "of AdamW", low=0)
+
+
+@dataclass
 class DataSection:
     download: bool = setting(True, "fetch what is missing (cub only)")
     segmentations: bool = setting(False, "the segmentations too (cub only)")
@@ -193,6 +230,13 @@ class Evaluate(ChainedStageSettings):
 class Sanity(ChainedStageSettings):
     sanity: SanitySection = field(default_factory=SanitySection)
     cache: str | None = setting("${outputs}/cache", CACHE)
+
+
+@dataclass
+class Calibrate(StageSettings):
+    infomax: PlantedInfomax = field(default_factory=PlantedInfomax)
+    critic: PlantedCritic = field(default_factory=PlantedCritic)
+    calibrate: CalibrateSection = field(default_factory=CalibrateSection)
 
 
 @dataclass
