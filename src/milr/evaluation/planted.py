@@ -161,7 +161,8 @@ def drawn_symbols() -> World:
     Each place shows 8 cells, each black or white. A symbol is the first b cells s of its place, uniform. It has a
     partner elsewhere, whose first b cells e are turned with probability eps each, and z holds the products r = s e of
     black = -1 and white = 1: a binary symmetric channel. Its information is b (1 - H(eps)) bits (Cover and Thomas,
-    section 7.1.4), from 0.25 to 6; eps = 0 has no partner. All other cells are uniform and reach nothing.
+    section 7.1.4), from 0.25 to 6; where eps = 0 the partner's cells are all white. All others are uniform and reach
+    nothing.
 
     The partner tells nothing: for any e, r = s e is uniform since s is uniform and independent of e, so that p(r | e) =
     p(r) and I(e; r) = 0, and the other coordinates of z are independent of both. Only with s at hand would it tell.

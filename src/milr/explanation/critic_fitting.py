@@ -22,6 +22,7 @@ from milr.networks.finite import FiniteCheck
 
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
+DECAY = 0.2  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def fit_critic(
         best.see(0, -held_out_nats(critic, task, settings.images))
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            break
+            if best.decays >= settings.decays:
+                break
+            decay(best, optimiser)
         critic.train()
         sample = task.train.draw(settings.images, settings.places, progress.generator, device)
         if task.shuffled:
@@ -104,6 +107,14 @@ def fit_critic(
     return best.step
 
 
+def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
+    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
+    best.restore()
+    best.waited, best.decays = 0, best.decays + 1
+    for group in optimiser.param_groups:
+        group["lr"] *= DECAY
+
+
 def critic_loss(critic: Critic, sample: Sample, task: CriticTask) -> Tensor:
     """What a step minimises, over all kinds of pairs of its sample."""
     estimator = ESTIMATORS[task.estimator]
@@ -126,9 +137,14 @@ def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | N
     return [(batch_scores(*both), critic.second_scores(*both)) for both in kinds]
 
 
-@torch.no_grad()
 def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
     """The estimate on the held-out images in nats a place, over all kinds of pairs: batches of `images`, each alone."""
+    return float(held_out_values(critic, task, images).mean())
+
+
+@torch.no_grad()
+def held_out_values(critic: Critic, task: CriticTask, images: int) -> Tensor:
+    """What `held_out_nats` is the mean of: each batch's nats a place [batches]."""
     critic.eval()
     held_out, estimator = task.held_out, ESTIMATORS[task.estimator]
     generator = torch.Generator().manual_seed(0)
@@ -138,9 +154,9 @@ def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
     values = []
     for part in order.split(size)[:HELD_OUT_BATCHES]:
         if len(part) == size:
-            scores = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
-            values += [estimator.value(each, task.denominator, second) for each, second in scores]
-    return float(torch.stack(values).mean())
+            kinds = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
+            values.append(torch.stack([estimator.value(f, task.denominator, s) for f, s in kinds]).mean())
+    return torch.stack(values)
 
 
 def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:

@@ -160,6 +160,7 @@ class CriticSettings:
     weight_decay: float = setting(0.3, "of AdamW", low=0)
     validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
     patience: int = setting(10, "estimates without more bits before it stops; 0: never", low=0)
+    decays: int = setting(0, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
     pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
 
 

@@ -17,8 +17,9 @@ class Critic(nn.Module):
 
     Locations pass an MLP (`width` 0: one layer), the representation a linear map, or with `representation_width` the
     sum of one and of an MLP; both are standardised first with statistics of the training images. With a linear map
-    log p(z|x_i) - log p(z) can only be linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md). With `places` the place is told too: eq. 1 is about x_i at a given place i, and
-    a critic that does not know i estimates I(x_I; z) for a random place I, which is at most the mean over i.
+    log p(z|x_i) - log p(z) can only be linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md).
+    With `places` the place is told too: eq. 1 is about x_i at a given place i, and a critic that does not know i
+    estimates I(x_I; z) for a random place I, which is at most the mean over i.
 
     Args:
         local, representation: standardisation of the C channels and of the D dimensions.

@@ -85,7 +85,7 @@ class EvaluateSection:
 class SanitySection:
     checks: list[str] = setting(
         ["estimator", "seeds", "labels", "cascade"],
-        "each refit of seeds, labels and cascade takes as long as the source's",
+        "also consistency, convergence, estimators; a refit of seeds, labels, cascade takes as long as the source's",
     )
     images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
     seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
@@ -94,7 +94,10 @@ class SanitySection:
     )
     steps: int = setting(0, "steps of the mask in a refit; 0: as many as the source run", low=0)
     critic_steps: int = setting(0, "steps of a critic at most; 0: as many as the source run", low=0)
-    estimators: list[str] = setting([], "further estimators of the total information: names of infomax.estimator")
+    critic_images: int = setting(0, "images of a critic's step, whose log2 is its cap; 0: as the source run", low=0)
+    estimators: list[str] = setting(
+        [], "names of infomax.estimator: further ones of the check estimator; those of estimators, where []: all"
+    )
 
 
 @dataclass

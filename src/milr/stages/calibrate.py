@@ -80,7 +80,7 @@ def result_of(rows: Sequence[Calibration]) -> dict[str, float]:
 def log_rows(rows: Sequence[Calibration]) -> None:
     """One line a reading of a fit."""
     head = ("world", "estimator", "denominator", "reading", "", "slope", "intercept", "empty", "error", "mean", "true")
-    table = [head]
+    table: list[tuple[str, ...]] = [head]
     for row in rows:
         values = row.slope, row.intercept, row.empty, row.single_error, row.estimated_mean, row.true_mean
         note = "" if row.sound else "(not sound)"

@@ -45,6 +45,7 @@ log = logging.getLogger("milr")
 
 NETWORK = ("backbone", "episode", "metric")  # sections of the settings that the manifest has too
 
+
 @dataclass(frozen=True)
 class Job:
     """One job, told in full: its settings are checked, and its source is found."""
