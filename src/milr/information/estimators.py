@@ -57,7 +57,7 @@ class Estimator:
 def infonce(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
     """E_P[f - log mean e^f], the mean over the denominator, the own pair included; at most log K.
 
-    van den Oord, Li, Vinyals 2018, eq. 4 and 5; Poole et al. 2019, eq. 10.
+    van den Oord, Li, Vinyals 2018, eq. 4 and section 2.3.
     """
     return (matched(scores) - log_mean(scores, denominator)).mean()
 
@@ -65,7 +65,7 @@ def infonce(scores: Tensor, denominator: str, second: Tensor | None = None) -> T
 def nwj(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
     """E_P[f] - E_Q[e^(f - 1)]: at its highest where f = 1 + log p(x_i, z) / p(x_i) p(z).
 
-    Nguyen, Wainwright, Jordan 2010, in the form of Poole et al. 2019, eq. 6.
+    Nguyen, Wainwright, Jordan 2010, in the form that Poole et al. 2019, section 2.1, give it.
     """
     return matched(scores).mean() - (log_mean_apart(scores, "places") - 1).exp().mean()
 
@@ -73,10 +73,10 @@ def nwj(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tenso
 def mine(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
     """E_P[f] - log E_Q[e^f], the bound of Donsker and Varadhan; f is right up to a constant for each place.
 
-    Belghazi et al. 2018, eq. 10. The logarithm of a batch's mean lies below that of the true mean, so that the value
-    is too high on average and no bound; and the gradient is biased. The paper corrects the latter by a moving average
-    over the steps. Here the mean is one over all K (K-1) pairs of a batch, 4,032 at K = 64 where the paper has K, and
-    there is no moving average.
+    Belghazi et al. 2018, definition 3.1. The logarithm of a batch's mean lies below that of the true mean, so that the
+    value is too high on average and no bound; and the gradient is biased. The paper (section 3.2) corrects the latter
+    by a moving average over the steps. Here the mean is one over all K (K-1) pairs of a batch, 4,032 at K = 64 where
+    the paper has K, and there is no moving average.
     """
     return matched(scores).mean() - log_mean_of_q(scores, denominator).mean()
 
@@ -100,8 +100,8 @@ def jsd(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tenso
 def smile(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
     """E_P[f] - log E_Q[clip(e^f, e^-tau, e^tau)] of a critic that was fitted by `jensen_shannon`.
 
-    Song and Ermon 2020, eq. 11, tau = 5; the clipping trades MINE's variance for a bias, and the value is no bound.
-    It is fitted as in the authors' program: by itself, f past tau would grow at no cost.
+    Song and Ermon 2020, I_SMILE of section 5, tau = 5; the clipping trades MINE's variance for a bias, and the value is
+    no bound. It is fitted as in the authors' program: by itself, f past tau would grow at no cost.
     """
     clipped = scores.clamp(-SMILE_CLIP, SMILE_CLIP)
     return matched(scores).mean() - log_mean_of_q(clipped, denominator).mean()
@@ -110,7 +110,7 @@ def smile(scores: Tensor, denominator: str, second: Tensor | None = None) -> Ten
 def flo(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
     """1 - E_P[u + e^(-u - f) mean_Q e^f], the mean over the denominator, the own pair left out; u = s - f.
 
-    Guo et al. 2022, eq. 9, tight for any f where u = log mean_Q e^f - f, that is where the second score s(x_i, z) of a
+    Guo et al. 2022, I_FLO, tight for any f where u = log mean_Q e^f - f, that is where the second score s(x_i, z) of a
     pair is the logarithm of its denominator. No s makes it more than the information. [K, S, K] and s [K, S] -> nats.
     """
     if second is None:
