@@ -11,6 +11,7 @@ from milr.evaluation.consistency import (
     dealt,
     estimator_table,
     extrapolated,
+    pairs_of,
     parts_of,
     projected,
     self_consistency,
@@ -86,3 +87,16 @@ def test_the_table_of_estimators_and_the_convergence() -> None:
     assert all(row.over_seeds < 0.2 and row.over_batches > 0 and row.seconds > 0 for row in rows.values())
     line = convergence(train, held_out, fitting(), seeds=(0,))
     assert line.pictures == (250, 500, 1000) and line.share == pytest.approx(line.bits[-1][0] / line.limit)
+
+
+def test_pairs_are_drawn_anew_and_each_side_belongs_together() -> None:
+    whole = features(64, 0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        sample = pairs_of(whole).draw(16, 3, generator, torch.device("cpu"))
+        assert sample.local.shape == (16, 3, 6) and sample.representation.shape == (16, 24)
+        for half in (0, 1):
+            local, z = sample.local[:, :, 3 * half : 3 * half + 3], sample.representation[:, 12 * half : 12 * half + 12]
+            alike = (whole.local[:, sample.places].float() == local[:, None]).flatten(2).all(2)
+            assert torch.equal(alike.int().argmax(1), alike.nonzero()[:, 1])
+            assert torch.equal(whole.representation[alike.int().argmax(1)], z)

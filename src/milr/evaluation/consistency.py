@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_values
-from milr.explanation.features import Features
+from milr.explanation.features import Features, Sample
 from milr.explanation.modules import critic_of
 from milr.explanation.settings import CriticSettings, InfomaxSettings
 from milr.information.estimators import ESTIMATORS
@@ -87,7 +87,7 @@ class Convergence:
 
 def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuffled: bool = False) -> Found:
     """Fits one critic to features, standardised by their own statistics, and reads it on held-out ones."""
-    local, representation = scales_of(train)
+    local, representation = scales_of(side_by_side(train, 0) if isinstance(train, Pairs) else train)
     with seeded(seed):
         critic = critic_of(fitting.infomax, local, representation, fitting.grid).to(fitting.device)
     task = CriticTask(train, held_out, fitting.infomax.estimator, fitting.infomax.denominator, seed, shuffled)
@@ -113,6 +113,27 @@ def projected(features: Features, seed: int) -> Features:
     return replace(features, representation=features.representation @ matrix)
 
 
+class Pairs(Features):
+    """Pictures side by side: each draw joins other ones, so that a pair is seldom seen twice."""
+
+    def draw(self, images: int, places: int, generator: torch.Generator, device: torch.device) -> Sample:
+        """A sample of pairs at places common to all."""
+        order = torch.cat([torch.randperm(len(self), generator=generator) for _ in range(2)]).view(2, -1)[:, :images]
+        chosen = torch.randperm(len(self.places), generator=generator)[:places]
+        return joined(*(self.sample(part, chosen, device) for part in order))
+
+
+def joined(one: Sample, other: Sample) -> Sample:
+    """Contents beside each other at each place, and representations."""
+    local = torch.cat([one.local, other.local], dim=2)
+    return replace(one, local=local, representation=torch.cat([one.representation, other.representation], dim=1))
+
+
+def pairs_of(features: Features) -> Pairs:
+    """The same features, to be drawn as pairs."""
+    return Pairs(features.local, features.representation, features.places, features.scale)
+
+
 def side_by_side(features: Features, seed: int) -> Features:
     """Each picture beside another one at random: their contents joined at each place, and their representations."""
     other = features.at(torch.randperm(len(features), generator=torch.Generator().manual_seed(seed)))
@@ -133,7 +154,7 @@ def self_consistency(train: Features, held_out: Features, fitting: Fitting, seed
     """The three laws, on held-out pictures."""
     alone = over_seeds(train, held_out, fitting, seeds)
     less = over_seeds(projected(train, 0), projected(held_out, 0), fitting, seeds)
-    both = over_seeds(side_by_side(train, 0), side_by_side(held_out, 1), fitting, seeds)
+    both = over_seeds(pairs_of(train), side_by_side(held_out, 1), fitting, seeds)
     none = over_seeds(dealt(train, 0), dealt(held_out, 1), fitting, seeds, shuffled=True)
     one = bits_of(alone)
     return [

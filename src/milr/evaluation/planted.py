@@ -20,10 +20,10 @@ GRID, PATCH = 8, 4  # places a side, and pixels of a place's side
 PLACES = GRID * GRID
 LAYERS = ("layer1", "avgpool")
 
-CHANNELS = 4  # of the Gaussian fields' places
+CHANNELS = 8  # of the Gaussian fields' places
 REACH = 0.7  # of the correlation in the fields' left half: sigma, in places
-FIELD_BITS = (6.0, 4.0, 2.0, 1.0, 0.5)  # that a place gives z by itself; the correlation adds to it, or takes from it
-FIELD_PLACES = ((1, 1), (1, 3), (4, 2), (6, 0), (6, 3))  # (row, column), in the left half
+FIELD_BITS = (3.0, 2.0, 1.0)  # that a place gives z by itself; the correlation adds to it, or takes from it
+FIELD_PLACES = ((1, 1), (4, 2), (6, 0))  # (row, column), in the left half
 OTHERS = 3  # places of the right half that are added to each of these
 
 CELLS = 8  # black or white, of each place of the scenes: 2 columns of 4, each 2 pixels wide and 1 high
@@ -85,11 +85,11 @@ def tiled(patches: Tensor) -> Tensor:
 def gaussian_fields() -> World:
     """Gaussian fields through a linear network: every I(x_i; z) in closed form.
 
-    A place's content x_i is N(0, I) in 4 channels, the strengths of 4 orthogonal patterns. In the left half of the
+    A place's content x_i is N(0, I) in 8 channels, the strengths of 8 orthogonal patterns. In the left half of the
     picture neighbours are correlated, with exp(-d^2 / 2 sigma^2) of their distance d; in the right half they are
     independent. Each channel of z is w x_a + sqrt((1 - w^2) / 3) (x_b + x_c + x_d) of a place a on the left and three
     on the right that no other channels share. So neighbours of a have information without any weight of their own, and
-    17 places of the right half have none.
+    23 places of the right half have none.
 
     With R_i = Cov(z, x_i), S = Cov(z) and M_i = R_i' S^-1 R_i it is I(x_i; z) = -1/2 log det(1 - M_i) (Cover and
     Thomas, "Elements of Information Theory", section 8.5: differences of Gaussian entropies).

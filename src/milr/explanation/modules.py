@@ -84,6 +84,7 @@ def critic_of(
         infomax.place,
         infomax.dropout,
         infomax.representation_width,
+        infomax.place_table,
         ESTIMATORS[infomax.estimator].second,
     )
 

@@ -28,6 +28,8 @@ class Critic(nn.Module):
         place: whether the place is told.
         dropout: share of the standardised representation that a fit leaves out at random.
         representation_width: hidden units of the representation's MLP; 0: none.
+        table: whether each place has a row of its own besides, which scales and shifts the hidden units: what places
+            far apart tell may then differ in any way. It takes `place`.
         second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
     """
 
@@ -43,6 +45,7 @@ class Critic(nn.Module):
         place: bool = True,
         dropout: float = 0.0,
         representation_width: int = 0,
+        table: bool = False,
         second: bool = False,
     ) -> None:
         super().__init__()
@@ -53,6 +56,9 @@ class Critic(nn.Module):
         encoding = place_encoding(*shape)
         self.register_buffer("encoding", encoding, persistent=False)
         self.place = nn.Linear(encoding.shape[1], width or dimension, bias=False) if place else None
+        self.table = nn.Embedding(len(encoding), 2 * (width or dimension)) if place and table else None
+        if self.table is not None:
+            nn.init.zeros_(self.table.weight)
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
         self.standardise_representation = representation
         self.representation = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, dimension))
@@ -70,6 +76,9 @@ class Critic(nn.Module):
     def project_standardised(self, locations: Tensor, places: Tensor | None = None) -> Tensor:
         """The same of locations that were standardised before."""
         hidden = self.content(locations)
+        if self.table is not None:
+            scale, shift = (self.table.weight if places is None else self.table(places)).chunk(2, dim=-1)
+            hidden = hidden * (1 + scale) + shift
         if self.place is not None:
             hidden = hidden + self.place(self.encoding if places is None else self.encoding[places])
         projected: Tensor = self.hidden(hidden)
