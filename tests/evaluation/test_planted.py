@@ -94,7 +94,7 @@ def test_the_fields_truth_is_that_of_the_drawn_pictures_covariances() -> None:
         parts = both[:CHANNELS, :CHANNELS], both[CHANNELS:, CHANNELS:], both
         one, other, joint = (torch.linalg.slogdet(part).logabsdet for part in parts)
         found.append(float((one + other - joint) / 2 / math.log(2)))
-    assert torch.allclose(torch.tensor(found), world.truth.flatten().float(), atol=0.03)
+    assert torch.allclose(torch.tensor(found), world.truth.flatten().float(), atol=0.06)
 
 
 @pytest.mark.parametrize("capacity", [0.0, 0.25, 0.5, 0.9, 1.0])
