@@ -86,6 +86,14 @@ def test_the_stage_leaves_its_table_and_figure(tmp_path: Path) -> None:
     assert set(result) == {"slope", "intercept", "empty_bits", "single_error_bits", "rows"}  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
+def test_it_can_be_checked_and_looks_at_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["infomax.bank_images=8", "infomax.bank_representations=64", "critic.images=16", "infomax.width=16"]
+    assert cli.main(["check", "calibrate", f"outputs={tmp_path}", "device=cpu", *few]) == 0
+    told = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["settings", "device", "disk", "one"]
+
+
 def test_words_that_are_no_world_or_estimator_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for key, word in {"worlds": "moon", "estimators": "info", "denominators": "all"}.items():
         assert cli.main(["calibrate", f"outputs={tmp_path}", f"calibrate.{key}=[{word}]"]) == 2

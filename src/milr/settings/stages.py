@@ -161,7 +161,9 @@ STAGES = {
             figure=("slope {slope:.3f}, places without information {empty_bits:.3f} bits",),
             columns=("slope", "intercept", "empty_bits", "single_error_bits"),
             one_step={
+                "calibrate.worlds": ["symbols"],
                 "calibrate.estimators": ["infonce"],
+                "calibrate.denominators": ["representations"],
                 "calibrate.train_pictures": 256,
                 "calibrate.held_out_pictures": 128,
                 "calibrate.test_pictures": 8,
