@@ -109,7 +109,7 @@ class CalibrateSection:
     denominators: list[str] = setting(
         ["representations", "same_place"], "names of infomax.denominator: InfoNCE is fitted with each"
     )
-    train_pictures: int = setting(16384, "planted pictures to fit to", low=16)
+    train_pictures: int = setting(32768, "planted pictures to fit to", low=16)
     held_out_pictures: int = setting(1024, "by which the fit stops", low=2)
     test_pictures: int = setting(256, "whose maps are held against the truth", low=1)
 
@@ -131,11 +131,11 @@ class PlantedInfomax(InfomaxSettings):
 class PlantedCritic(CriticSettings):
     """The fit of such a critic."""
 
-    steps: int = setting(1000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    steps: int = setting(1500, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
     images: int = setting(128, "images of a step: the bound of a step cannot exceed their log2", low=2)
     places: int = setting(32, "places of each image in a step, drawn anew", low=1)
     learning_rate: float = setting(5e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
-    weight_decay: float = setting(0.01, "of AdamW", low=0)
+    weight_decay: float = setting(0.03, "of AdamW", low=0)
     patience: int = setting(4, "estimates without more bits before it stops; 0: never", low=0)
     decays: int = setting(3, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
 
