@@ -73,7 +73,7 @@ assert not heavy, heavy
     "stage", [pytest.param(name, marks=[pytest.mark.slow] * (name != "fit-milr")) for name in map(cli_name, STAGES)]
 )
 def test_settings_are_put_together_without_torch(stage: str) -> None:
-    source = [] if stage in ("train-protonet", "data") else ["source=latest"]
+    source = ["source=latest"] if STAGES[stage.replace("-", "_")].source else []
     answer = python(f"""
 import sys
 from milr.cli import main

@@ -11,6 +11,7 @@ from torch import Tensor
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.features import Features, FeatureStore, Sample
 from milr.explanation.milr import MILR
+from milr.explanation.modules import critic_of
 from milr.explanation.settings import CriticSettings
 from milr.information.bottleneck import VariationalBottleneck, gaussian_log_likelihood
 from milr.information.critic import Critic
@@ -29,14 +30,12 @@ def features_of(explainer: MILR, batches: Iterable[Tensor], images: int) -> Feat
     return store.features()
 
 
-def new_critic(explainer: MILR, seed: int) -> Critic:
-    """A critic like the explainer's, not fitted."""
+def new_critic(explainer: MILR, seed: int, estimator: str | None = None) -> Critic:
+    """A critic like the explainer's, not fitted; of another estimator where one is named."""
     modules, infomax = explainer.modules, explainer.settings.infomax
     scales = modules.critic.standardise, modules.critic.standardise_representation
     with seeded(seed):
-        critic = Critic(
-            *scales, explainer.layers.grid, infomax.width, infomax.dimension, infomax.place, infomax.dropout
-        )
+        critic = critic_of(replace(infomax, estimator=estimator or infomax.estimator), *scales, explainer.layers.grid)
     return critic.to(modules.bank.local.device)
 
 
@@ -44,7 +43,7 @@ def estimator_bits(
     explainer: MILR, train: Features, held_out: Features, settings: CriticSettings, estimator: str, seed: int
 ) -> float:
     """The mean information in bits that another estimator finds in held-out images, with a critic of its own."""
-    critic = new_critic(explainer, seed)
+    critic = new_critic(explainer, seed, estimator)
     task = CriticTask(train, held_out, estimator, explainer.settings.infomax.denominator, seed)
     fit_critic(critic, task, settings)
     return bits(held_out_nats(critic, task, settings.images))

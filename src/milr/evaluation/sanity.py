@@ -16,6 +16,7 @@ import torch
 
 from milr.data.augmentation import input_batches
 from milr.data.pictures import Pictures
+from milr.evaluation.consistency import Fitting, convergence, deviation, estimator_table, self_consistency
 from milr.evaluation.estimators import estimator_bits, features_of, gaussian_bits, null_bits
 from milr.evaluation.information import estimates
 from milr.evaluation.methods import KINDS
@@ -24,6 +25,7 @@ from milr.evaluation.tables import bootstrap
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings
+from milr.information.estimators import ESTIMATORS
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,49 @@ def information_rows(
     ]
     gap = gap_share(quoted["train"]["bits"], quoted["novel"]["bits"])
     return [*rows, estimator_row(variant, "gap", gap, int(quoted["novel"]["images"]), "under 0.25")]
+
+
+def law_rows(
+    checks: Sequence[str],
+    explainer: MILR,
+    pictures: dict[str, Pictures],
+    split: str,
+    settings: CriticSettings,
+    estimators: Sequence[str],
+    seeds: Sequence[int],
+    device: torch.device,
+) -> list[SanityRow]:
+    """What must hold of information on real features, its convergence, and the table of estimators, as wanted.
+
+    Critics are fitted to the pictures of "train" and read on those of `split`.
+    """
+    train, held_out = (
+        features_of(explainer, input_batches(pictures[name].images, device), len(pictures[name].images))
+        for name in ("train", split)
+    )
+    infomax = explainer.settings.infomax
+    both = train, held_out, Fitting(infomax, settings, explainer.layers.grid, device)
+    rows: list[SanityRow] = []
+
+    def add(check: str, variant: str, measure: str, value: float, spread: float = math.nan, wanted: str = "") -> None:
+        low, high = (value - spread, value + spread) if math.isfinite(spread) else (value, value)
+        rows.append(SanityRow(check, variant, "total", measure, value, low, high, len(seeds), wanted))
+
+    if "consistency" in checks:
+        for law in self_consistency(*both, seeds):
+            add("consistency", law.name, "bits", law.bits, law.deviation, law.wanted)
+    if "convergence" in checks:
+        line = convergence(*both, seeds)
+        for count, values in zip(line.pictures, line.bits, strict=True):
+            add("convergence", f"{count} pictures", "bits", sum(values) / len(values), deviation(values))
+        add("convergence", "extrapolated", "bits", line.limit, line.error)
+        add("convergence", "found", "share of the limit", line.share)
+    if "estimators" in checks:
+        for estimate in estimator_table(*both, estimators or list(ESTIMATORS), seeds):
+            add("estimators", estimate.name, "bits", estimate.bits, estimate.over_seeds)
+            for measure in ("bias", "over_seeds", "over_batches", "seconds"):
+                add("estimators", estimate.name, measure.replace("_", " "), getattr(estimate, measure))
+    return rows
 
 
 def estimator_row(variant: str, measure: str, value: float, n: int, wanted: str) -> SanityRow:

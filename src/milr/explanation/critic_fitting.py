@@ -24,7 +24,7 @@ from milr.seeding import seed_of
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
 LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
-FALLS, FALL = 2, 0.3  # when the held-out bits have stalled, the rate falls to this share of itself, so many times
+DECAY = 0.3  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,11 @@ def fit_critic(
     else:
         done = 0
         best.see(0, -held_out_nats(critic, task, settings.images))
-    falls = round(math.log(optimiser.param_groups[0]["lr"] / settings.learning_rate, FALL))
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            if falls == FALLS:
+            if best.decays >= settings.decays:
                 break
-            falls, best.waited = falls + 1, 0
-            best.restore()
-            for group in optimiser.param_groups:
-                group["lr"] *= FALL
+            decay(best, optimiser)
         critic.train()
         # A function of the step's number: nothing to save, and no other generator is disturbed.
         critic.dropout.generator = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
@@ -132,28 +128,44 @@ def samples(
     ]
 
 
+def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
+    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
+    best.restore()
+    best.waited, best.decays = 0, best.decays + 1
+    for group in optimiser.param_groups:
+        group["lr"] *= DECAY
+
+
 def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
     """What a step minimises, over all kinds of pairs of its samples."""
     estimator = ESTIMATORS[task.estimator]
-    scores = [each for sample in drawn for each in pair_scores(critic, sample)]
-    return torch.stack([estimator.loss(each, task.denominator) for each in scores]).mean()
+    pairs = [each for sample in drawn for each in pair_scores(critic, sample)]
+    return torch.stack([estimator.loss(scores, task.denominator, second) for scores, second in pairs]).mean()
 
 
-def pair_scores(critic: Critic, sample: Sample) -> list[Tensor]:
-    """f of every pair of a sample, [K, S, K] for each kind: (x, z), and (x', z) or (x, z') where it holds such."""
+def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:
+    """f of every pair of a sample, [K, S, K], and the second score [K, S] where the critic has one.
+
+    They are of each kind of pairs: (x, z), and (x', z) or (x, z') where it holds such.
+    """
     local = critic.project_locations(sample.local, sample.places)
     representation = critic.project_representation(sample.representation)
-    scores = [batch_scores(local, representation)]
+    kinds = [(local, representation)]
     if sample.occluded is not None:
-        scores.append(batch_scores(critic.project_locations(sample.occluded, sample.places), representation))
+        kinds.append((critic.project_locations(sample.occluded, sample.places), representation))
     if sample.masked is not None:
-        scores.append(batch_scores(local, critic.project_representation(sample.masked)))
-    return scores
+        kinds.append((local, critic.project_representation(sample.masked)))
+    return [(batch_scores(*both), critic.second_scores(*both)) for both in kinds]
+
+
+def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
+    """The estimate on the held-out images in nats a place, over all kinds of pairs: batches of `images`, each alone."""
+    return float(held_out_values(critic, task, images).mean())
 
 
 @torch.no_grad()
-def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
-    """The estimate on the held-out images in nats a place, over all kinds of pairs: batches of `images`, each alone."""
+def held_out_values(critic: Critic, task: CriticTask, images: int) -> Tensor:
+    """What `held_out_nats` is the mean of: each batch's nats a place [batches]."""
     critic.eval()
     held_out, estimator = task.held_out, ESTIMATORS[task.estimator]
     generator = torch.Generator().manual_seed(0)
@@ -163,9 +175,9 @@ def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
     values = []
     for part in order.split(size)[:HELD_OUT_BATCHES]:
         if len(part) == size:
-            scores = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
-            values += [estimator.value(each, task.denominator) for each in scores]
-    return float(torch.stack(values).mean())
+            kinds = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
+            values.append(torch.stack([estimator.value(f, task.denominator, s) for f, s in kinds]).mean())
+    return torch.stack(values)
 
 
 def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:

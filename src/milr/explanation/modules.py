@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.explanation.features import Features, FeatureStore
-from milr.explanation.settings import MilrSettings
+from milr.explanation.settings import InfomaxSettings, MilrSettings
 from milr.information.bottleneck import VariationalBottleneck
 from milr.information.critic import Critic
+from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
 from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
@@ -57,9 +58,7 @@ class Modules(nn.Module):
         channels = local.mean.numel()
         infomax = settings.infomax
         self.local = local
-        self.critic = Critic(
-            local, representation, shape, infomax.width, infomax.dimension, infomax.place, infomax.dropout
-        )
+        self.critic = critic_of(infomax, local, representation, shape)
         masks = 1 if settings.mask.shared else channels
         self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
         self.whitening = whitening
@@ -70,6 +69,24 @@ class Modules(nn.Module):
         )
         self.to(torch.float32)  # whatever torch.set_default_dtype says; the bank stays in half precision
         self.bank = bank
+
+
+def critic_of(
+    infomax: InfomaxSettings, local: Standardise, representation: Standardise, shape: tuple[int, int]
+) -> Critic:
+    """A critic as the settings want it, not fitted."""
+    return Critic(
+        local,
+        representation,
+        shape,
+        infomax.width,
+        infomax.dimension,
+        infomax.place,
+        infomax.dropout,
+        infomax.representation_width,
+        infomax.place_table,
+        ESTIMATORS[infomax.estimator].second,
+    )
 
 
 def new_modules(

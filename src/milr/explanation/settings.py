@@ -23,7 +23,11 @@ class InfomaxSettings:
         (True, 64)
     """
 
-    estimator: str = setting("infonce", "what the critic is fitted by", choices=("infonce",))
+    estimator: str = setting(
+        "infonce",
+        "what the critic is fitted by: infonce, nwj, jsd and flo are lower bounds; smile and mine are none",
+        choices=("infonce", "nwj", "smile", "mine", "jsd", "flo"),
+    )
     denominator: str = setting(
         "representations",
         "what a pair is compared with: places (eq. 3: all of all images) | same_place (of the other images) | "
@@ -36,8 +40,12 @@ class InfomaxSettings:
         choices=("sample", "place", "representation"),
     )
     place: bool = setting(True, "tell the critic the place: eq. 1 is about x_i at a given i")
+    place_table: bool = setting(False, "and by a learned row of its own for each place, which scales hidden units too")
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
+    representation_width: int = setting(
+        0, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
+    )
     dropout: float = setting(0.1, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(128, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(512, "training images whose representations a map is compared with", low=1)
@@ -155,6 +163,7 @@ class CriticSettings:
     weight_decay: float = setting(0.3, "of AdamW", low=0)
     validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
     patience: int = setting(6, "estimates without more bits that count as stalled; 0: never", low=0)
+    decays: int = setting(2, "times that it goes on from the best state at a lower rate before it stops", low=0)
     pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
 
 

@@ -31,9 +31,11 @@ class Dropout(nn.Module):
 class Critic(nn.Module):
     """Inner product of both sides' projections to p dimensions, over sqrt(p) (paper, section 3.4.1).
 
-    Locations pass an MLP (`width` 0: one layer), the representation a linear map; both are standardised first with
-    statistics of the training images. With `places` the place is told too: eq. 1 is about x_i at a given place i, and
-    a critic that does not know i estimates I(x_I; z) for a random place I, which is at most the mean over i.
+    Locations pass an MLP (`width` 0: one layer), the representation a linear map, or with `representation_width` the
+    sum of one and of an MLP; both are standardised first with statistics of the training images. With a linear map
+    log p(z|x_i) - log p(z) can only be linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md).
+    With `places` the place is told too: eq. 1 is about x_i at a given place i, and a critic that does not know i
+    estimates I(x_I; z) for a random place I, which is at most the mean over i.
 
     Args:
         local, representation: standardisation of the C channels and of the D dimensions.
@@ -41,6 +43,10 @@ class Critic(nn.Module):
         width, dimension: hidden units, and p.
         place: whether the place is told.
         dropout: share of the standardised representation that a fit leaves out at random.
+        representation_width: hidden units of the representation's MLP; 0: none.
+        table: whether each place has a row of its own besides, which scales and shifts the hidden units: what places
+            far apart tell may then differ in any way. It takes `place`.
+        second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
     """
 
     encoding: Tensor
@@ -54,6 +60,9 @@ class Critic(nn.Module):
         dimension: int,
         place: bool = True,
         dropout: float = 0.0,
+        representation_width: int = 0,
+        table: bool = False,
+        second: bool = False,
     ) -> None:
         super().__init__()
         channels, size = local.mean.numel(), representation.mean.numel()
@@ -63,10 +72,15 @@ class Critic(nn.Module):
         encoding = place_encoding(*shape)
         self.register_buffer("encoding", encoding, persistent=False)
         self.place = nn.Linear(encoding.shape[1], width or dimension, bias=False) if place else None
+        self.table = nn.Embedding(len(encoding), 2 * (width or dimension)) if place and table else None
+        if self.table is not None:
+            nn.init.zeros_(self.table.weight)
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
         self.standardise_representation = representation
         self.dropout = Dropout(dropout)
         self.representation = nn.Sequential(self.dropout, nn.Linear(size, dimension))
+        self.bend = perceptron(size, representation_width, dimension) if representation_width else None
+        self.second = second_head(dimension) if second else None
 
     def project_local(self, local: Tensor) -> Tensor:
         """x [K, C, H, W] -> u [K, N, p], divided by sqrt(p) so that scores are plain inner products."""
@@ -79,6 +93,9 @@ class Critic(nn.Module):
     def project_standardised(self, locations: Tensor, places: Tensor | None = None) -> Tensor:
         """The same of locations that were standardised before."""
         hidden = self.content(locations)
+        if self.table is not None:
+            scale, shift = (self.table.weight if places is None else self.table(places)).chunk(2, dim=-1)
+            hidden = hidden * (1 + scale) + shift
         if self.place is not None:
             hidden = hidden + self.place(self.encoding if places is None else self.encoding[places])
         projected: Tensor = self.hidden(hidden)
@@ -90,8 +107,34 @@ class Critic(nn.Module):
 
     def project_standardised_representation(self, representation: Tensor) -> Tensor:
         """The same of representations that were standardised before."""
-        projected: Tensor = self.representation(representation)
-        return projected
+        dropout, linear = self.representation
+        representation = dropout(representation)
+        projected: Tensor = linear(representation)
+        return projected if self.bend is None else projected + self.bend(representation)
+
+    def second_scores(self, local: Tensor, representation: Tensor) -> Tensor | None:
+        """s(x_i, z) of pairs that belong together: u [K, S, p] and v [K, p] -> [K, S]; None without such a score.
+
+        It is an inner product with v like the first one, and a number, both from u: s can be a sum of any function of
+        the place and of a product of both sides.
+        """
+        if self.second is None:
+            return None
+        head = self.second(local * math.sqrt(self.dimension))
+        return (head[..., :-1] @ representation[:, :, None])[..., 0] / math.sqrt(self.dimension) + head[..., -1]
+
+
+def second_head(dimension: int) -> nn.Sequential:
+    """u [..., p] -> p factors of v, and a number [..., p + 1]; all 0 at first, which is right where f says nothing."""
+    head = perceptron(dimension, 2 * dimension, dimension + 1)
+    for parameter in head[2].parameters():
+        nn.init.zeros_(parameter)
+    return head
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 def place_encoding(height: int, width: int) -> Tensor:

@@ -86,7 +86,7 @@ class EvaluateSection:
 class SanitySection:
     checks: list[str] = setting(
         ["estimator", "seeds", "labels", "cascade"],
-        "each refit of seeds, labels and cascade takes as long as the source's",
+        "also consistency, convergence, estimators; a refit of seeds, labels, cascade takes as long as the source's",
     )
     images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
     seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
@@ -95,7 +95,50 @@ class SanitySection:
     )
     steps: int = setting(0, "steps of the mask in a refit; 0: as many as the source run", low=0)
     critic_steps: int = setting(0, "steps of a critic at most; 0: as many as the source run", low=0)
-    estimators: list[str] = setting([], "further estimators of the total information: names of infomax.estimator")
+    critic_images: int = setting(0, "images of a critic's step, whose log2 is its cap; 0: as the source run", low=0)
+    estimators: list[str] = setting(
+        [], "names of infomax.estimator: further ones of the check estimator; those of estimators, where []: all"
+    )
+
+
+@dataclass
+class CalibrateSection:
+    worlds: list[str] = setting(["fields", "symbols"], "planted: Gaussian fields, linear network | drawn symbols")
+    estimators: list[str] = setting(
+        ["infonce", "nwj", "smile", "mine", "jsd", "flo"], "names of infomax.estimator; the first is the result's"
+    )
+    denominators: list[str] = setting(
+        ["representations", "same_place"], "names of infomax.denominator: InfoNCE is fitted with each"
+    )
+    train_pictures: int = setting(32768, "planted pictures to fit to", low=16)
+    held_out_pictures: int = setting(1024, "by which the fit stops", low=2)
+    test_pictures: int = setting(256, "whose maps are held against the truth", low=1)
+
+
+@dataclass
+class PlantedInfomax(InfomaxSettings):
+    """The critic with what 6 bits at a place take: docs/results/calibration.md."""
+
+    place_table: bool = setting(True, "and by a learned row of its own for each place, which scales hidden units too")
+    width: int = setting(512, "hidden units of the critic's local network; 0: one layer", low=0)
+    representation_width: int = setting(
+        256, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
+    )
+    bank_images: int = setting(512, "training images whose places a map is compared with", low=1)
+    bank_representations: int = setting(2048, "training images whose representations a map is compared with", low=1)
+
+
+@dataclass
+class PlantedCritic(CriticSettings):
+    """The fit of such a critic."""
+
+    steps: int = setting(1500, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    images: int = setting(128, "images of a step: the bound of a step cannot exceed their log2", low=2)
+    places: int = setting(32, "places of each image in a step, drawn anew", low=1)
+    learning_rate: float = setting(5e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    weight_decay: float = setting(0.03, "of AdamW", low=0)
+    patience: int = setting(4, "estimates without more bits before it stops; 0: never", low=0)
+    decays: int = setting(3, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
 
 
 @dataclass
@@ -194,6 +237,13 @@ class Evaluate(ChainedStageSettings):
 class Sanity(ChainedStageSettings):
     sanity: SanitySection = field(default_factory=SanitySection)
     cache: str | None = setting("${outputs}/cache", CACHE)
+
+
+@dataclass
+class Calibrate(StageSettings):
+    infomax: PlantedInfomax = field(default_factory=PlantedInfomax)
+    critic: PlantedCritic = field(default_factory=PlantedCritic)
+    calibrate: CalibrateSection = field(default_factory=CalibrateSection)
 
 
 @dataclass

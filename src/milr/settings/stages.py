@@ -13,6 +13,7 @@ from typing import Any
 
 from milr.errors import MilrError
 from milr.settings.schema import (
+    Calibrate,
     Data,
     Evaluate,
     FitMilr,
@@ -42,6 +43,7 @@ class Stage:
     columns: tuple[str, ...] = ()  # numbers of its result in the table of a sweep, by their dotted names
     one_step: Mapping[str, Any] = field(default_factory=dict)  # settings of the shortest run, for `milr check`
     helper: str | None = None  # "module:function": what torchrun's other processes do; None: it is for one process
+    reads_data: bool = True  # False: it draws its own pictures, whatever dataset says, and has no network
     makes_run: bool = True  # False: it has no run folder, and its work takes the settings alone
 
     @property
@@ -150,6 +152,25 @@ STAGES = {
             columns=("decision_repeatability",),
             # a refit to wrong labels has no validation episodes
             one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.critic_steps": 1},
+        ),
+        Stage(
+            "calibrate",
+            "hold the estimated information against planted bits: drawn pictures and networks where it is known",
+            Calibrate,
+            "milr.stages.calibrate:calibrate",
+            files=("calibrate.csv", "places.csv", "calibration.png", "metrics.jsonl"),
+            figure=("slope {slope:.3f}, places without information {empty_bits:.3f} bits",),
+            columns=("slope", "intercept", "empty_bits", "single_error_bits"),
+            one_step={
+                "calibrate.worlds": ["symbols"],
+                "calibrate.estimators": ["infonce"],
+                "calibrate.denominators": ["representations"],
+                "calibrate.train_pictures": 256,
+                "calibrate.held_out_pictures": 128,
+                "calibrate.test_pictures": 8,
+                "critic.steps": 1,
+            },
+            reads_data=False,
         ),
         Stage(
             "data",

@@ -47,7 +47,8 @@ def main(options: Namespace) -> int:
     def check_job(job: Job) -> float:
         """Make every check in place of the run, and keep the names of those that found a problem."""
         settings = job.settings
-        print(f"settings  ok: {view(settings.dataset)}, backbone={settings.backbone.name}, seed={settings.seed}")
+        looked_at = f"{view(settings.dataset)}, backbone={settings.backbone.name}, " if job.stage.reads_data else ""
+        print(f"settings  ok: {looked_at}seed={settings.seed}")
         for name, check in checks_of(job):
             line = outcome(check)
             problems.extend([name] if not line.startswith("ok") else [])
@@ -74,7 +75,7 @@ def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
     settings, source = job.settings, job.source
     if source is not None:
         yield "source", lambda: check_source(source)
-    if not getattr(settings, "images", None):
+    if job.stage.reads_data and not getattr(settings, "images", None):
         yield "data", lambda: check_data(open_catalogue(settings.dataset))
         yield "split", lambda: check_split(job)
     yield "device", lambda: check_device(settings.device)
@@ -151,8 +152,10 @@ def check_disk(outputs: Path) -> str:
 
 def one_step(job: Job) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
-    sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
-    classes, pictures = map(max, sizes)
+    classes = pictures = 0
+    if job.stage.reads_data:
+        sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
+        classes, pictures = map(max, sizes)
     short = replace(job, settings=shortest_settings(job, classes, pictures))
     started = time.perf_counter()
     with (
@@ -162,7 +165,8 @@ def one_step(job: Job) -> str:
     ):
         short.work(run)
     seconds = time.perf_counter() - started
-    return f"{job.stage.cli_name} on {classes} classes a split, {seconds:.1f} s"
+    on = f" on {classes} classes a split" if job.stage.reads_data else ""
+    return f"{job.stage.cli_name}{on}, {seconds:.1f} s"
 
 
 def tested_size(settings: Any) -> tuple[int, int]:

@@ -43,6 +43,8 @@ from milr.sweeps.jobs import folder_to_go_on, objective_of
 
 log = logging.getLogger("milr")
 
+NETWORK = ("backbone", "episode", "metric")  # sections of the settings that the manifest has too
+
 
 @dataclass(frozen=True)
 class Job:
@@ -153,8 +155,8 @@ def first_entries(job: Job) -> Mapping[str, Any]:
         "seed": settings.seed,
         "repeats": str(job.repeats) if job.repeats else None,
         "parent": source.as_parent() if source else None,
-        "weights": None if source else weights_entry(settings.backbone),
-        **{name: asdict(getattr(settings, name)) for name in ("backbone", "episode", "metric")},
+        "weights": None if source or not job.stage.reads_data else weights_entry(settings.backbone),
+        **{name: asdict(getattr(settings, name)) for name in NETWORK if hasattr(settings, name)},
         **dict.fromkeys(("data", "split", "result", "checkpoint")),
     }
 

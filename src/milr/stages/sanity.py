@@ -18,7 +18,7 @@ from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.charts import Case, draw_cases
 from milr.evaluation.methods import KINDS
-from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows
+from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.evaluation.tables import write_csv
 from milr.explanation.batches import permute_supports
 from milr.explanation.fitting import fit
@@ -26,6 +26,7 @@ from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, FitSettings
 from milr.fields import pick
+from milr.information.estimators import ESTIMATORS
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.randomise import blocks, randomised
 from milr.runs.folder import Run
@@ -40,7 +41,8 @@ from milr.text import aligned
 
 log = logging.getLogger("milr")
 
-CHECKS = ("estimator", "seeds", "labels", "cascade")
+LAWS = ("consistency", "convergence", "estimators")  # about the estimate on the source's features; no refit
+CHECKS = ("estimator", "seeds", "labels", "cascade", *LAWS)
 
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
@@ -64,6 +66,10 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     if "estimator" in settings.sanity.checks:
         how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
         rows += estimator_rows(explainer, pictures, settings.dataset.split, how, names, settings.seed, device)
+    if laws := [check for check in LAWS if check in settings.sanity.checks]:
+        how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
+        seeds = range(settings.seed, settings.seed + settings.sanity.seeds)
+        rows += law_rows(laws, explainer, pictures, settings.dataset.split, how, names, seeds, device)
     for check, variant, other in variants(settings, fitting, network, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
@@ -87,13 +93,16 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
     unknown = [check for check in settings.sanity.checks if check not in CHECKS]
     if unknown or not settings.sanity.checks:
         raise MilrError(f"sanity.checks={unknown}: choose among {', '.join(CHECKS)}")
+    if unknown := [name for name in settings.sanity.estimators if name not in ESTIMATORS]:
+        raise MilrError(f"sanity.estimators={unknown}: choose among {', '.join(ESTIMATORS)}")
     if any(count < 1 for count in settings.sanity.cascade):
         raise MilrError(f"sanity.cascade={settings.sanity.cascade}: each number of randomised layers is at least 1")
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
-    if settings.sanity.critic_steps:
-        fitting = replace(fitting, critic=replace(fitting.critic, steps=settings.sanity.critic_steps))
+    critic = fitting.critic
+    steps, images = settings.sanity.critic_steps or critic.steps, settings.sanity.critic_images or critic.images
+    fitting = replace(fitting, critic=replace(critic, steps=steps, images=images))
     return fitting
 
 

@@ -1,0 +1,90 @@
+"""`milr calibrate`: are the bits true? Pictures and networks whose information is known, against the estimate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tqdm import tqdm
+
+from milr.errors import MilrError
+from milr.evaluation.calibration import Calibration, Counts, calibrate_world, fits_wanted
+from milr.evaluation.calibration_chart import draw_calibration
+from milr.evaluation.planted import WORLDS
+from milr.evaluation.tables import write_csv
+from milr.explanation.settings import InfomaxSettings
+from milr.fields import pick
+from milr.information.estimators import ESTIMATORS
+from milr.information.infomax import DENOMINATORS
+from milr.runs.folder import Run
+from milr.settings.schema import Calibrate
+from milr.stages.devices import choose_device
+from milr.text import aligned
+
+log = logging.getLogger("milr")
+
+
+def calibrate(settings: Calibrate, run: Run) -> float:
+    """Returns the largest distance of a slope from 1, of the first estimator's sound readings."""
+    section, device = settings.calibrate, choose_device(settings.device)
+    for name, given, known in (
+        ("worlds", section.worlds, WORLDS),
+        ("estimators", section.estimators, ESTIMATORS),
+        ("denominators", section.denominators, DENOMINATORS),
+    ):
+        unknown = [word for word in given if word not in known]
+        if unknown or not given:
+            raise MilrError(f"calibrate.{name}={unknown or given}: choose among {', '.join(known)}")
+    counts = Counts(section.train_pictures, section.held_out_pictures, section.test_pictures)
+    fits = fits_wanted(pick(InfomaxSettings, settings.infomax), section.estimators, section.denominators)
+    points, rows = [], []
+    for name in section.worlds:
+        world = WORLDS[name]()
+        for infomax in fits:
+            with tqdm(total=settings.critic.steps, desc=f"{world.name}, {infomax.estimator}", unit="step") as bar:
+                found, summaries = calibrate_world(
+                    world, infomax, settings.critic, counts, settings.seed, device, counted(bar)
+                )
+            points += found
+            rows += summaries
+            write_csv(run.path("places.csv"), points)  # after every fit: minutes should not be lost
+            write_csv(run.path("calibrate.csv"), rows)
+    draw_calibration(run.path("calibration.png"), points, f"planted bits, seed {settings.seed}")
+    log_rows(rows)
+    for row in rows:
+        run.metrics(**asdict(row))
+    judged = [row for row in rows if row.estimator == section.estimators[0] and row.sound]
+    result = result_of(judged)
+    run.record(result={**result, "rows": len(rows)})
+    log.info("open %s", run.path("calibration.png"))
+    return max(abs(row.slope - 1) for row in judged)
+
+
+def counted(bar: Any) -> Callable[[int, float | None], None]:
+    """What moves the bar on after each step."""
+    return lambda step, nats: bar.update() and None
+
+
+def result_of(rows: Sequence[Calibration]) -> dict[str, float]:
+    """The slope farthest from 1, the most bits where there are none, and the largest error of single places."""
+    return {
+        "slope": max((row.slope for row in rows), key=lambda slope: abs(slope - 1)),
+        "intercept": max((row.intercept for row in rows), key=abs),
+        "empty_bits": max((row.empty for row in rows), key=abs),
+        "single_error_bits": max(row.single_error for row in rows),
+    }
+
+
+def log_rows(rows: Sequence[Calibration]) -> None:
+    """One line a reading of a fit."""
+    head = ("world", "estimator", "denominator", "reading", "", "slope", "intercept", "empty", "error", "mean", "true")
+    table: list[tuple[str, ...]] = [head]
+    for row in rows:
+        values = row.slope, row.intercept, row.empty, row.single_error, row.estimated_mean, row.true_mean
+        note = "" if row.sound else "(not sound)"
+        table.append(
+            (row.world, row.estimator, row.denominator, row.reading, note, *(f"{value:.3f}" for value in values))
+        )
+    log.info("%s", "\n".join(aligned(table, right=range(5, len(head)))))
