@@ -40,7 +40,7 @@ class InfomaxSettings:
         choices=("sample", "place", "representation"),
     )
     place: bool = setting(True, "tell the critic the place: eq. 1 is about x_i at a given i")
-    place_table: bool = setting(False, "and by a learned row of its own for each place, which scales hidden units too")
+    place_table: bool = setting(True, "and by a learned row of its own for each place, which scales hidden units too")
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
     representation_width: int = setting(
