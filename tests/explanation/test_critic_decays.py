@@ -46,7 +46,7 @@ def rate(state: Any) -> float:
     return float(state["optimiser"]["param_groups"][0]["lr"])
 
 
-def test_without_decays_it_stops_and_with_them_it_goes_on_at_a_fifth_of_the_rate() -> None:
+def test_without_decays_it_stops_and_with_them_it_goes_on_at_a_lower_rate() -> None:
     _, stopped, _ = fit(0)
     _, went_on, states = fit(2)
     assert stopped < went_on <= 400

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.critic_fitting import (
-    FALL,
-    FALLS,
+    DECAY,
     CriticTask,
     critic_loss,
     fit_critic,
@@ -76,8 +75,8 @@ def test_when_it_has_stalled_the_rate_falls_and_then_it_ends() -> None:
 
     kept = fit_critic(critic(), TASK, how, lambda step, nats: steps.append(step), Continuation(None, note))
     each = 2 * 3  # steps until three estimates were no better
-    assert kept == 0 and steps == [*range(1, (FALLS + 1) * each + 1)]
-    wanted = [FALL**fall for fall in range(FALLS + 1) for _ in range(each)]
+    assert kept == 0 and steps == [*range(1, 3 * each + 1)]
+    wanted = [DECAY**fall for fall in range(3) for _ in range(each)]
     assert [rate / 1e-30 for rate in rates] == pytest.approx(wanted)
     without = list[int]()
     fit_critic(critic(), TASK, replace(how, steps=50, patience=0), lambda step, nats: without.append(step))

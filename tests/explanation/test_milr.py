@@ -54,8 +54,20 @@ def test_an_image_has_the_same_maps_in_any_batch(settings: MilrSettings) -> None
         assert torch.allclose(getattr(together, kind)[4:5], getattr(alone, kind), atol=1e-4)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-@pytest.mark.parametrize("denominator", list(DENOMINATORS))
+SOUND = [("sample", name) for name in DENOMINATORS]
+SOUND += [("place", "places"), ("place", "same_place"), ("representation", "representations")]
+
+
+@pytest.mark.parametrize(
+    ("reading", "denominator"),
+    [(reading, name) for reading in READINGS for name in DENOMINATORS if (reading, name) not in SOUND],
+)
+def test_a_reading_that_the_denominator_leaves_open_is_refused(reading: str, denominator: str) -> None:
+    with pytest.raises(MilrError, match=f"infomax.map={reading} reads what infomax.denominator={denominator} leaves"):
+        prepared(MilrSettings(infomax=InfomaxSettings(map=reading, denominator=denominator)))
+
+
+@pytest.mark.parametrize(("reading", "denominator"), SOUND)
 def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap(reading: str, denominator: str) -> None:
     infomax = InfomaxSettings(map=reading, denominator=denominator, bank_images=20, bank_representations=30)
     explainer = prepared(MilrSettings(infomax=infomax))

@@ -101,7 +101,9 @@ def test_maps_after_any_change_are_those_of_a_module_loaded_anew(change: Callabl
 
 @pytest.mark.parametrize("name", ["local", "occluded", "representation"])
 def test_every_part_of_the_bank_counts_where_a_map_is_compared_with_it(name: str) -> None:
-    settings = MilrSettings(infomax=InfomaxSettings(map="place"))  # the default compares with representations alone
+    settings = MilrSettings(
+        infomax=InfomaxSettings(map="place", denominator="same_place")
+    )  # the default compares with representations alone
     explainer = prepared(settings if name != "representation" else None)
     before = explainer.maps(IMAGES)
     getattr(explainer.modules.bank, name).mul_(0.5)

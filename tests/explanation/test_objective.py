@@ -27,7 +27,7 @@ def terms_of(explainer: MILR) -> Terms:
 @pytest.mark.parametrize("denominator", list(DENOMINATORS))
 def test_the_information_is_the_sample_reading_at_a_sample_of_the_places(denominator: str) -> None:
     """At all places it is the mean of `read`; at 64 of 256 near it."""
-    explainer = prepared(MilrSettings(infomax=InfomaxSettings(denominator=denominator)))
+    explainer = prepared(MilrSettings(infomax=InfomaxSettings(map="sample", denominator=denominator)))
     found, given = terms_of(explainer), batch(3)
     with torch.no_grad():
         first, critic = explainer.layers.first_pass(given.images), explainer.modules.critic

@@ -25,7 +25,8 @@ HELD_OUT = [batch(5000), batch(5001)]
 SETTINGS = {
     "capacity": MilrSettings(),
     "variational": MilrSettings(
-        bottleneck=BottleneckSettings(kind="variational"), infomax=InfomaxSettings(dropout=0.3, denominator="places")
+        bottleneck=BottleneckSettings(kind="variational"),
+        infomax=InfomaxSettings(dropout=0.3, map="sample", denominator="places"),
     ),
     "representation": MilrSettings(
         redundancy="representation", infomax=InfomaxSettings(map="place", denominator="same_place")

@@ -168,5 +168,6 @@ def fits_wanted(infomax: InfomaxSettings, estimators: list[str], denominators: l
     result = []
     for name in estimators:
         which = denominators if name == "infonce" else [infomax.denominator]
-        result += [replace(infomax, estimator=name, denominator=denominator) for denominator in which]
+        # All readings are compared, also those that the settings of a fit refuse for a denominator.
+        result += [replace(infomax, estimator=name, denominator=over, map="sample") for over in which]
     return result

@@ -215,6 +215,12 @@ def settings_from_state(values: dict[str, Any]) -> MilrSettings:
 def check_settings(settings: MilrSettings) -> None:
     """MilrError for a value that is no choice, out of range, or does not go with another."""
     check(settings)
+    wanted = {"place": ("places", "same_place"), "representation": ("representations",)}.get(settings.infomax.map)
+    if wanted and settings.infomax.denominator not in wanted:
+        raise MilrError(
+            f"infomax.map={settings.infomax.map} reads what infomax.denominator={settings.infomax.denominator} leaves "
+            f"open (docs/method.md): set infomax.denominator={' or '.join(wanted)}, or infomax.map=sample"
+        )
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
         raise MilrError(
             "the capacity bound holds for noise fill only: set mask.fill=noise, or bottleneck.kind=variational"
