@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from bench_clock import Bench, say
-from bench_explanation import fit_steps, maps, memory, start
+from bench_explanation import first_map, fit_steps, maps, memory, start
 from bench_training import accept_data_source, data, testing, training
 
 
@@ -50,6 +50,7 @@ ROWS = {
     "testing": testing,
     "maps": maps,
     "fit": fit_steps,
+    "first_map": first_map,
     "start": start,
     "memory": memory,
 }

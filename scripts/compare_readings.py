@@ -23,7 +23,7 @@ from milr.explanation.maps import stack
 from milr.explanation.milr import MILR
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
-from milr.runs.sources import find_parent, find_run
+from milr.runs.sources import find_parent, find_source
 from milr.stages.devices import example_images
 
 IMAGES = 200
@@ -31,7 +31,7 @@ IMAGES = 200
 
 def measure(folder: Path) -> dict[str, float]:
     """The row of one fit."""
-    run = find_run(folder.parent, "fit_milr", str(folder))
+    run = find_source(folder.parent, "fit_milr", str(folder))
     dataset = run.config["dataset"]
     drawing = {key: dataset[key] for key in ("species", "images_per_species", "picture_size", "seed")}
     records = of_split(read_synthetic(Path(dataset["root"]), **drawing), "validation").records

@@ -32,7 +32,7 @@ STAGES = {
     ],
     "fit-milr": [
         "milr.steps=16", "milr.validate_every=4", "milr.validation_episodes=2", "milr.log_every=1", "milr.save_every=3",
-        "infomax.bank_size=512", "infomax.queue_size=300", "device=cpu",
+        "critic.steps=12", "critic.validate_every=4", "critic.images=8", "infomax.bank_images=8", "device=cpu",
     ],
     "evaluate": [
         "evaluate.episodes=4", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.baselines=[]",

@@ -1,6 +1,6 @@
-"""The rooms of the package, read from its imports: their order, what imports what, and docs/rooms.svg.
+"""The packages of milr (here: rooms), read from the imports: their order, what imports what, and docs/rooms.svg.
 
-    python scripts/rooms.py          # draws docs/rooms.svg anew: `make rooms`
+    python scripts/rooms.py          # draws docs/rooms.svg again: `make rooms`
 
 tests/test_rooms.py holds the order, and that the picture has today's arrows.
 """
@@ -20,8 +20,12 @@ PICTURE = ROOT / "docs" / "rooms.svg"
 
 LIBRARY = ("information", "data", "networks", "explanation", "evaluation")
 PROGRAM = ("settings", "command", "runs", "sweeps", "stages", "lineage")
-ORDER = ("ground", *LIBRARY, *PROGRAM, "doors")  # from the ground up: a room imports only what stands below it
-DOORS = ("milr", "milr.__main__", "milr.cli")  # files beside the rooms that open the house; all others are its ground
+ORDER = ("base", *LIBRARY, *PROGRAM, "entry")  # from the lowest up: a package imports only those below it
+ENTRY = (
+    "milr",
+    "milr.__main__",
+    "milr.cli",
+)  # of the files beside the packages, those that users enter by; the others are the base
 
 Trees = dict[str, ast.Module]
 Arrows = dict[str, set[str]]
@@ -51,15 +55,15 @@ def arrows(trees: Trees) -> Arrows:
 
 
 def room_of(module: str) -> str:
-    """The room in which a module stands."""
+    """The package that a module is in."""
     parts = module.split(".")
-    if module in DOORS:
-        return "doors"
-    return parts[1] if parts[1] in ORDER else "ground"
+    if module in ENTRY:
+        return "entry"
+    return parts[1] if parts[1] in ORDER else "base"
 
 
 def between_rooms(imports: Arrows) -> Counter[tuple[str, str]]:
-    """(room, room that it imports) -> from how many files to how many, counted pair by pair."""
+    """(package, package that it imports) -> the number of pairs of files between them."""
     pairs = ((room_of(one), room_of(other)) for one, others in imports.items() for other in others)
     return Counter(pair for pair in pairs if pair[0] != pair[1])
 
@@ -69,14 +73,14 @@ def drawn_pairs(svg: str) -> set[tuple[str, str]]:
     return set(re.findall(r"<title>(\w+) → (\w+):", svg))
 
 
-# The picture: the rooms from the ground up; arrows within the library and within the program on the left, from the
+# The picture: the packages from the lowest up; arrows within the library and within the program on the left, from the
 # program to the library on the right.
 
-WIDE, LEFT, RIGHT = 1000, 330, 690  # of the picture; where the rooms begin and end
-FLOOR, GAP, EDGE = 46, 16, 26  # lowest room, between rooms, around the two halves
+WIDE, LEFT, RIGHT = 1000, 330, 690  # of the picture; where the boxes begin and end
+FLOOR, GAP, EDGE = 46, 16, 26  # height of the lowest box, between boxes, around the two halves
 COLOURS = {
     **{"evaluation": "#2a7f62", "explanation": "#3b9c8f", "networks": "#6aa84f", "data": "#93b84a"},
-    **{"doors": "#555555", "lineage": "#8e4b8c", "stages": "#c8553d", "sweeps": "#d98f2b", "runs": "#3d6fb4"},
+    **{"entry": "#555555", "lineage": "#8e4b8c", "stages": "#c8553d", "sweeps": "#d98f2b", "runs": "#3d6fb4"},
     **{"command": "#7a68ae", "settings": "#5aa0c8"},
 }
 
@@ -103,7 +107,7 @@ class Arrow:
 
 
 def docked(arrows: list[Arrow], room: str, side: int) -> list[Arrow]:
-    """The arrows at one side of a room, from its top to its bottom, so that none crosses another there."""
+    """The arrows at one side of a box, from its top to its bottom, so that none crosses another there."""
 
     def reach(arrow: Arrow) -> int:
         return ORDER.index(arrow.above) - ORDER.index(arrow.below)
@@ -116,8 +120,8 @@ def docked(arrows: list[Arrow], room: str, side: int) -> list[Arrow]:
 def draw(trees: Trees) -> str:
     """docs/rooms.svg."""
     counts = between_rooms(arrows(trees))
-    ground = sum(count for (_, below), count in counts.items() if below == "ground")
-    lines = [Arrow(above, below, n) for (above, below), n in sorted(counts.items()) if below != "ground"]
+    base = sum(count for (_, below), count in counts.items() if below == "base")
+    lines = [Arrow(above, below, n) for (above, below), n in sorted(counts.items()) if below != "base"]
     boxes, y = [], 20.0
     for room in reversed(ORDER[1:]):
         y += EDGE if room in (PROGRAM[-1], LIBRARY[-1]) else 0
@@ -135,8 +139,10 @@ def draw(trees: Trees) -> str:
     parts = [half(name, rooms, boxes) for name, rooms in (("program", PROGRAM), ("library", LIBRARY))]
     parts += [box(room, LEFT, top, RIGHT - LEFT, high, trees) for room, top, high in boxes]
     parts += [curve(a) for a in sorted(lines, key=lambda a: -a.count)]
-    parts.append(box("ground", 60, bottom - 10, WIDE - 120, FLOOR + 4, trees, f"{ground} imports, not drawn"))
-    legend = "An arrow leads to what a room imports, as wide as there are imports. None runs up: tests/test_rooms.py."
+    parts.append(box("base", 60, bottom - 10, WIDE - 120, FLOOR + 4, trees, f"{base} imports, not drawn"))
+    legend = (
+        "An arrow leads to what a package imports, as wide as there are imports. None runs up: tests/test_rooms.py."
+    )
     parts.append(text(WIDE / 2, bottom + 66, legend, 13, "#555"))
     size = f'width="{WIDE}" height="{bottom + 84:.0f}" viewBox="0 0 {WIDE} {bottom + 84:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="Helvetica, Arial, DejaVu Sans, sans-serif">'
@@ -149,7 +155,7 @@ def text(x: float, y: float, words: str, size: int, colour: str = "#222", more: 
 
 
 def half(name: str, rooms: tuple[str, ...], boxes: list[tuple[str, float, float]]) -> str:
-    """The frame around the library's or the program's rooms."""
+    """The frame around the library's or the program's packages."""
     tops = [(y, y + high) for room, y, high in boxes if room in rooms]
     top, end = tops[0][0] - 22, tops[-1][1] + 10
     frame = f'<rect x="20" y="{top:.1f}" width="{WIDE - 40}" height="{end - top:.1f}" rx="8" fill="#f6f4ef"/>'
@@ -157,10 +163,10 @@ def half(name: str, rooms: tuple[str, ...], boxes: list[tuple[str, float, float]
 
 
 def box(room: str, x: float, y: float, wide: float, high: float, trees: Trees, note: str = "") -> str:
-    """A room: its name, its number of files, and the first line of its docstring."""
+    """A package: its name, its number of files, and the first line of its docstring."""
     inside = [name for name in trees if room_of(name) == room and name != f"milr.{room}"]
     meaning = (ast.get_docstring(trees[f"milr.{room}"]) or "") if f"milr.{room}" in trees else ""
-    if room in ("ground", "doors"):
+    if room in ("base", "entry"):
         meaning = ", ".join(name.removeprefix("milr.") if name != "milr" else "__init__" for name in inside)
     shape = f'<rect x="{x}" y="{y:.1f}" width="{wide}" height="{high:.1f}" rx="4" fill="white" stroke="#444"/>'
     middle = x + wide / 2
@@ -175,7 +181,7 @@ def box(room: str, x: float, y: float, wide: float, high: float, trees: Trees, n
 
 
 def curve(a: Arrow) -> str:
-    """An arrow from a room to one below it."""
+    """An arrow from a package to one below it."""
     x, colour = (RIGHT if a.side > 0 else LEFT), COLOURS[a.above]
     bulge = a.side * min(40 + 0.36 * (a.end - a.start), 350)
     head = 5 + a.width / 2

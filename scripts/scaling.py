@@ -23,10 +23,12 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.data.settings import Augmentation
 from milr.evaluation.accuracy import episode_accuracies
+from milr.explanation.critic_fitting import CriticTask, critic_loss
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.explanation.objective import measure
-from milr.information.infomax import Critic, batch_information
+from milr.information.critic import Critic
+from milr.information.infomax import batch_information
 from milr.information.statistics import Standardise
 from milr.networks.backbones import build_backbone
 from milr.networks.settings import MetricSettings, Training
@@ -65,16 +67,30 @@ def preparation(images: int) -> Work:
     return lambda: made.prepare(pictures.split(16), images)
 
 
-def fit_step(size: int, images: int, queue: int) -> Work:
-    """Both passes, every term of eq. 10 and the gradients; `queue` locations of earlier batches in the denominator."""
+def fit_step(size: int, images: int) -> Work:
+    """A step of the mask: both passes, every term of eq. 10 and the gradients."""
     made, pictures = explainer(size), noise(images, size)
     batch = Batch(pictures, lambda output: (output[:, :5], torch.arange(images) % 5))
-    others = torch.randn(queue, made.layers.local_shape[0]) if queue else None
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        terms = measure(made, batch, made.layers.first_pass(pictures), others, generator)
-        torch.autograd.backward(terms.loss(0.01))
+        terms = measure(made, batch, made.layers.first_pass(pictures), generator)
+        torch.autograd.backward(terms.loss(1, 0.01))
+
+    return step
+
+
+def critic_step(images: int, places: int) -> Work:
+    """A step of the critic alone, on features that are there: 256 images, 16 x 16 places."""
+    made = explainer(64, 256)
+    features, critic, generator = made.features, made.modules.critic, torch.Generator().manual_seed(0)
+    if features is None:
+        raise ValueError("`prepare` computes them")
+    task = CriticTask(features, features)
+
+    def step() -> None:
+        sample = features.draw(images, places, generator, torch.device("cpu"))
+        torch.autograd.backward(critic_loss(critic, [sample], task))
 
     return step
 
@@ -89,7 +105,7 @@ def scores(images: int) -> Work:
 def projection(dimension: int) -> Work:
     """The critic's projection of 256 representations of D dimensions, and its gradient."""
     blank = [Standardise(torch.zeros(n), torch.ones(n)) for n in (64, dimension)]
-    critic, representation = Critic(blank[0], blank[1], 128, 64), torch.randn(256, dimension)
+    critic, representation = Critic(blank[0], blank[1], (16, 16), 128, 64), torch.randn(256, dimension)
     return lambda: torch.autograd.backward(critic.project_representation(representation).sum())
 
 
@@ -118,9 +134,10 @@ def testing(episodes: int) -> Work:
 
 PARTS = (
     Part("preparing a fit, resnet10 at 64 px", "images", (32, 64, 128), preparation),
-    Part("a fit step, resnet10, K = 10", "pixels of a side", (64, 96, 128), lambda size: fit_step(size, 10, 0)),
-    Part("a fit step, resnet10 at 64 px", "images K", (10, 20, 40), lambda images: fit_step(64, images, 0)),
-    Part("a fit step, the same, K = 10", "queue", (4096, 8192, 16384), lambda queue: fit_step(64, 10, queue)),
+    Part("a fit step, resnet10, K = 10", "pixels of a side", (64, 96, 128), lambda size: fit_step(size, 10)),
+    Part("a fit step, resnet10 at 64 px", "images K", (10, 20, 40), lambda images: fit_step(64, images)),
+    Part("a critic's step, 64 places", "images K", (32, 64, 128), lambda images: critic_step(images, 64)),
+    Part("a critic's step, 64 images", "places", (32, 64, 128), lambda places: critic_step(64, places)),
     Part("all-pairs scores alone, N = 256", "images K", (32, 64, 128), scores),
     Part("projecting 256 representations", "dimensions D", (512, 1024, 2048), projection),
     Part("training, conv4 at 42 px", "episodes", (4, 8, 16), training),

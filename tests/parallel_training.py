@@ -42,18 +42,20 @@ def pictures() -> Pictures:
 
 
 def train(training: Training, seed: int = 0, breaks_in: int = -1) -> dict[str, Tensor]:
-    """The weights after the last step, since every look finds more than the one before; the losses; the accuracy.
+    """The weights after the last step, since every validation finds more than the one before; the losses; the accuracy.
 
     breaks_in: the process that breaks off at its second step.
     """
-    model, losses, looks = network(seed), [], iter(range(100))
+    model, losses, accuracies = network(seed), [], iter(range(100))
 
     def note(step: Step) -> None:
         losses.append(step.loss)
         if rank() == breaks_in and step.number == 2:
             raise ZeroDivisionError("only here")
 
-    trained = train_prototypical(model, pictures(), MetricSettings(), training, None, lambda _: next(looks) / 100, note)
+    trained = train_prototypical(
+        model, pictures(), MetricSettings(), training, None, lambda _: next(accuracies) / 100, note
+    )
     return {**trained.weights, "losses": torch.stack(losses), "accuracy": torch.tensor(trained.accuracy)}
 
 

@@ -15,7 +15,13 @@ DRAWN = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_
 TRAIN = ["backbone=resnet10", "device=cpu", "episode.way=3", "episode.query=2", "train.log_every=1"]
 TRAIN += ["train.episodes=2", "train.validate_every=1", "train.validation_episodes=20", "train.learning_rate=1e-4"]
 TRAIN += ["train.batch_norm=eval", "seed=1"]  # so that a trained step is kept, which a repetition has to hit
-FIT = ["milr.steps=2", "milr.validate_every=1", "milr.validation_episodes=1", "infomax.bank_size=512"]
+FIT = [
+    "milr.steps=2",
+    "milr.validate_every=1",
+    "milr.validation_episodes=1",
+    "critic.steps=2",
+    "critic.validate_every=1",
+]
 
 
 def run_of(outputs: Path, stage: str) -> Path:

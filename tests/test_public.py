@@ -31,7 +31,7 @@ def test_ten_lines_on_a_classifier_of_ones_own() -> None:
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(step))[:16]
         return milr.Batch(images[chosen], lambda output: (output, labels[chosen]))
 
-    milr.fit(explainer, batch, milr.FitSettings(steps=5))
+    milr.fit(explainer, batch, milr.FitSettings(steps=5, critic=milr.CriticSettings(steps=20)))
     maps = explainer.maps(images[:8])
 
     assert maps.total.shape == maps.decision.shape == maps.redundant.shape == (8, 16, 16)

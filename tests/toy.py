@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from milr.evaluation.estimators import Features, sample_features
+from milr.evaluation.estimators import features_of
+from milr.explanation.features import Features
 from milr.explanation.fitting import Batch, fit
 from milr.explanation.milr import MILR
-from milr.explanation.settings import FitSettings, MilrSettings
+from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 
 SIZE, SQUARE, CLASSES = 32, 8, 4
+SHORT = CriticSettings(steps=6, images=8, places=8, validate_every=3)  # a critic that is hardly fitted
 COLOURS = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1]])
 
 
@@ -79,13 +81,15 @@ def prepared(settings: MilrSettings | None = None, network: nn.Module | None = N
 def fitted() -> MILR:
     """An explainer whose decision map lies on the squares. To be looked at; copy.deepcopy gives one to be changed."""
     explainer = prepared(MilrSettings(beta=0.03))
-    fit(explainer, batch, FitSettings(steps=150, learning_rate=1e-2))
+    fit(explainer, batch, FitSettings(steps=150, learning_rate=1e-2, critic=CriticSettings(steps=200)))
     return explainer
 
 
 @cache
 def features() -> tuple[Features, Features]:
     """What the layers give for 512 training and 256 held-out pictures."""
-    layers = prepared().layers
+    explainer = prepared()
     train, held_out = pictures(512, seed=20)[0], pictures(256, seed=21)[0]
-    return sample_features(layers, train.split(64), seed=0), sample_features(layers, held_out.split(64), seed=1)
+    return features_of(explainer, train.split(64), len(train)), features_of(
+        explainer, held_out.split(64), len(held_out)
+    )

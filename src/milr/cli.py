@@ -94,8 +94,12 @@ def dispatch(words: list[str]) -> int:
 def run(stage: Stage, words: list[str]) -> int:
     """The stage, with Hydra, which is imported here: the lists and helps need not wait for it."""
     from milr.command.entry import run_stage
+    from milr.sweeps.folders import release_all
 
-    return run_stage(stage, words)
+    try:
+        return run_stage(stage, words)
+    finally:
+        release_all()
 
 
 def complete(words: list[str]) -> int:
@@ -112,7 +116,7 @@ def complete(words: list[str]) -> int:
         return 0
     answer = StringIO()
     with hydra_environment(words, COMP_LINE=line), redirect_stdout(answer), suppress(Exception, SystemExit):
-        hydra_main(names[name])()  # what goes wrong is kept from the shell
+        hydra_main(names[name])()  # what goes wrong is not shown to the shell
     print(tidy(answer.getvalue(), names[name]))
     return 0
 
@@ -130,4 +134,4 @@ def overview() -> str:
     lines = [f"milr {__version__}: explain a few-shot network's representation by mutual information", ""]
     lines += ["usage: milr STAGE [key=value | group=option] ...", "", "stages:", *table[: len(rows)], ""]
     lines += ["about runs:", *table[len(rows) :], ""]
-    return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) can be told."])
+    return "\n".join([*lines, "`milr STAGE --help` lists what a stage (or a command) takes."])

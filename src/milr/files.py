@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +34,12 @@ def current_umask() -> int:
 
 def sha256_of(path: Path) -> str:
     """The file's sha256 in hexadecimal digits."""
-    digest = sha256()
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """A digest of the file's bytes (sha256; md5 where a publisher gives no other) in hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

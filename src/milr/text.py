@@ -1,8 +1,8 @@
-"""Rows of text as an aligned table."""
+"""Text for people: aligned tables, the first of many names, the first line of a message."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
@@ -18,3 +18,14 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
         padded = [f"{cell:{'>' if n in right else '<'}{widths[n]}}" for n, cell in enumerate(cells)]
         lines.append("  ".join([*padded, *row[len(cells) :]]).rstrip())
     return lines
+
+
+def first_few(names: Iterable[object], shown: int = 3) -> str:
+    """The first names, and dots where there are more."""
+    words = [str(name) for name in names]
+    return ", ".join(words[:shown]) + (", ..." if len(words) > shown else "")
+
+
+def first_line(message: object) -> str:
+    """The first line of a message that says something; nothing where none does."""
+    return next((line.strip() for line in str(message).splitlines() if line.strip()), "")

@@ -108,7 +108,11 @@ def test_an_archive_that_was_there_is_verified_used_and_kept(server: Server, tmp
     assert (tmp_path / "cub" / "images.txt").read_text() == "1 a.jpg\n"
 
 
-@pytest.mark.parametrize("found", [CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x", b""])
+@pytest.mark.parametrize(
+    "found",
+    [CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x", b""],
+    ids=["shorter", "changed", "longer", "empty"],  # an archive's bytes hold the time: no name for a test
+)
 def test_a_wrong_file_under_the_archives_name_is_named_and_left(server: Server, tmp_path: Path, found: bytes) -> None:
     file = tmp_path / "birds.tgz"
     file.write_bytes(found)
@@ -192,6 +196,7 @@ def special(name: str, kind: bytes, target: str = "") -> bytes:
         special("CUB/pipe", tarfile.FIFOTYPE),
         tar(("CUB/a/../../../escaped", b"bad")),
     ],
+    ids=["above", "absolute", "link", "hard_link", "characters", "blocks", "pipe", "within"],  # no time in them
 )
 def test_members_that_mean_harm_are_refused_before_anything_is_written(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.tgz").write_bytes(content)

@@ -14,6 +14,7 @@ from milr.information.infomax import batch_information
 
 def test_it_is_the_batch_information_without_the_bank() -> None:
     explainer = prepared()
+    denominator = explainer.settings.infomax.denominator
     images = pictures(24, seed=5)[0]
     estimate = estimate_information(explainer, images.split(12))
     expected = []
@@ -22,7 +23,7 @@ def test_it_is_the_batch_information_without_the_bank() -> None:
             first = explainer.layers.first_pass(part)
             critic = explainer.modules.critic
             local, z = critic.project_local(first.local), critic.project_representation(first.representation)
-            expected.append(batch_information(local, z).mean() / math.log(2))
+            expected.append(batch_information(local, z, denominator).mean() / math.log(2))
     assert estimate.bits == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
     assert estimate.cap == pytest.approx(math.log2(12)) and estimate.images == 24
     assert estimate.saturation == pytest.approx(estimate.bits / estimate.cap)

@@ -17,6 +17,7 @@ from milr.evaluation.methods import BASELINES, CONTROLS, KINDS, METHODS, Method,
 from milr.explanation.batches import episode_decision
 from milr.explanation.fitting import Batch
 from milr.networks.settings import MetricSettings
+from milr.stages.check import check_baselines
 from milr.stages.evaluate import available
 
 SHAPE = (16, 16)
@@ -61,10 +62,18 @@ def test_a_map_that_is_not_finite_is_named_with_its_episode(monkeypatch: pytest.
 
 
 def test_what_is_asked_for_must_be_there() -> None:
-    with pytest.raises(MilrError, match=r"evaluate.baselines=\['lime'\]: choose among grad_cam, iba, "):
+    with pytest.raises(MilrError, match=r"evaluate.baselines=\['lime'\]: choose among grad_cam, saliency, "):
         available(["grad_cam", "lime"])
     with pytest.raises(ValueError, match="statistics"):
         Methods(prepared(), ["iba"])
+
+
+def test_the_check_names_baselines_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_baselines(["grad_cam", "lrp"]) == "grad_cam, lrp"
+    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    assert check_baselines(["grad_cam", "lrp"]) == "grad_cam; without lrp, since zennit is not installed"
+    with pytest.raises(MilrError, match="choose among"):
+        check_baselines(["lime"])
 
 
 def test_grad_cam_is_its_formula() -> None:

@@ -11,7 +11,7 @@ from milr.explanation.maps import Maps
 
 
 def maps(seed: int) -> Maps:
-    values = torch.rand(4, 40, 8, 8, generator=torch.Generator().manual_seed(seed))
+    values = torch.rand(5, 40, 8, 8, generator=torch.Generator().manual_seed(seed))
     values[:, :, 2, 2] = 1e5  # an outlier that all maps share
     return Maps(*values, output=torch.zeros(40, 4), cap=5.0)
 

@@ -28,8 +28,9 @@ from milr.explanation.maps import Maps, stack
 
 
 def maps(count: int = 2) -> Maps:
-    values = torch.randn(3, count, 6, 6)
-    return Maps(values[0], values[1].exp(), values[2], torch.rand(count, 6, 6), torch.zeros(count, 4), cap=5.0)
+    kept, redundant, decision = torch.randn(3, count, 6, 6)
+    mask, output = torch.rand(count, 6, 6), torch.zeros(count, 4)
+    return Maps(kept + redundant, kept, redundant, decision.exp(), mask, output, cap=5.0)
 
 
 def columns() -> list[Column]:
@@ -52,9 +53,28 @@ def test_a_signed_scale_has_zero_in_the_middle_and_a_plain_one_does_not() -> Non
     assert -1 <= plain.vmin < plain.vmax <= 4
 
 
+def test_the_three_of_equation_9_share_one_scale_and_the_capacity_has_its_own() -> None:
+    kept, redundant = torch.rand(2, 6, 6), torch.rand(2, 6, 6) - 0.5
+    values = Maps(kept + redundant, kept, redundant, 300 + torch.rand(2, 6, 6), kept, torch.zeros(2, 4), 5.0)
+    for scale in ("kind", "image"):
+        drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), values, columns(), scale)
+        for number in range(2):
+            reaches = {}
+            for row, name in enumerate(each.kind for each in ROWS):
+                shown = [image for image in drawing.axes[2 * row + number].images if image.get_array().ndim == 2]
+                if name:
+                    reaches[name] = shown[0].norm.vmin, shown[0].norm.vmax
+            top = reaches["total"][1]
+            wanted = values.total if scale == "kind" else values.total[number]
+            assert top == pytest.approx(float(np.percentile(wanted.double().abs().numpy(), 99.5)))
+            assert reaches["total"] == reaches["kept"] == (0, top)
+            assert reaches["redundant"] == (-top, top)
+            assert reaches["decision"][0] >= 300  # the capacity's own
+
+
 def test_a_constant_map_can_be_drawn() -> None:
     flat = torch.zeros(2, 6, 6)
-    constant = Maps(flat, flat, flat, flat, torch.zeros(2, 4), 5.0)
+    constant = Maps(flat, flat, flat, flat, flat, torch.zeros(2, 4), 5.0)
     drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), constant, columns())
     drawing.canvas.draw()
     shown = [image for axes in drawing.axes for image in axes.images if image.get_array().ndim == 2]
@@ -141,7 +161,7 @@ def test_pictures_and_their_maps_have_their_own_aspect(height: int, width: int, 
     images = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     images[:, 2] = 255
     heat = torch.randn(3, 1, 6, 5)
-    own = Maps(heat[0], heat[1], heat[2], heat[0], torch.zeros(1, 4), cap=5.0)
+    own = Maps(heat[0], heat[1], heat[0] - heat[1], heat[2], heat[0], torch.zeros(1, 4), cap=5.0)
     save_figures(tmp_path, images, own, [Column("image", "a")])
     draw_cases(tmp_path / "cases.png", [Case(images[0], "a", {})], "all")
     draw_contact_sheet(tmp_path / "contact.png", images[0], {(1.0, 1.0): heat[0, 0]}, {}, "total", "all")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from toy import Network, batch, pictures, prepared, trained_network
+from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import fit
@@ -69,7 +69,7 @@ def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> N
     expected = prepared().modules
     assert torch.allclose(explainer.modules.local.mean, expected.local.mean, atol=1e-6)
     assert torch.allclose(explainer.modules.local.std, expected.local.std, atol=1e-6)
-    assert explainer.modules.bank.shape == expected.bank.shape
+    assert explainer.modules.bank.local.shape == expected.bank.local.shape
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_network_made_in_inference_mode_is_refused_by_name() -> None:
     with pytest.raises(MilrError, match=r"made under torch.inference_mode, .*copy.deepcopy\(network\) outside"):
         MILR(network, "layer1", "avgpool", IMAGES[:2])
     explainer = prepared(network=copy.deepcopy(network))
-    assert fit(explainer, batch, FitSettings(steps=2)) == 2
+    assert fit(explainer, batch, FitSettings(critic=SHORT, steps=2)) == 2
     with pytest.raises(MilrError, match="is a dict, not a torch.nn.Module"):
         MILR({}, "layer1", "avgpool", IMAGES[:2])  # type: ignore[arg-type]
 
@@ -206,7 +206,7 @@ def test_prepare_and_maps_do_not_depend_on_the_callers_mode(mode: str) -> None:
     with modes()[mode]:
         other = prepared()
         given = other.maps(IMAGES.clone())
-    assert same(explainer, other) and not other.modules.bank.is_inference()
+    assert same(explainer, other) and not other.modules.bank.local.is_inference()
     for kind in ("total", "decision", "redundant"):
         assert torch.equal(getattr(expected, kind), getattr(given, kind))
 
@@ -221,7 +221,8 @@ def test_a_default_of_float64_does_not_reach_the_small_modules() -> None:
         maps = explainer.maps(IMAGES)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert all(value.dtype == torch.float32 for value in explainer.modules.state_dict().values())
+    dtypes = {name: value.dtype for name, value in explainer.modules.state_dict().items()}
+    assert all(dtype == (torch.float16 if "bank." in name else torch.float32) for name, dtype in dtypes.items())
     assert maps.total.dtype == maps.redundant.dtype == torch.float32
     explainer.modules.load_state_dict(expected.modules.state_dict())
     assert torch.allclose(explainer.maps(IMAGES).total, expected.maps(IMAGES).total, atol=1e-5)

@@ -1,15 +1,21 @@
 """The maps' identities, and the module's way through a checkpoint."""
 
+import math
+
 import pytest
 import torch
 from toy import pictures, prepared, trained_network
 
 from milr.errors import MilrError
+from milr.explanation.maps import KINDS, stack
 from milr.explanation.milr import MILR
-from milr.explanation.modules import sample_locations
 from milr.explanation.settings import BottleneckSettings, InfomaxSettings, MaskSettings, MilrSettings
+from milr.information.infomax import DENOMINATORS
+from milr.information.readings import READINGS
 
 VARIATIONAL = MilrSettings(bottleneck=BottleneckSettings(kind="variational"))
+PLACE = MilrSettings(infomax=InfomaxSettings(map="place", denominator="same_place"))
+PLACES = MilrSettings(infomax=InfomaxSettings(map="sample", denominator="places", place=False))
 ZERO_FILL = MilrSettings(mask=MaskSettings(fill="zero"), bottleneck=BottleneckSettings(kind="variational"))
 
 
@@ -20,15 +26,16 @@ def set_mask(explainer: MILR, logit: float) -> None:
     torch.nn.init.constant_(last.bias, logit)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL, ZERO_FILL])
+@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL, ZERO_FILL, PLACE, PLACES])
 @pytest.mark.parametrize("redundancy", ["representation", "occluded"])
 def test_an_open_mask_leaves_nothing_redundant(settings: MilrSettings, redundancy: str) -> None:
     settings = MilrSettings(**{**vars(settings), "redundancy": redundancy})
     explainer = prepared(settings)
     set_mask(explainer, 40.0)  # sigmoid gives exactly 1
-    maps = explainer.maps(pictures(4, seed=7)[0])
+    maps = explainer.maps(pictures(4, seed=7)[0], READINGS)
     assert maps.mask.min() == 1
     assert maps.redundant.abs().max() == 0
+    assert all(kinds["redundant"].abs().max() == 0 for kinds in maps.readings.values())
     assert torch.isfinite(maps.decision).all()
 
 
@@ -38,25 +45,56 @@ def test_a_closed_mask_passes_nothing() -> None:
     assert explainer.maps(pictures(4, seed=7)[0]).decision.abs().max() == 0
 
 
-@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL])
+@pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL, PLACE, PLACES])
 def test_an_image_has_the_same_maps_in_any_batch(settings: MilrSettings) -> None:
     explainer = prepared(settings)
     images = pictures(6, seed=7)[0]
     together, alone = explainer.maps(images), explainer.maps(images[4:5])
-    for kind in ("total", "decision", "redundant", "mask"):
+    for kind in (*KINDS, "mask"):
         assert torch.allclose(getattr(together, kind)[4:5], getattr(alone, kind), atol=1e-4)
 
 
-def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap() -> None:
-    explainer = prepared(MilrSettings(infomax=InfomaxSettings(bank_size=640)))
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("denominator", list(DENOMINATORS))
+def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap(reading: str, denominator: str) -> None:
+    infomax = InfomaxSettings(map=reading, denominator=denominator, bank_images=20, bank_representations=30)
+    explainer = prepared(MilrSettings(infomax=infomax))
     maps = explainer.maps(pictures(3, seed=7)[0])
-    assert maps.total.shape == maps.decision.shape == maps.redundant.shape == maps.mask.shape == (3, 16, 16)
-    assert maps.cap == pytest.approx(torch.tensor((640 + 256) / 256).log2().item())
+    shapes = {getattr(maps, kind).shape for kind in (*KINDS, "mask")}
+    assert shapes == {(3, 16, 16)}
+    by_z = reading == "representation" or (reading == "sample" and denominator == "representations")
+    assert maps.cap == pytest.approx(math.log2(1 + (30 if by_z else 20)))
     assert (maps.total.mean((1, 2)) <= maps.cap).all()
+    if reading != "sample":
+        assert maps.total.min() >= -1e-5 and maps.kept.min() >= -1e-5
     row = maps.rows()[1]
     assert row["total_bits"] == pytest.approx(maps.total[1].sum().item())
     assert row["saturation"] == pytest.approx(row["total_mean_bits"] / row["cap_bits"])
     assert row["redundant_share_negative"] == pytest.approx((maps.redundant[1] < 0).float().mean().item())
+
+
+@pytest.mark.parametrize("redundancy", ["representation", "occluded"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_what_is_kept_and_what_is_redundant_add_up_to_the_total(reading: str, redundancy: str) -> None:
+    explainer = prepared(MilrSettings(redundancy=redundancy, infomax=InfomaxSettings(map=reading)))
+    set_mask(explainer, 0.0)
+    maps = explainer.maps(pictures(4, seed=7)[0], READINGS)
+    assert torch.equal(maps.redundant, maps.total - maps.kept)  # eq. 9, to the last bit of a float
+    assert maps.redundant.abs().max() > 1e-4
+    assert set(maps.readings) == set(READINGS) - {reading}
+    for other in maps.readings.values():
+        assert torch.equal(other["redundant"], other["total"] - other["kept"])
+    whole = stack([maps, maps])
+    assert all(torch.equal(whole.readings[name]["total"][4:], kinds["total"]) for name, kinds in maps.readings.items())
+
+
+def test_each_reading_beside_the_settings_own_is_the_one_that_the_settings_would_give() -> None:
+    images = pictures(4, seed=7)[0]
+    beside = prepared().maps(images, READINGS).readings
+    for reading in ("sample", "place"):
+        own = prepared(MilrSettings(infomax=InfomaxSettings(map=reading))).maps(images)
+        assert torch.equal(beside[reading]["total"], own.total)
+        assert torch.equal(beside[reading]["redundant"], own.redundant)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -67,7 +105,7 @@ def test_maps_are_never_silently_nan(bad: float) -> None:
     with pytest.raises(MilrError, match=r"the network's output holds nan or inf for image 2 \(1 of 4 images\)"):
         explainer.maps(images)
     set_mask(explainer, float("nan"))
-    with pytest.raises(MilrError, match=r"the decision map holds nan or inf for image 0 \(4 of 4 images\)"):
+    with pytest.raises(MilrError, match=r"the kept map holds nan or inf for image 0 \(4 of 4 images\)"):
         explainer.maps(pictures(4, seed=7)[0])
 
 
@@ -87,15 +125,6 @@ def test_a_loaded_module_gives_the_same_maps(settings: MilrSettings) -> None:
     assert loaded.settings == settings
     for kind in ("total", "decision", "redundant"):
         assert torch.equal(getattr(loaded.maps(images), kind), getattr(explainer.maps(images), kind))
-
-
-def test_every_image_gives_the_bank_the_same_number_of_its_own_locations() -> None:
-    local = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
-    chosen = sample_locations(local, 5, torch.Generator().manual_seed(0))
-    assert chosen.shape == (10, 3)
-    of_first = {tuple(column) for column in local[0].flatten(1).T.tolist()}
-    assert [tuple(row) in of_first for row in chosen.tolist()] == [True] * 5 + [False] * 5
-    assert len({tuple(row) for row in chosen.tolist()}) == 10
 
 
 def test_a_module_that_was_never_fitted_gives_no_maps_by_mistake() -> None:

@@ -8,25 +8,32 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, pictures, prepared
+from toy import SHORT, batch, pictures, prepared
 
 from milr.explanation.fitting import fit
+from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
-from milr.explanation.settings import FitSettings
+from milr.explanation.modules import ReferenceBank
+from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 
 IMAGES = pictures(4, seed=7)[0]
 
 
 def fresh(explainer: MILR) -> Tensor:
     """The total map by a module that never projected its bank before."""
-    other = MILR.load(explainer.layers.network, copy.deepcopy(explainer.state()), IMAGES[:2])
-    return other.maps(IMAGES).total
+    return fresh_maps(explainer).total
+
+
+def fresh_maps(explainer: MILR) -> Maps:
+    """All of them."""
+    state = {**copy.deepcopy(explainer.state()), "fitted": True}
+    return MILR.load(explainer.layers.network, state, IMAGES[:2]).maps(IMAGES)
 
 
 def train(explainer: MILR) -> None:
     critic = explainer.modules.critic
     optimiser = torch.optim.SGD(critic.parameters(), lr=1.0)
-    critic.project_locations(explainer.modules.bank[:64]).square().sum().backward()
+    critic.project_standardised(explainer.modules.bank.local[:4].float()).square().sum().backward()
     optimiser.step()
 
 
@@ -36,7 +43,7 @@ def interrupted(explainer: MILR) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(explainer, batch, FitSettings(steps=9, learning_rate=0.05), on_step=stop)
+        fit(explainer, batch, FitSettings(critic=SHORT, steps=9, learning_rate=0.05), on_step=stop)
 
 
 def load(explainer: MILR, assign: bool = False) -> None:
@@ -55,11 +62,12 @@ def replace_data(explainer: MILR) -> None:
 
 
 def new_bank(explainer: MILR) -> None:
-    explainer.modules.bank = explainer.modules.bank.flip(1)
+    bank = explainer.modules.bank
+    explainer.modules.bank = ReferenceBank(bank.local.flip(2), bank.representation.flip(1))
 
 
 def written_bank(explainer: MILR) -> None:
-    explainer.modules.bank.data.mul_(0.5)
+    explainer.modules.bank.representation.data.mul_(0.5)
 
 
 def standardise(explainer: MILR) -> None:
@@ -78,7 +86,7 @@ def standardise(explainer: MILR) -> None:
         new_bank,
         written_bank,
         standardise,
-        lambda explainer: fit(explainer, batch, FitSettings(steps=3, learning_rate=0.05)),
+        lambda explainer: fit(explainer, batch, FitSettings(critic=SHORT, steps=3, learning_rate=0.05)),
         lambda explainer: (explainer.prepare(pictures(48, 5)[0].split(16), 48), setattr(explainer, "fitted", True)),
     ],
 )
@@ -91,20 +99,41 @@ def test_maps_after_any_change_are_those_of_a_module_loaded_anew(change: Callabl
     assert torch.equal(after, fresh(explainer))
 
 
+@pytest.mark.parametrize("name", ["local", "occluded", "representation"])
+def test_every_part_of_the_bank_counts_where_a_map_is_compared_with_it(name: str) -> None:
+    settings = MilrSettings(infomax=InfomaxSettings(map="place"))  # the default compares with representations alone
+    explainer = prepared(settings if name != "representation" else None)
+    before = explainer.maps(IMAGES)
+    getattr(explainer.modules.bank, name).mul_(0.5)
+    after, anew = explainer.maps(IMAGES), fresh_maps(explainer)
+    assert torch.equal(after.total, anew.total) and torch.equal(after.kept, anew.kept)
+    assert torch.equal(after.total, before.total) == (name == "occluded")
+    assert torch.equal(after.kept, before.kept) == (name == "local")
+
+
 def test_maps_within_a_fit_are_those_of_the_step() -> None:
     explainer, looks = prepared(fitted=False), []
 
     def look(step: int, metrics: dict[str, float]) -> None:
-        looks.append((explainer.maps(IMAGES).total, fresh(explainer)))
+        looks.append((explainer.maps(IMAGES), fresh_maps(explainer)))
 
-    fit(explainer, batch, FitSettings(steps=6, learning_rate=0.05, validate_every=2), [batch(5000)], on_validation=look)
-    assert len(looks) == 3 and all(torch.equal(seen, anew) for seen, anew in looks)
-    assert not torch.equal(looks[0][0], looks[1][0])
+    how = FitSettings(critic=SHORT, steps=6, learning_rate=0.05, validate_every=2)
+    fit(explainer, batch, how, [batch(5000)], on_validation=look)
+    assert len(looks) == 3 and all(torch.equal(seen.kept, anew.kept) for seen, anew in looks)
+    first, second = looks[0][0], looks[1][0]
+    assert not torch.equal(first.kept, second.kept)  # the mask's
+    assert torch.equal(first.total, second.total)  # the critic was fitted before, and stays as it is
+    assert not torch.equal(explainer.maps(IMAGES).total, first.total)  # then it is fitted to what the mask lets pass
 
 
 def test_an_unchanged_critic_projects_its_bank_once(monkeypatch: pytest.MonkeyPatch) -> None:
     explainer, calls = prepared(), []
-    project = explainer.modules.critic.project_locations
-    monkeypatch.setattr(explainer.modules.critic, "project_locations", lambda part: calls.append(1) or project(part))
+    project = explainer.modules.critic.project_standardised_representation
+
+    def count(z: Tensor) -> Tensor:
+        calls.append(len(z))
+        return project(z)
+
+    monkeypatch.setattr(explainer.modules.critic, "project_standardised_representation", count)
     first, second = explainer.maps(IMAGES), explainer.maps(IMAGES)
-    assert calls == [1] and torch.equal(first.total, second.total)
+    assert sorted(calls) == [4, 4, 64] and torch.equal(first.total, second.total)  # the images' own, and the bank's 64

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from toy import Network, batch, pictures, prepared, trained_network
+from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.fitting import fit, validate
@@ -42,7 +42,7 @@ def test_a_network_that_was_trained_on_is_another_one() -> None:
 
 def test_the_same_network_comes_through_a_file() -> None:
     explainer, file = prepared(), io.BytesIO()
-    fit(explainer, batch, FitSettings(steps=2))
+    fit(explainer, batch, FitSettings(critic=SHORT, steps=2))
     torch.save(explainer.state(), file)
     file.seek(0)
     loaded = MILR.load(copy.deepcopy(trained_network()).train(), torch.load(file, weights_only=True), IMAGES[:2])
@@ -71,6 +71,36 @@ def test_a_state_that_does_not_name_its_network_is_taken_with_a_warning(caplog: 
 )
 def test_what_is_no_state_is_refused_by_name(state: Any, message: str) -> None:
     with pytest.raises(MilrError, match=message):
+        MILR.load(trained_network(), state, IMAGES[:2])
+
+
+def state_of_the_version_before() -> dict[str, Any]:
+    """Its bank was of single places, one tensor; its critic's first layer had another name, its settings a queue."""
+    state = prepared().state()
+    modules = {name: value for name, value in state["modules"].items() if not name.startswith(("bank.", "critic."))}
+    infomax = {"dimension": 64, "width": 128, "bank_size": 4096, "queue_size": 8192, "shape_mask": True}
+    modules |= {"bank": torch.zeros(4096, 16), "critic.local.0.weight": torch.zeros(128, 16)}
+    return {**state, "settings": {**state["settings"], "infomax": infomax}, "modules": modules}
+
+
+def test_a_state_of_the_version_before_is_refused_by_one_true_line() -> None:
+    with pytest.raises(MilrError, match="saved by an earlier version of milr, .*: fit the module anew") as error:
+        MILR.load(trained_network(), state_of_the_version_before(), IMAGES[:2])
+    assert "\n" not in str(error.value) and "no reference bank" not in str(error.value)
+
+
+def test_a_state_whose_settings_alone_are_of_another_version_is_refused_by_the_settings_name() -> None:
+    state = prepared().state()
+    state["settings"]["infomax"] = {**state["settings"]["infomax"], "queue_size": 8192}
+    with pytest.raises(MilrError, match="not the settings of this version's .*queue_size"):
+        MILR.load(trained_network(), state, IMAGES[:2])
+
+
+@pytest.mark.parametrize("name", ["bank.local", "bank.occluded", "bank.representation"])
+def test_a_state_without_a_part_of_its_bank_is_refused(name: str) -> None:
+    state = prepared().state()
+    state["modules"] = {key: value for key, value in state["modules"].items() if key != name}
+    with pytest.raises(MilrError, match="its modules have no reference bank"):
         MILR.load(trained_network(), state, IMAGES[:2])
 
 
@@ -113,7 +143,7 @@ def test_a_network_that_changed_since_it_was_prepared_on_is_refused(change: Any)
     change(network)
     for attempt in (
         lambda: explainer.maps(IMAGES),
-        lambda: fit(explainer, batch, FitSettings(steps=1)),
+        lambda: fit(explainer, batch, FitSettings(critic=SHORT, steps=1)),
         lambda: validate(explainer, [batch(1)]),
     ):
         with pytest.raises(MilrError, match="the network's weights or buffers changed since prepare"):

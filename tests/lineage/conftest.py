@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from milr.lineage.differences import defaults
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import open_run
-from milr.runs.sources import find_run
+from milr.runs.sources import find_source
 
 MakeRun = Callable[..., Path]
 
@@ -33,7 +33,7 @@ def make_run(outputs: Path) -> MakeRun:
         for key, value in {**default_settings(stage), **entries.pop("settings", {})}.items():
             OmegaConf.update(config, key, value)
         kept = {"source": str(parent)} if parent else {}
-        entry = find_run(outputs, parent.parent.name, str(parent)).as_parent() if parent else None
+        entry = find_source(outputs, parent.parent.name, str(parent)).as_parent() if parent else None
         with open_run(outputs / stage, stage, name, {"parent": entry, **entries}) as run:
             save_checkpoint(run.path("best.pt"), {"kind": "protonet", "weight": torch.rand(2)})
             run.record_checkpoint("best.pt")

@@ -75,7 +75,7 @@ def test_words_that_no_stage_takes(words: list[str], message: str, capsys: Captu
 
 def test_a_fit_and_its_source(pipeline: Path, elsewhere: Path, capsys: Capture) -> None:
     before = sorted(pipeline.rglob("*"))
-    words = [f"outputs={pipeline}", "source=latest", "infomax.bank_size=512"]
+    words = [f"outputs={pipeline}", "source=latest", "infomax.bank_images=64"]
     assert cli.main(["check", "fit-milr", *words]) == 0
     lines = lines_of(capsys)
     assert lines["source"].startswith("ok: ") and "fit-milr on 3 classes" in lines["one step"]

@@ -45,7 +45,7 @@ def test_the_first_goes_before_the_other(ended: tuple[Path, list[dict[str, Any]]
 def test_both_end_with_the_same_network(ended: tuple[Path, list[dict[str, Any]]], training: str) -> None:
     one, other = (state[training] for state in ended[1])
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-    assert one["accuracy"] == pytest.approx(0.02)  # the third look of the first process: steps 0, 2, 4
+    assert one["accuracy"] == pytest.approx(0.02)  # the third validation of the first process: steps 0, 2, 4
 
 
 def test_the_statistics_of_both_processes_are_kept(ended: tuple[Path, list[dict[str, Any]]]) -> None:

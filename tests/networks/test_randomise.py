@@ -1,4 +1,4 @@
-"""A network that has forgotten some layers, and only those."""
+"""A network of which some layers are drawn anew, and only those."""
 
 import copy
 
@@ -17,13 +17,13 @@ def test_only_the_named_layers_forget() -> None:
     before = weights_sha256(network)
     assert blocks(network) == ["fc", "layer2", "layer1"]
     images = pictures(64, seed=0)[0]
-    forgotten = randomised(network, ["fc", "layer2"], [images], seed=0)
+    copied = randomised(network, ["fc", "layer2"], [images], seed=0)
     assert weights_sha256(network) == before and not network.training
     with torch.no_grad():
-        assert torch.equal(forgotten.layer1(images), network.layer1(images))
-        upper = forgotten.layer2(forgotten.layer1(images))
+        assert torch.equal(copied.layer1(images), network.layer1(images))
+        upper = copied.layer2(copied.layer1(images))
         assert not torch.allclose(upper, network.layer2(network.layer1(images)), atol=0.1)
-    norm = forgotten.layer2[1]
+    norm = copied.layer2[1]
     assert not norm.training and norm.momentum == 0.1
     # after its own statistics a normalised layer is spread as a normalised layer should be, not dead
     assert 0.2 < upper.std() < 2
@@ -38,5 +38,7 @@ def test_one_seed_one_network() -> None:
 def test_weights_that_no_layer_can_draw_anew_are_refused_by_name() -> None:
     network = copy.deepcopy(trained_network())
     network.layer2.register_parameter("scale", nn.Parameter(torch.ones(1)))
-    with pytest.raises(MilrError, match=r"'layer2' cannot forget scale: give Sequential a reset_parameters\(\)"):
+    with pytest.raises(
+        MilrError, match=r"'layer2': scale cannot be drawn anew: give Sequential a reset_parameters\(\)"
+    ):
         randomised(network, ["layer2"], [pictures(8, seed=0)[0]], seed=0)

@@ -1,4 +1,4 @@
-"""What is read of a network by running it: how maps lie in memory, and where its stages end, whatever wraps it."""
+"""What is read of a network by running it: how maps lie, which layers the mask reads, whatever wraps it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -46,7 +46,7 @@ def test_places_are_told_from_channels_by_a_taller_image() -> None:
 
 def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
     model = LastChannels(size=48)
-    with pytest.raises(MilrError, match="cannot be told; say layout='channels_first' or 'channels_last'"):
+    with pytest.raises(MilrError, match="cannot be inferred; say layout='channels_first' or 'channels_last'"):
         LayerPair(model, "local", "top", images())
     pair = LayerPair(model, "local", "top", images(), layout="channels_last")
     first = pair.first_pass(images())
@@ -73,7 +73,7 @@ def test_attention_of_places_to_places_is_no_map() -> None:
             return (weights @ tokens.transpose(1, 2)[:, None]).mean((1, 2))
 
     model = nn.Sequential(Attends(), nn.Linear(8, 2))
-    with pytest.raises(MilrError, match="cannot be told|no map"):
+    with pytest.raises(MilrError, match="cannot be inferred|no map"):
         LayerPair(model, "0.weights", "1", images())
 
 

@@ -130,7 +130,7 @@ def test_a_validation_that_is_not_finite_stops_in_the_best_state_so_far() -> Non
 
     def spoil(step: Step) -> None:
         seen.append(step.number)
-        if step.number == 5:  # just before the look at the validation classes
+        if step.number == 5:  # just before the validation
             spoiled.layer2.bias.data.fill_(float("inf"))
 
     before = {name: value.clone() for name, value in spoiled.state_dict().items()}
@@ -291,13 +291,13 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: 
     arguments = (pictures(), MetricSettings(), training, Augmentation(), accuracy)
     with pytest.raises(KeyboardInterrupt):
         train_prototypical(network(), *arguments, continuation=Continuation(None, note))
-    resumed, looks = Network(), list[int]()
+    resumed, validated = Network(), list[int]()
     again = train_prototypical(
         resumed,
         *arguments,
-        on_validation=lambda step, found, best: looks.append(step),
+        on_validation=lambda step, accuracy, best: validated.append(step),
         continuation=Continuation(states[0]),
     )
     assert same(whole.state_dict(), resumed.state_dict())
     assert (again.step, again.accuracy) == (trained.step, trained.accuracy)
-    assert looks == [step for step in (5, 10, 15, 20) if step > stop]
+    assert validated == [step for step in (5, 10, 15, 20) if step > stop]

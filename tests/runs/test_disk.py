@@ -19,7 +19,7 @@ from milr.errors import MilrError
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.disk import disk_errors, require_listable
 from milr.runs.folder import MANIFEST, open_run
-from milr.runs.sources import find_run
+from milr.runs.sources import find_source
 
 LARGE = {"kind": "protonet", "weights": torch.zeros(100_000)}
 
@@ -56,9 +56,9 @@ def test_a_disk_that_is_full_even_for_the_manifest_is_told_and_the_run_never_cou
             run.record(result=1)
         assert state(run.folder) == "running"
         with pytest.raises(MilrError, match="not finished"):
-            find_run(tmp_path, "train_protonet", str(run.folder))
+            find_source(tmp_path, "train_protonet", str(run.folder))
     with pytest.raises(MilrError, match="3 run.s., none finished"):
-        find_run(tmp_path, "train_protonet", "latest")
+        find_source(tmp_path, "train_protonet", "latest")
     assert capfd.readouterr().err == ""  # logging has no word of its own to say
 
 

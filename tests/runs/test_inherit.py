@@ -11,7 +11,7 @@ from milr.data.settings import CubSettings, EpisodeSettings, SyntheticSettings
 from milr.errors import MilrError
 from milr.networks.settings import BackboneSettings, MetricSettings
 from milr.runs.inherit import inherit
-from milr.runs.sources import SourceRun, find_run
+from milr.runs.sources import SourceRun, find_source
 from milr.settings.schema import ChainedStageSettings
 
 MakeRun = Callable[..., Path]
@@ -21,7 +21,7 @@ FREE = ("dataset", "episode")
 @pytest.fixture
 def source(make_run: MakeRun, tmp_path: Path) -> SourceRun:
     """A network on cub, size 96, crop bbox, resnet18, 4-way 2-shot, cosine."""
-    return find_run(tmp_path, "train_protonet", str(make_run()))
+    return find_source(tmp_path, "train_protonet", str(make_run()))
 
 
 def composed(**changed: Any) -> ChainedStageSettings:
@@ -126,7 +126,7 @@ def test_a_size_against_the_source_is_an_error_also_with_another_data_set(source
 
 
 def test_a_config_of_another_version_is_named(make_run: MakeRun, tmp_path: Path) -> None:
-    source = find_run(tmp_path, "train_protonet", str(make_run(episode={"way": 5, "old": 1})))
+    source = find_source(tmp_path, "train_protonet", str(make_run(episode={"way": 5, "old": 1})))
     with pytest.raises(MilrError, match="'episode'.*another version"):
         inherit(composed(), source, [])
 

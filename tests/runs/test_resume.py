@@ -17,8 +17,9 @@ from milr import cli
 from milr.errors import MilrError
 from milr.runs.find import read_run
 from milr.runs.folder import MARKER, Run, open_run
-from milr.runs.resume import folder_state, reopen_run, require_same, require_same_parent, run_to_resume
-from milr.runs.sources import find_run, is_done
+from milr.runs.locks import is_locked
+from milr.runs.resume import reopen_run, require_same, require_same_parent, run_to_resume
+from milr.runs.sources import find_source, is_done
 from milr.runs.states import saved_states
 from milr.settings.schema import TrainProtonet
 
@@ -64,9 +65,9 @@ def manifest(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("more", [[], WORDS, ["device=cpu", "train.log_every=3"]])
 def test_it_goes_on_in_the_same_folder_with_the_same_settings(stopped: Path, which: str, more: list[str]) -> None:
     created = manifest(stopped)["created"]
-    assert folder_state(stopped) == "partial"
+    assert not is_done(stopped)
     assert cli.main(["train-protonet", f"resume={'latest' if which == 'latest' else stopped}", *more]) == 0
-    assert [path for path in stopped.parent.iterdir()] == [stopped] and folder_state(stopped) == "done"
+    assert [path for path in stopped.parent.iterdir()] == [stopped] and is_done(stopped)
     assert seen[0].train.episodes == 6 and seen[0].dataset.root.endswith("birds")
     lines = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -108,7 +109,6 @@ def test_there_may_be_nothing_to_resume(tmp_path: Path, make_run: MakeRun) -> No
         run_to_resume(tmp_path, "train_protonet", str(tmp_path / "absent"))
     with pytest.raises(MilrError, match="a run of fit-milr, not of train-protonet"):
         run_to_resume(tmp_path, "train_protonet", str(make_run("fit_milr")))
-    assert folder_state(tmp_path / "absent") == "absent"
 
 
 def test_a_run_that_is_going_on_is_refused(stopped: Path) -> None:
@@ -124,12 +124,12 @@ with reopen_run(Path(sys.argv[1])):
         [sys.executable, "-c", code, str(stopped)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout and other.stdout.readline() == "open\n"
-        assert folder_state(stopped) == "running"
+        assert is_locked(stopped / "log.txt")
         with pytest.raises(MilrError, match="going on in another process"), reopen_run(stopped):
             pass
         other.kill()
         other.wait()
-    assert folder_state(stopped) == "partial"  # the lock ends with its process
+    assert not is_locked(stopped / "log.txt")  # the lock ends with its process
     with pytest.raises(MilrError, match="promised: best.pt"), reopen_run(stopped):
         pass
 
@@ -153,12 +153,12 @@ def test_without_its_marker_a_run_is_not_finished(make_run: MakeRun, tmp_path: P
     (folder / MARKER).unlink()  # killed between the manifest and the marker
     assert not is_done(folder)
     with pytest.raises(MilrError, match="not finished"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
     assert read_run(folder).state == "stopped"
 
 
 def test_a_changed_parent_or_changed_data_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
-    source = find_run(tmp_path, "train_protonet", str(make_run()))
+    source = find_source(tmp_path, "train_protonet", str(make_run()))
     require_same_parent({"parent": source.as_parent()}, source)
     with pytest.raises(MilrError, match="not the checkpoint that the run was started from"):
         require_same_parent({"parent": {**source.as_parent(), "sha256": "0"}}, source)

@@ -11,7 +11,7 @@ from disks import open_folder, unprivileged
 from milr.errors import MilrError
 from milr.runs.folder import MANIFEST, open_run
 from milr.runs.resume import run_to_resume
-from milr.runs.sources import find_parent, find_run
+from milr.runs.sources import find_parent, find_source
 
 MakeRun = Callable[..., Path]
 
@@ -27,7 +27,7 @@ def test_latest_is_the_finished_run_that_ended_last(make_run: MakeRun, tmp_path:
     change(make_run(name="a-last"), finished="2026-01-01T13:00:00.000+02:00")
     with pytest.raises(KeyboardInterrupt), open_run(outputs / "train_protonet", "train_protonet", "stopped", {}):
         raise KeyboardInterrupt
-    found = find_run(outputs, "train_protonet", "latest")
+    found = find_source(outputs, "train_protonet", "latest")
     assert found.folder.name == "a-last"
     assert found.folder.is_absolute()
 
@@ -37,7 +37,7 @@ def test_a_named_run_is_resolved_from_the_callers_folder(
 ) -> None:
     folder = make_run()
     monkeypatch.chdir(folder.parent)
-    found = find_run(Path("elsewhere"), "train_protonet", "run")
+    found = find_source(Path("elsewhere"), "train_protonet", "run")
     assert found.folder == folder
     assert found.checkpoint == folder / "best.pt"
     assert found.config["episode"] == {"way": 4, "shot": 2, "query": 3}
@@ -45,16 +45,16 @@ def test_a_named_run_is_resolved_from_the_callers_folder(
 
 def test_there_may_be_nothing_to_go_on_from(tmp_path: Path) -> None:
     with pytest.raises(MilrError, match="no run; run `milr train-protonet` first"):
-        find_run(tmp_path, "train_protonet", "latest")
+        find_source(tmp_path, "train_protonet", "latest")
     with pytest.raises(MilrError, match="no folder"):
-        find_run(tmp_path, "train_protonet", str(tmp_path / "absent"))
+        find_source(tmp_path, "train_protonet", str(tmp_path / "absent"))
     with pytest.raises(MilrError, match="no run folder: it has no manifest"):
-        find_run(tmp_path, "train_protonet", str(tmp_path))
+        find_source(tmp_path, "train_protonet", str(tmp_path))
 
 
 def test_a_run_of_another_stage_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(MilrError, match="a run of fit-milr; needed is one of train-protonet"):
-        find_run(tmp_path, "train_protonet", str(make_run("fit_milr")))
+        find_source(tmp_path, "train_protonet", str(make_run("fit_milr")))
 
 
 @pytest.mark.parametrize("state", ["running", "failed", "interrupted"])
@@ -62,22 +62,22 @@ def test_an_unfinished_run_is_refused(make_run: MakeRun, tmp_path: Path, state: 
     folder = make_run()
     change(folder, state=state)
     with pytest.raises(MilrError, match=f"not finished.*{state}"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
     with pytest.raises(MilrError, match="none finished"):
-        find_run(tmp_path / "outputs", "train_protonet", "latest")
+        find_source(tmp_path / "outputs", "train_protonet", "latest")
 
 
 def test_a_changed_or_missing_checkpoint_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     (folder / "best.pt").write_bytes((folder / "best.pt").read_bytes() + b"x")
     with pytest.raises(MilrError, match="sha256 differs"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
     (folder / "best.pt").unlink()
     with pytest.raises(MilrError, match="missing"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
     change(folder, checkpoint=None)
     with pytest.raises(MilrError, match="names no checkpoint"):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
@@ -85,37 +85,37 @@ def test_a_broken_manifest_is_named(make_run: MakeRun, tmp_path: Path, text: str
     folder = make_run()
     (folder / MANIFEST).write_text(text)
     with pytest.raises(MilrError, match=MANIFEST):
-        find_run(tmp_path, "train_protonet", str(folder))
+        find_source(tmp_path, "train_protonet", str(folder))
 
 
 def test_a_parent_is_found_also_after_both_were_moved(make_run: MakeRun, tmp_path: Path) -> None:
-    parent = find_run(tmp_path, "train_protonet", str(make_run(name="network")))
-    child = find_run(tmp_path, "fit_milr", str(make_run("fit_milr", "fit", parent=parent.as_parent())))
+    parent = find_source(tmp_path, "train_protonet", str(make_run(name="network")))
+    child = find_source(tmp_path, "fit_milr", str(make_run("fit_milr", "fit", parent=parent.as_parent())))
     assert find_parent(child).folder == parent.folder
     shutil.move(tmp_path / "outputs", tmp_path / "moved")
-    child = find_run(tmp_path, "fit_milr", str(tmp_path / "moved" / "fit_milr" / "fit"))
+    child = find_source(tmp_path, "fit_milr", str(tmp_path / "moved" / "fit_milr" / "fit"))
     assert find_parent(child).folder == tmp_path / "moved" / "train_protonet" / "network"
 
 
 def test_a_parent_is_found_after_a_move_also_from_and_in_a_sweep(make_run: MakeRun, tmp_path: Path) -> None:
-    parent = find_run(tmp_path, "train_protonet", str(make_run(name="network")))
+    parent = find_source(tmp_path, "train_protonet", str(make_run(name="network")))
     make_run("fit_milr", "milr.beta=1", parent=parent.as_parent())
     sweep = tmp_path / "outputs" / "fit_milr_sweeps" / "milr.beta=1,2"
     sweep.mkdir(parents=True)
     shutil.move(tmp_path / "outputs" / "fit_milr" / "milr.beta=1", sweep)
-    fit = find_run(tmp_path, "fit_milr", str(sweep / "milr.beta=1"))
+    fit = find_source(tmp_path, "fit_milr", str(sweep / "milr.beta=1"))
     drawn = make_run("visualize", "sheet", parent=fit.as_parent())
     moved = Path(shutil.move(tmp_path / "outputs", tmp_path / "moved"))
-    fit = find_parent(find_run(tmp_path, "visualize", str(moved / "visualize" / drawn.name)))
+    fit = find_parent(find_source(tmp_path, "visualize", str(moved / "visualize" / drawn.name)))
     assert fit.folder == moved / "fit_milr_sweeps" / "milr.beta=1,2" / "milr.beta=1"
     assert find_parent(fit).folder == moved / "train_protonet" / "network"
 
 
 def test_a_parent_that_was_trained_anew_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
-    parent = find_run(tmp_path, "train_protonet", str(make_run())).as_parent()
+    parent = find_source(tmp_path, "train_protonet", str(make_run())).as_parent()
     folder = make_run("fit_milr", "fit", parent={**parent, "sha256": "0" * 64})
     with pytest.raises(MilrError, match="not the checkpoint that"):
-        find_parent(find_run(tmp_path, "fit_milr", str(folder)))
+        find_parent(find_source(tmp_path, "fit_milr", str(folder)))
 
 
 @pytest.mark.parametrize("place", [".", "train_protonet", "train_protonet/new", f"train_protonet/new/{MANIFEST}"])
@@ -128,10 +128,10 @@ def test_latest_is_no_other_run_because_one_may_not_be_read(place: str) -> None:
         try:
             with unprivileged():
                 with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
-                    find_run(folder, "train_protonet", "latest")
+                    find_source(folder, "train_protonet", "latest")
                 with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
                     run_to_resume(folder, "train_protonet", "latest")
                 with pytest.raises(MilrError, match=f"{MANIFEST} cannot be read: Permission denied"):
-                    find_run(folder, "train_protonet", str(folder / "train_protonet" / "new"))
+                    find_source(folder, "train_protonet", str(folder / "train_protonet" / "new"))
         finally:
             (folder / place).chmod(0o777)

@@ -52,7 +52,7 @@ def test_a_run_that_goes_on_shows_no_step_twice(tmp_path: Path) -> None:
 
 
 def test_maps_are_shown_as_a_sheet(tmp_path: Path) -> None:
-    maps = Maps(*(torch.rand(2, 4, 4) for _ in range(4)), output=torch.rand(2, 8), cap=6.0)
+    maps = Maps(*(torch.rand(2, 4, 4) for _ in range(5)), output=torch.rand(2, 8), cap=6.0)
     images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     with open_run(tmp_path, "fit_milr", "run", {}) as run:
         with board(run, "tensorboard", done=0) as open_board:

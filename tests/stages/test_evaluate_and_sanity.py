@@ -54,10 +54,11 @@ def test_without_captum_or_marks_the_rest_is_measured(
     monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
-    words += ["evaluate.baselines=[grad_cam,occlusion]"]
+    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]"]
     assert call(copy, "evaluate", "source=latest", *words) == 0
     told = capsys.readouterr()
     assert "captum is not installed: occlusion" in told.out + told.err
+    assert "zennit is not installed: lrp" in told.out + told.err
     assert "no parts" in told.out and "nothing is marked" in told.out
     run = max((copy / "evaluate").iterdir(), key=lambda run: run.stat().st_mtime)
     with (run / "results.csv").open() as file:
@@ -68,14 +69,14 @@ def test_without_captum_or_marks_the_rest_is_measured(
 
 
 def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
-    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[6]", "sanity.estimator_steps=20"]
+    words = ["sanity.images=6", "sanity.seeds=2", "sanity.cascade=[6]"]
     assert call(copy, "sanity", "source=latest", *words) == 0
     run = run_of(copy, "sanity")
     with (run / "sanity.csv").open() as file:
         rows = list(csv.DictReader(file))
     variants = {row["variant"] for row in rows if row["check"] != "estimator"}
     assert variants == {"seed 1", "support labels permuted", "random all"}
-    assert len([row for row in rows if row["check"] != "estimator"]) == 3 * 3
+    assert len([row for row in rows if row["check"] != "estimator"]) == 3 * len(KINDS)
     null = next(float(row["value"]) for row in rows if row["variant"].startswith("null"))
     assert abs(null) < 0.3
     assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
@@ -90,7 +91,7 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
     [
         ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
         ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
-        ("sanity.cascade=[0,6]", "at least one layer must forget"),
+        ("sanity.cascade=[0,6]", "each number of randomised layers is at least 1"),
     ],
 )
 def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:

@@ -18,7 +18,7 @@ from milr.runs.folder import Run
 from milr.runs.locks import is_locked
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, TrainProtonet
-from milr.sweeps.folders import claim, release
+from milr.sweeps.folders import claim, release_all
 from milr.sweeps.jobs import JobSummary, read_jobs, table
 from milr.sweeps.names import sweep_name
 
@@ -217,8 +217,14 @@ def test_a_lock_is_free_again_after_the_sweep(tmp_path: Path) -> None:
     claim(tmp_path)
     claim(tmp_path)  # the process's own
     assert is_locked(tmp_path / ".lock")
-    release(tmp_path)
+    release_all()
     assert not is_locked(tmp_path / ".lock")
+
+
+def test_a_sweep_that_hydra_refuses_frees_its_lock(capsys: Capture) -> None:
+    assert cli.main(["train-protonet", "-m", "hydra.sweeper.max_batch_size=0", "seed=1,2"]) == 2
+    (sweep,) = sweeps()
+    assert (sweep / ".lock").is_file() and not is_locked(sweep / ".lock")
 
 
 def test_the_table_shows_what_the_jobs_do_not_share() -> None:

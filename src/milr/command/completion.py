@@ -60,12 +60,12 @@ def tidy(answer: str, stage: Stage) -> str:
     folders = {path.name for path in config_folder().iterdir() if path.is_dir()} - {"hydra"} | {"schema"}
     groups = groups_of(stage.name)
     blank = "\n" if "\n" in answer.strip() else " "  # fish takes lines
-    kept = []
+    words = []
     for word in answer.strip().split(blank):
         group = word.split("=")[0].split("/")[0]
         if "/" in word.split("=")[0] and group in folders:
             continue
         if group in folders and group not in groups:
             continue
-        kept.append(f"{word}=" if word in groups else word)
-    return blank.join(kept)
+        words.append(f"{word}=" if word in groups else word)
+    return blank.join(words)

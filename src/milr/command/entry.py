@@ -41,7 +41,7 @@ def hydra_main(stage: Stage, instead: Instead | None = None) -> Callable[[], Non
 def run_stage(stage: Stage, words: Sequence[str], instead: Instead | None = None) -> int:
     """Let Hydra read `words`, carry out the stage's job or jobs, and return the exit code.
 
-    instead: is given the job that would be carried out. Errors: MilrError for what a user can mend.
+    instead: is given the job that would be carried out. Errors: MilrError for what a user can correct.
     """
     with hydra_environment(hydra_words(stage, words)), catch_warnings():
         filterwarnings("error", message="provider=.* is not available")  # a folder of configs that is not there
@@ -50,14 +50,14 @@ def run_stage(stage: Stage, words: Sequence[str], instead: Instead | None = None
         except SystemExit as leaving:
             return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         except Exception as error:
-            line = None if traceback_wanted() else line_of(error, stage, words)
+            line = None if traceback_wanted() else error_line(error, stage, words)
             if line is None:
                 raise
             raise MilrError(line) from error
     return 0
 
 
-def line_of(error: Exception, stage: Stage, words: Sequence[str]) -> str | None:
+def error_line(error: Exception, stage: Stage, words: Sequence[str]) -> str | None:
     """The line for an error that came through Hydra; None if it is none of the user's."""
     if isinstance(error, BrokenExecutor):  # joblib then stops the sweep's other processes too
         return "a process of the sweep was killed, for want of memory or by hand: the same command goes on"

@@ -53,7 +53,7 @@ def group_options(group: str) -> list[str]:
 
 
 def stage_help(stage: Stage, overrides: Sequence[str]) -> str:
-    """Everything that `milr <stage>` can be told, with the group options that `overrides` choose."""
+    """Everything that `milr <stage>` takes, with the group options that `overrides` choose."""
     chosen = groups_of(stage.name)
     for override in overrides:
         group, _, option = override.partition("=")

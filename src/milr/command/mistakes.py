@@ -26,6 +26,7 @@ from milr.command.help import group_options, groups_of
 from milr.data.settings import DATA_SETS
 from milr.fields import nearest
 from milr.settings.stages import Stage
+from milr.text import first_line
 
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list [a,b]"}
 # What stands in Hydra's groups and is not this project's: the extra that brings it.
@@ -196,12 +197,6 @@ def keyed_types(settings: type[Any], dataset: str, prefix: str = "") -> Iterator
             yield from ((f"layers.{name}", str) for name in ("local", "global"))
         else:
             yield f"{prefix}{field.name}", kind
-
-
-def first_line(error: BaseException | str) -> str:
-    """The first line of a message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def is_user_error(error: BaseException) -> bool:

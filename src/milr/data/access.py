@@ -15,5 +15,5 @@ def readable(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = ": give yourself the right to (chmod u+rX)" if isinstance(error, PermissionError) else ""
-        raise MilrError(f"{error.filename or place} cannot be read ({error.strerror or error}){mend}") from error
+        hint = ": give yourself the right to (chmod u+rX)" if isinstance(error, PermissionError) else ""
+        raise MilrError(f"{error.filename or place} cannot be read ({error.strerror or error}){hint}") from error

@@ -94,7 +94,7 @@ def open_images(path: Path, shape: tuple[int, int, int, int]) -> Tensor | None:
 def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int], crop: str) -> None:
     """Decode all pictures into the file, one after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    forget_abandoned(path)
+    delete_abandoned(path)
     log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
 
     def write(file: IO[bytes]) -> None:
@@ -109,7 +109,7 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
     write_atomically(path, write)
 
 
-def forget_abandoned(path: Path) -> None:
+def delete_abandoned(path: Path) -> None:
     """Delete what processes that were killed have left of this file."""
     for part in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):  # another process may have been quicker

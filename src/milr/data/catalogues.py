@@ -1,4 +1,4 @@
-"""The data set that a stage was told, read, split, and described for the manifest."""
+"""The data set that a stage names, read, split, and described for the manifest."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def few(catalogue: Catalogue, classes: int, pictures: int) -> Catalogue:
         by_class.setdefault(record.class_id, []).append(record)
     enough = catalogue.only(key for key, records in by_class.items() if len(records) >= pictures)
     chosen = [key for keys in asdict(split_of(enough)).values() for key in keys[: classes or None]]
-    kept = [record for key in sorted(chosen) for record in by_class[key][: pictures or None]]
-    return replace(catalogue, records=tuple(kept))
+    chosen_records = [record for key in sorted(chosen) for record in by_class[key][: pictures or None]]
+    return replace(catalogue, records=tuple(chosen_records))
 
 
 def own_settings(dataset: DatasetSettings) -> dict[str, Any]:

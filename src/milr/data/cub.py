@@ -31,7 +31,7 @@ def read_cub(root: Path, remedy: str = FETCH) -> Catalogue:
     """Reads the index under `root` (the folder with images.txt, or its parent): boxes, parts, segmentations if there.
 
     `classes.txt` may list more classes than there are pictures of; what has no file (boxes, parts) stands in the
-    catalogue's notes. remedy: how a data set that is incomplete can be mended.
+    catalogue's notes. remedy: how a data set that is incomplete can be completed.
 
     MilrError naming file and line for anything missing, doubled or malformed, for an index line whose picture is not
     there, and for what cannot be read.

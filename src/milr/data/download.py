@@ -6,7 +6,6 @@ would begin all of it again.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import tarfile
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from milr.data.access import readable
 from milr.errors import MilrError
+from milr.files import digest_of
 
 BLOCK = 1 << 20
 LARGEST = 8 << 30  # bytes that an archive may unpack to; both of CUB's stay under 2 GB
@@ -32,7 +32,7 @@ class Archive:
 
     name: str
     size: int  # bytes
-    md5: str
+    md5: str  # against damage, not against malice
 
 
 IMAGES = Archive("CUB_200_2011.tgz", 1_150_585_339, "97eceeb196236b17998738112f37df78")
@@ -77,11 +77,11 @@ def require_archive(file: Path, archive: Archive) -> None:
     """MilrError if a file that was there before is not the archive; it is left as it is."""
     with readable(file):
         size = file.stat().st_size if file.is_file() else -1
-        md5 = md5_of(file) if size == archive.size else ""
+        md5 = digest_of(file, "md5") if size == archive.size else ""
     if md5 != archive.md5:
-        result = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
+        actual = f"md5 {md5}" if md5 else f"{size:,} bytes" if size >= 0 else "no file"
         raise MilrError(
-            f"{file} was there before and is not the archive that is needed ({result} instead of {archive.size:,} "
+            f"{file} was there before and is not the archive that is needed ({actual} instead of {archive.size:,} "
             f"bytes, md5 {archive.md5}): it was left as it is; move it away, and the archive is downloaded"
         )
 
@@ -98,7 +98,7 @@ def download(address: str, target: Path, archive: Archive) -> None:
     size = part.stat().st_size
     if size < archive.size:
         raise MilrError(f"{address} broke off at {size:,} of {archive.size:,} bytes: run it again to go on from there")
-    if size > archive.size or md5_of(part) != archive.md5:
+    if size > archive.size or digest_of(part, "md5") != archive.md5:
         if before:
             os.truncate(part, there)  # as it was
             raise MilrError(
@@ -130,15 +130,6 @@ def _transfer(address: str, part: Path, there: int, archive: Archive) -> None:
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise MilrError(f"{address} cannot be downloaded ({reason}); run it again to go on where it stopped") from error
-
-
-def md5_of(path: Path) -> str:
-    """The file's md5, as its publisher gives it: against damage, not against malice."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def extract(archive: Path, root: Path, unpacked: str, largest: int = LARGEST) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from milr.data.scenery import background, leaves, perch
+from milr.data.scenery import draw_background, draw_branch, draw_leaves
 from milr.data.shapes import FINE, PALETTE, Canvas, Point, Pose, ellipse, shade, smooth, turn, vary
 
 BILLS: dict[str, tuple[Point, ...]] = {  # beside the head's centre, in head radii
@@ -52,11 +52,11 @@ def draw_bird(species: Species, generator: random.Random, size: int) -> Drawing:
     """
     side = size * FINE
     light = generator.uniform(0.78, 1.15), tuple(generator.uniform(0.93, 1.07) for _ in range(3))
-    canvas = Canvas(background(generator, side))
+    canvas = Canvas(draw_background(generator, side))
     pose = draw_pose(generator, side)
-    perch(canvas, pose, generator, side)
-    points = bird(canvas, pose, species, generator)
-    leaves(canvas, generator, side)
+    draw_branch(canvas, pose, generator, side)
+    points = draw_body(canvas, pose, species, generator)
+    draw_leaves(canvas, generator, side)
     return finish(canvas, points, pose.mirrored, light, size)
 
 
@@ -67,7 +67,7 @@ def draw_pose(generator: random.Random, side: int) -> Pose:
     return Pose(centre, scale, math.radians(generator.uniform(-32, 12)), generator.random() < 0.5)
 
 
-def bird(canvas: Canvas, pose: Pose, species: Species, generator: random.Random) -> dict[str, Point]:
+def draw_body(canvas: Canvas, pose: Pose, species: Species, generator: random.Random) -> dict[str, Point]:
     """The bird from back to front; returns its marked places in fine pixels, sides not yet told apart."""
     back, belly, tail, wing = (vary(generator, generator.choice([*PALETTE.values()])) for _ in range(4))
     head, bill, bar = (vary(generator, PALETTE[name]) for name in (species.head, species.bill, species.wing_bar))

@@ -100,7 +100,7 @@ def remedy(ending: str) -> str:
     return f"pip install {plugin}" if plugin else "convert them to PNG or JPEG"
 
 
-def kind_of(path: Path) -> str:
+def kind_of_file(path: Path) -> str:
     """What a file is that Pillow does not know, as far as its first bytes tell."""
     with path.open("rb") as file:
         start = file.read(256)

@@ -34,14 +34,14 @@ def draw_episodes(labels: Tensor, way: int, shot: int, query: int, seed: int | s
     members = {label: part.tolist() for label, part in zip(ids.tolist(), parts, strict=True)}
     large_enough = [label for label, indices in members.items() if len(indices) >= shot + query]
     if len(large_enough) < way:
-        mend = "lower episode.way, shot or query"
+        hint = "lower episode.way, shot or query"
         if len(members) < 2:
-            mend = "there must be at least 2 classes"
+            hint = "there must be at least 2 classes"
         elif len(large_enough) < 2:
-            mend = "lower episode.shot or query"
+            hint = "lower episode.shot or query"
         raise MilrError(
             f"an episode needs {way} classes with {shot + query} pictures each (shot {shot} + query {query}); "
-            f"{len(large_enough)} of {len(members)} classes have as many: {mend}"
+            f"{len(large_enough)} of {len(members)} classes have as many: {hint}"
         )
     classes, drawn = [], []
     for number in numbers:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from milr.data.access import readable
-from milr.data.listing import Scan, require_text
 from milr.data.records import Catalogue, Record, Split
+from milr.data.scan import Scan, require_text
 from milr.data.split import SPLIT_NAMES, split_named
 from milr.errors import MilrError
+from milr.text import first_few
 
 # A folder of this name in `val` or `test`, alone and in no other, holds pictures whose class nobody says.
 NO_CLASS = {"image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "unlabeled", "unlabelled", "unknown"}
@@ -43,9 +44,9 @@ def read_folder(root: Path) -> Catalogue:
         if len(splits) == len(folders) and trees:
             classes, own, notes = read_splits(scan, splits)
         else:
-            require_plain(scan, folders, trees, splits)
+            require_classes(scan, folders, trees, splits)
             classes, own, notes = {require_text(f): class_pictures(scan, f) for f in folders}, None, []
-            if stray := len(scan.look(root).pictures):
+            if stray := len(scan.listing(root).pictures):
                 notes.append(f"{stray} of the pictures lie directly in {root} and belong to no class: left out")
     return catalogue_of(root, scan, classes, own, notes)
 
@@ -71,10 +72,10 @@ def catalogue_of(
 def is_tree(scan: Scan, folder: Path) -> bool:
     """Whether a folder holds folders of pictures, other than one alone in a class's folder."""
     inner = scan.filled(folder)
-    return bool(inner) and (bool(split_named(folder.name)) or bool(scan.look(folder).pictures) or len(inner) > 1)
+    return bool(inner) and (bool(split_named(folder.name)) or bool(scan.listing(folder).pictures) or len(inner) > 1)
 
 
-def require_plain(scan: Scan, folders: list[Path], trees: list[Path], splits: Mapping[Path, str]) -> None:
+def require_classes(scan: Scan, folders: list[Path], trees: list[Path], splits: Mapping[Path, str]) -> None:
     """MilrError if `folders` are not the classes, with the root that is likely meant."""
     if not trees:
         return
@@ -85,7 +86,7 @@ def require_plain(scan: Scan, folders: list[Path], trees: list[Path], splits: Ma
             f"take dataset.root={mixed[0]}, or move the others away"
         )
     first = trees[0]
-    own, inner = len(scan.look(first).pictures), listed(scan.filled(first))
+    own, inner = len(scan.listing(first).pictures), listed(scan.filled(first))
     if own:
         raise MilrError(
             f"{first} holds {own} picture(s) beside folders of pictures ({inner}), so that their class is not clear: "
@@ -101,10 +102,10 @@ def class_pictures(scan: Scan, folder: Path) -> list[Path]:
     """The pictures of a class: those in its folder, or in the one folder in it that holds all of them."""
     inner = scan.filled(folder)
     if not inner:
-        return list(scan.look(folder).pictures)
-    if len(inner) > 1 or scan.look(folder).pictures or scan.filled(inner[0]):
-        require_plain(scan, [folder], [folder], {})
-    return list(scan.look(inner[0]).pictures)
+        return list(scan.listing(folder).pictures)
+    if len(inner) > 1 or scan.listing(folder).pictures or scan.filled(inner[0]):
+        require_classes(scan, [folder], [folder], {})
+    return list(scan.listing(inner[0]).pictures)
 
 
 def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mapping[str, set[str]] | None, list[str]]:
@@ -114,7 +115,7 @@ def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mappin
     notes = []
     for folder in sorted(splits, key=lambda folder: [*SPLIT_NAMES].index(splits[folder])):
         inner = scan.filled(folder)
-        nameless = len(scan.look(folder).pictures)
+        nameless = len(scan.listing(folder).pictures)
         if len(inner) == 1 and inner[0].name.lower() in NO_CLASS:
             nameless += scan.below(inner.pop())
         if nameless:
@@ -138,20 +139,19 @@ def read_splits(scan: Scan, splits: Mapping[Path, str]) -> tuple[Classes, Mappin
     return classes, None, notes
 
 
-def listed(folders: Iterable[Path], shown: int = 3) -> str:
-    """The first names."""
-    names = [folder.name for folder in folders]
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+def listed(folders: Iterable[Path]) -> str:
+    """Their first names."""
+    return first_few(folder.name for folder in folders)
 
 
 def no_class(scan: Scan, notes: list[str]) -> MilrError:
     """The error for a folder without any class, with what lies there instead."""
-    root, result = scan.root, "; ".join(notes or scan.left_out())
-    if own := len(scan.look(root).pictures):
+    root, contents = scan.root, "; ".join(notes or scan.left_out())
+    if own := len(scan.listing(root).pictures):
         return MilrError(
             f"{root} holds {own} picture(s) itself and no folder with pictures: if it is one class of several, take "
             f"dataset.root={root.parent}"
         )
     return MilrError(
-        f"{root} holds no folder with pictures{f' ({result})' if result else ''}: one folder a class is needed"
+        f"{root} holds no folder with pictures{f' ({contents})' if contents else ''}: one folder a class is needed"
     )

@@ -62,5 +62,5 @@ def frame(width: int, height: int, box: Box | None, crop: str, size: int) -> Fra
     left, top = max(box.left, 0.0), max(box.top, 0.0)
     right, bottom = min(box.left + box.width, float(width)), min(box.top + box.height, float(height))
     if min(right - left, bottom - top) < 1 - 1e-6:  # sums of fractions fall short of a pixel by rounding
-        raise MilrError(f"the box {box} lies outside its picture of {width}x{height} pixels: mend bounding_boxes.txt")
+        raise MilrError(f"the box {box} lies outside its picture of {width}x{height} pixels: edit bounding_boxes.txt")
     return Framing(left, top, right, bottom, size)

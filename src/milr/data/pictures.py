@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
-from milr.data.endings import kind_of, register_plugins
+from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
 from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
@@ -69,16 +69,18 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
     except PermissionError as error:
         raise MilrError(f"no permission to read the picture {path}: give yourself the right to (chmod u+r)") from error
     except UnidentifiedImageError as error:
-        raise MilrError(f"{path} cannot be read as a picture ({kind_of(path)}): replace it or take it out") from error
+        raise MilrError(
+            f"{path} cannot be read as a picture ({kind_of_file(path)}): replace it or take it out"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow looked before we could
         raise too_large(path, str(error)) from error
     except (*UNREADABLE, struct.error, zlib.error) as error:
         raise MilrError(f"{path} cannot be read as a picture ({error}): replace it or take it out") from error
 
 
-def too_large(path: Path, found: str) -> MilrError:
+def too_large(path: Path, size: str) -> MilrError:
     """The error for a picture that would take too much memory."""
-    return MilrError(f"{path} is too large ({found}; at most {MOST_PIXELS:,}): make it smaller or take it out")
+    return MilrError(f"{path} is too large ({size}; at most {MOST_PIXELS:,}): make it smaller or take it out")
 
 
 def load_pictures(records: Sequence[Record], size: int, crop: str, progress: bool = False) -> Pictures:

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from milr.data.shapes import PALETTE, Canvas, Colour, Pose, ellipse, shade
 
 
-def background(generator: random.Random, side: int) -> Image.Image:
+def draw_background(generator: random.Random, side: int) -> Image.Image:
     """A soft gradient between two colours with blurred blobs in it."""
     small = 48
-    top, bottom = scenery(generator), scenery(generator)
+    top, bottom = pale_colour(generator), pale_colour(generator)
     rows = [tuple(round(a + (b - a) * y / (small - 1)) for a, b in zip(top, bottom, strict=True)) for y in range(small)]
     image = Image.new("RGB", (1, small))
     image.putdata(rows)
@@ -21,13 +21,13 @@ def background(generator: random.Random, side: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for _ in range(generator.randrange(4, 12)):
         x, y, radius = generator.uniform(0, small), generator.uniform(0, small), generator.uniform(2, 11)
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=scenery(generator))
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=pale_colour(generator))
     return image.filter(ImageFilter.GaussianBlur(generator.uniform(1.5, 4))).resize(
         (side, side), Image.Resampling.BICUBIC
     )
 
 
-def scenery(generator: random.Random) -> Colour:
+def pale_colour(generator: random.Random) -> Colour:
     """A colour of sky, leaves, bark, water, or one of the palette's, paled."""
     base = generator.choice([(150, 190, 220), (120, 150, 90), (150, 128, 96), (90, 120, 130), *PALETTE.values()])
     grey, mix = generator.uniform(90, 190), generator.uniform(0.25, 0.65)
@@ -35,7 +35,7 @@ def scenery(generator: random.Random) -> Colour:
     return red, green, blue
 
 
-def perch(canvas: Canvas, pose: Pose, generator: random.Random, side: int) -> None:
+def draw_branch(canvas: Canvas, pose: Pose, generator: random.Random, side: int) -> None:
     """A branch behind the bird, under its feet, with a few twigs."""
     bark = shade((112, 84, 58), generator.uniform(0.7, 1.3))
     _, foot = pose(0.05, 0.98)
@@ -49,7 +49,7 @@ def perch(canvas: Canvas, pose: Pose, generator: random.Random, side: int) -> No
         canvas.line([(x, y), end], shade(bark, 0.9), side * 0.01, 0)
 
 
-def leaves(canvas: Canvas, generator: random.Random, side: int) -> None:
+def draw_leaves(canvas: Canvas, generator: random.Random, side: int) -> None:
     """A few leaves in front of everything."""
     for _ in range(generator.randrange(0, 4)):
         x, y = (

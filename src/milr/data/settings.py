@@ -1,4 +1,4 @@
-"""What a data set, its episodes and the changes of its pictures are told, and the table of data sets. No torch here."""
+"""The settings of a data set, its episodes and its augmentation, and the table of data sets. No torch here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS = ("train", "validation", "novel", "all")
 
 @dataclass
 class DatasetSettings:
-    """What every data set is told."""
+    """The settings that every data set has."""
 
     name: str = setting(MISSING, "the data set")
     root: str = setting(MISSING, "the folder that it lies in")
@@ -61,7 +61,7 @@ class FolderSettings(DatasetSettings):
 
 @dataclass(frozen=True)
 class DataSet:
-    """A row of the table: what a data set is told, and what reads it."""
+    """A row of the table: the settings of a data set, and what reads it."""
 
     settings: type[DatasetSettings]
     reader: str  # "module:function": (root, **its own settings) -> Catalogue; imported when it is needed

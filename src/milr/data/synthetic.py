@@ -42,14 +42,14 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
         draw(root, settings)
     try:
         with readable(note):
-            result = json.loads(note.read_bytes()) if note.is_file() else None
+            saved = json.loads(note.read_bytes()) if note.is_file() else None
     except ValueError as error:
         raise MilrError(f"{note} is damaged ({error}): move {root} away, and the birds are drawn again") from error
-    if not isinstance(result, dict):
+    if not isinstance(saved, dict):
         raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
-    if result != settings:
+    if saved != settings:
         differing = ", ".join(
-            f"{key} {result.get(key)} instead of {value}" for key, value in settings.items() if result.get(key) != value
+            f"{key} {saved.get(key)} instead of {value}" for key, value in settings.items() if saved.get(key) != value
         )
         raise MilrError(
             f"{root} holds birds drawn with {differing}: name another folder with dataset.root=, or remove it"

@@ -1,4 +1,4 @@
-"""Explanations of the decision that people use today, at the local layer's resolution: Grad-CAM, and two of Captum.
+"""Explanations of the decision that people use today, at the local layer's resolution: gradients, and two of Captum.
 
 All explain one number: the sum of the queries' logits for the classes that the untouched network decided them for. Each
 image is explained with all others as they are, so a query answers for its own logit, and a support for the logits of
@@ -68,6 +68,23 @@ def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), local)
     weights = gradient.mean((2, 3), keepdim=True)
     return (weights * local.detach()).sum(1).relu()
+
+
+def saliency(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
+    """Gradient saliency (Simonyan et al. 2013): |gradient|, the largest of a pixel's colours: [K, H, W]."""
+    images = batch.images.detach().clone().requires_grad_()
+    with frozen(network, *batch.modules):
+        logits, _ = batch.decided(network(images).flatten(1))
+        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
+    return adaptive_avg_pool2d(gradient.abs().amax(1, keepdim=True), shape)[:, 0]
+
+
+def score_gradient(output: Tensor, decide: Decision) -> Tensor:
+    """The score's gradient to the network's output: [K, E] -> [K, E]."""
+    output = output.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(decide(output)[0].max(1).values.sum(), output)
+    return gradient
 
 
 def integrated_gradients(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:

@@ -17,8 +17,22 @@ from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
 from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of, literal, readable
 
-COLOURS = {"total": "tab:blue", "decision": "tab:red", "redundant": "tab:green"}
-OTHER_COLOURS = ("orange", "purple", "brown", "hotpink", "grey", "olive", "darkturquoise", "black", "goldenrod")
+COLOURS = {"total": "tab:blue", "kept": "tab:cyan", "redundant": "tab:green", "decision": "tab:red"}
+OTHER_COLOURS = (
+    "orange",
+    "purple",
+    "brown",
+    "hotpink",
+    "grey",
+    "olive",
+    "darkturquoise",
+    "black",
+    "goldenrod",
+    "navy",
+    "limegreen",
+    "salmon",
+    "indigo",
+)
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 AREA = Metric("area", measure="accuracy")
 BARS = {  # file -> its metrics; those that the data set has not are left out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +78,18 @@ def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.devi
             "images": estimate.images,
         }
     return result
+
+
+def convergence(curve: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """How far a critic's fit came, from its held-out bits by step; nothing for a fit that was not validated.
+
+    "bits" is the most, at "step" of "steps"; "last_quarter_gain" what the last quarter of the steps added to the most
+    before, as a share: the bound is a lower one, so what it still gains it lacked.
+    """
+    if not curve:
+        return {}
+    steps = curve[-1][0]
+    step, most = max(curve, key=lambda point: point[1])
+    before = max((value for at, value in curve if at <= 0.75 * steps), default=curve[0][1])
+    gain = max(0.0, most - before) / most if most > 0 else 0.0
+    return {"bits": most, "step": step, "steps": steps, "last_quarter_gain": gain}

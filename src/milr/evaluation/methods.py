@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion
+from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
 from milr.explanation.fitting import Batch
@@ -49,6 +50,7 @@ class Method:
     make: Callable[[Scene], Tensor]
     package: str | None = None  # that must be installed: pip install 'milr[baselines]'
     statistics: bool = False  # whether it needs the scene's
+    ruled: bool = False  # whether it has a rule for each kind of layer, and no map of a network with others
 
 
 def iba(scene: Scene) -> Tensor:
@@ -58,9 +60,17 @@ def iba(scene: Scene) -> Tensor:
     return per_sample_bottleneck(scene.explainer.layers, scene.batch, scene.statistics, generator)
 
 
+def by_rules() -> ModuleType:
+    """Guided Grad-CAM, LRP and deep Taylor decomposition; their file cannot be read without zennit."""
+    from milr.evaluation import relevance
+
+    return relevance
+
+
 ROWS = (  # in the order in which tables and charts have them
     Method("total", "milr", lambda scene: scene.maps.total),
     Method("decision", "milr", lambda scene: scene.maps.decision),
+    Method("kept", "milr", lambda scene: scene.maps.kept),
     Method("redundant", "milr", lambda scene: scene.maps.redundant),
     Method("random", "control", lambda scene: random_maps(scene.shape, seed_of("random maps", scene.seed))),
     Method("uniform", "control", lambda scene: uniform_maps(scene.shape)),
@@ -68,6 +78,28 @@ ROWS = (  # in the order in which tables and charts have them
     Method("activation", "control", lambda scene: activation_norm(scene.local)),
     Method("edges", "control", lambda scene: image_gradient(scene.batch.images, scene.shape[1:])),
     Method("grad_cam", "baseline", lambda scene: grad_cam(scene.explainer, scene.batch, scene.local)),
+    Method("saliency", "baseline", lambda scene: saliency(scene.network, scene.batch, scene.shape[1:])),
+    Method(
+        "guided_grad_cam",
+        "baseline",
+        lambda scene: by_rules().guided_grad_cam(scene.explainer, scene.batch, scene.local),
+        "zennit",
+        ruled=True,
+    ),
+    Method(
+        "lrp",
+        "baseline",
+        lambda scene: by_rules().lrp(scene.network, scene.batch, scene.shape[1:]),
+        "zennit",
+        ruled=True,
+    ),
+    Method(
+        "deep_taylor",
+        "baseline",
+        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:]),
+        "zennit",
+        ruled=True,
+    ),
     Method("iba", "baseline", iba, statistics=True),
     Method(
         "integrated_gradients",
@@ -81,6 +113,21 @@ METHODS = {method.name: method for method in ROWS}
 KINDS, CONTROLS, BASELINES = (
     tuple(method.name for method in ROWS if method.family == family) for family in ("milr", "control", "baseline")
 )
+
+
+def refusal(name: str, explainer: MILR) -> str | None:
+    """Why this method has no map of the explained network, seen on two images of noise; None where it has one."""
+    if not METHODS[name].ruled:
+        return None
+    device = next(explainer.layers.network.parameters()).device
+    images = torch.rand(2, *explainer.layers.input_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    batch = Batch(images, lambda output: (output, torch.zeros(2, dtype=torch.long, device=device)))
+    local = explainer.layers.first_pass(images).local
+    try:
+        METHODS[name].make(Scene(explainer, batch, local, explainer.maps(images), 0, None))
+    except MilrError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)

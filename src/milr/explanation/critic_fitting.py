@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,10 +19,12 @@ from milr.information.estimators import ESTIMATORS
 from milr.information.infomax import batch_scores
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
+from milr.seeding import seed_of
 
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
-DECAY = 0.2  # of the learning rate
+LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
+FALLS, FALL = 2, 0.3  # when the held-out bits have stalled, the rate falls to this share of itself, so many times
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class CriticTask:
     """What a critic is fitted to.
 
     Attributes:
-        train, held_out: features of different images; with occluded ones, or z', pairs of these count as much.
+        train, held_out: features of different images; of held-out ones with what their masks let pass, this counts
+            as much as they themselves.
         estimator: a name of `ESTIMATORS`.
         denominator: a name of `DENOMINATORS`.
         seed: of the images and places of each step.
+        pairs: further features to fit to, with what masks let pass.
         shuffled: a null: representations are dealt out anew among the images of each step, the own one as likely as
             any, as in the denominator, so that there is nothing to learn.
     """
@@ -43,6 +47,7 @@ class CriticTask:
     estimator: str = "infonce"
     denominator: str = "representations"
     seed: int = 0
+    pairs: Features | None = None
     shuffled: bool = False
 
 
@@ -54,6 +59,8 @@ def fit_critic(
     continuation: Continuation | None = None,
 ) -> int:
     """Fits the critic by AdamW; it ends as it was where it found most in the held-out images.
+
+    Where these have stalled the rate falls, and the fit goes on from the best step; at last it ends.
 
     Args:
         critic: on any device.
@@ -78,17 +85,20 @@ def fit_critic(
     else:
         done = 0
         best.see(0, -held_out_nats(critic, task, settings.images))
+    falls = round(math.log(optimiser.param_groups[0]["lr"] / settings.learning_rate, FALL))
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            if best.decays >= settings.decays:
+            if falls == FALLS:
                 break
-            decay(best, optimiser)
+            falls, best.waited = falls + 1, 0
+            best.restore()
+            for group in optimiser.param_groups:
+                group["lr"] *= FALL
         critic.train()
-        sample = task.train.draw(settings.images, settings.places, progress.generator, device)
-        if task.shuffled:
-            dealt = torch.randperm(len(sample.representation), generator=progress.generator).to(device)
-            sample = replace(sample, representation=sample.representation[dealt])
-        loss = critic_loss(critic, sample, task)
+        # A function of the step's number: nothing to save, and no other generator is disturbed.
+        critic.dropout.generator = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
+        loss = critic_loss(critic, samples(task, settings, progress.generator, device), task)
+        critic.dropout.generator = None
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -107,19 +117,26 @@ def fit_critic(
     return best.step
 
 
-def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
-    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
-    best.restore()
-    best.waited, best.decays = 0, best.decays + 1
-    for group in optimiser.param_groups:
-        group["lr"] *= DECAY
+def samples(
+    task: CriticTask, settings: CriticSettings, generator: torch.Generator, device: torch.device
+) -> list[Sample]:
+    """What a step is fitted to."""
+    drawn = [task.train.draw(settings.images, settings.places, generator, device)]
+    if task.pairs is not None:
+        drawn.append(task.pairs.draw(settings.images, settings.places, generator, device))
+    if not task.shuffled:
+        return drawn
+    dealt = [torch.randperm(len(sample.representation), generator=generator).to(device) for sample in drawn]
+    return [
+        replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt, strict=True)
+    ]
 
 
-def critic_loss(critic: Critic, sample: Sample, task: CriticTask) -> Tensor:
-    """What a step minimises, over all kinds of pairs of its sample."""
+def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
+    """What a step minimises, over all kinds of pairs of its samples."""
     estimator = ESTIMATORS[task.estimator]
-    losses = [estimator.loss(scores, task.denominator, second) for scores, second in pair_scores(critic, sample)]
-    return torch.stack(losses).mean()
+    scores = [each for sample in drawn for each in pair_scores(critic, sample)]
+    return torch.stack([estimator.loss(f, task.denominator, second) for f, second in scores]).mean()
 
 
 def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:
@@ -160,7 +177,12 @@ def held_out_values(critic: Critic, task: CriticTask, images: int) -> Tensor:
 
 
 def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:
-    """Features to fit to, and a share of the images, at least two, to hold out."""
+    """Features to fit to, and a share of the images, at least two, to hold out. MilrError for too few."""
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    if len(order) < LEAST:
+        raise MilrError(
+            f"the critic's fit has {len(order)} images: it needs at least {LEAST}, half of them held out; prepare with "
+            "more images, or give validation batches"
+        )
     count = max(2, round(share * len(order)))
     return features.at(order[count:].sort().values), features.at(order[:count])

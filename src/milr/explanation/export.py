@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from milr.explanation.figures import Column, displayable, require_one_each, save_figures
-from milr.explanation.maps import Maps
+from milr.explanation.maps import KINDS, Maps
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
         >>> import milr, tempfile, torch
         >>> from pathlib import Path
         >>> bits, columns = torch.rand(1, 8, 8), [milr.Column("image", "Wren")]
-        >>> maps = milr.Maps(bits, bits, bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
         >>> with tempfile.TemporaryDirectory() as parent:
         ...     folder = Path(parent) / "wren"
         ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], "kind", "a test")
@@ -64,8 +64,13 @@ def export(
 
 
 def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], files: Sequence[str]) -> None:
-    """total, decision, redundant, mask [K, H, W] in bits (mask: 0 to 1), the cap, images, labels and file names."""
-    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in ("total", "decision", "redundant", "mask")}
+    """Each of `maps.KINDS` and the mask [K, H, W] in bits (mask: 0 to 1), the cap, images, labels and file names.
+
+    Other readings of eq. 1 are there as total_sample, redundant_sample and so on.
+    """
+    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in (*KINDS, "mask")}
+    for reading, kinds in maps.readings.items():
+        arrays |= {f"{kind}_{reading}": values.cpu().numpy() for kind, values in kinds.items()}
     np.savez_compressed(
         path, **arrays, images=images.cpu().numpy(), labels=np.array(labels), files=np.array(files), cap=maps.cap
     )

@@ -37,6 +37,8 @@ class Features:
         scale: what the stored values are multiplied by to give features.
         occluded: what the mask lets pass, x' as `local`, or None.
         masked: the representations of that, z' as `representation`, or None.
+        rows: where the images stand in `local` and `occluded`; None: in their order. A part of the images needs no
+            copy of what may lie on disk.
     """
 
     local: Tensor
@@ -45,6 +47,7 @@ class Features:
     scale: float
     occluded: Tensor | None = None
     masked: Tensor | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.representation)
@@ -53,7 +56,8 @@ class Features:
         """Those of some images [K] at some places [s], numbers within what is held."""
 
         def locations(held: Tensor) -> Tensor:
-            return held[images[:, None], places].to(device).float() * self.scale
+            rows = images if self.rows is None else self.rows[images]
+            return held[rows[:, None], places].to(device).float() * self.scale
 
         return Sample(
             locations(self.local),
@@ -70,16 +74,11 @@ class Features:
 
     def at(self, images: Tensor) -> Features:
         """Those of some images [K] alone."""
-
-        def some(held: Tensor | None) -> Tensor | None:
-            return None if held is None else held[images]
-
         return replace(
             self,
-            local=self.local[images],
             representation=self.representation[images],
-            occluded=some(self.occluded),
-            masked=some(self.masked),
+            masked=None if self.masked is None else self.masked[images],
+            rows=images if self.rows is None else self.rows[images],
         )
 
 
@@ -89,7 +88,7 @@ class FeatureStore:
     def __init__(self, layers: LayerPair, images: int, memory_gib: float, disk_gib: float, seed: int = 0) -> None:
         channels, height, width = layers.local_shape
         locations, row = height * width, 2 * channels * images  # bytes of one place of every image
-        held = max(1, min(locations, int(disk_gib * GIB / row)))
+        held = max(1, min(locations, int(max(memory_gib, disk_gib) * GIB / row)))
         generator = torch.Generator().manual_seed(seed)
         self.places = torch.randperm(locations, generator=generator)[:held].sort().values
         shape = (images, held, channels)
@@ -117,8 +116,11 @@ class FeatureStore:
 
 
 def scale_of(local: Tensor) -> float:
-    """A power of 2 that brings features of this size well into the range of float16."""
-    return float(2.0 ** math.ceil(math.log2(max(float(local.abs().max()), 2.0**-100) / MOST)))
+    """A power of 2 that brings features of this size well into the range of float16; 1 for what is not finite."""
+    most = float(local.abs().max())
+    if not math.isfinite(most):
+        return 1.0
+    return float(2.0 ** math.ceil(math.log2(max(most, 2.0**-100) / MOST)))
 
 
 def stored(local: Tensor, places: Tensor, scale: float) -> Tensor:

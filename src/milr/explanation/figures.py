@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from milr.errors import MilrError
-from milr.explanation.maps import Maps
+from milr.explanation.maps import SUMMED, Maps
 
 MIX = 0.55  # how much of a mixed picture is heatmap
 DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and direction
@@ -61,7 +61,7 @@ class SheetRow:
 
     file: str
     title: str
-    kind: str | None  # total | decision | redundant
+    kind: str | None  # of `maps.KINDS`
     mixed: bool
 
     @property
@@ -74,8 +74,9 @@ ROWS = (
     SheetRow("figure2_images.png", "images", None, False),
     SheetRow("figure3_total.png", "total information", "total", False),
     SheetRow("figure4_total_mixed.png", "total information", "total", True),
-    SheetRow("figure5_decision_mixed.png", "decision-related", "decision", True),
+    SheetRow("figure5_kept_mixed.png", "kept by the mask", "kept", True),
     SheetRow("figure6_redundant_mixed.png", "redundant", "redundant", True),
+    SheetRow("figure5_decision_mixed.png", "decision-related\n(capacity)", "decision", True),
 )
 
 
@@ -142,17 +143,24 @@ def colour_map(signed: bool, plain: str = "turbo") -> str:
     return "RdBu_r" if signed else plain
 
 
-def colour_scale(values: Tensor, signed: bool) -> Normalize:
+def colour_scale(values: Tensor, signed: bool, reach: float | None = None) -> Normalize:
     """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
 
-    Few extreme locations would flatten everything else; the colour bar's arrows say that values go on.
+    Few extreme locations would flatten everything else; the colour bar's arrows say that values go on. With `reach`
+    it goes from 0, or from minus that, to that.
     """
-    flat = values.flatten().double().numpy()
     if signed:
-        reach = max(float(np.percentile(np.abs(flat), 99.5)), 1e-12)
+        reach = reach or reach_of(values)
         return TwoSlopeNorm(0.0, -reach, reach)
-    low, high = (float(v) for v in np.percentile(flat, [1, 99.5]))
+    if reach:
+        return Normalize(0.0, reach)
+    low, high = (float(v) for v in np.percentile(values.flatten().double().numpy(), [1, 99.5]))
     return Normalize(low, max(high, low + 1e-12))
+
+
+def reach_of(values: Tensor) -> float:
+    """The 99.5th percentile of the sizes of these bits."""
+    return max(float(np.percentile(values.flatten().double().abs().numpy(), 99.5)), 1e-12)
 
 
 def figure(
@@ -203,9 +211,13 @@ def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor, 
     values: Tensor = getattr(maps, row.kind).cpu()
     shown = upsample(values, DISPLAY_FACTOR) * DISPLAY_FACTOR**2  # in bits per location again, as the colour bar says
     signed = row.kind == "redundant"
-    shared = colour_scale(values, signed)
-    for axis, value, own in zip(axes, shown, values, strict=True):
-        norm = colour_scale(own, signed) if scale == "image" else shared
+    # The three of eq. 9 add up, so that they share the total's scale; the capacity has one of its own.
+    totals = maps.total.cpu() if row.kind in SUMMED else None
+    shared = colour_scale(values, signed, None if totals is None else reach_of(totals))
+    for number, (axis, value, own) in enumerate(zip(axes, shown, values, strict=True)):
+        norm = shared
+        if scale == "image":
+            norm = colour_scale(own, signed, None if totals is None else reach_of(totals[number]))
         alpha = MIX if row.mixed else 1.0
         axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=frame)
         if scale == "image":
@@ -238,7 +250,9 @@ def _distances(values: tuple[float, ...]) -> str:
 def save_figures(
     folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
-    """The paper's figures 2 to 6: each row of the sheet as a PNG of its own, and all as sheet.png.
+    """The paper's figures 2 to 6 and what the mask keeps: each row of the sheet as a PNG of its own, all as sheet.png.
+
+    Total, kept and redundant information add up (eq. 9) and share one scale, in bits; the capacity has its own.
 
     Args:
         folder: an existing folder.
@@ -258,7 +272,7 @@ def save_figures(
         >>> import milr, tempfile, torch
         >>> from pathlib import Path
         >>> bits = torch.rand(1, 8, 8)
-        >>> maps = milr.Maps(bits, bits, bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     shows = milr.save_figures(Path(folder), torch.rand(1, 3, 32, 32), maps, [milr.Column("image", "Wren")])
         >>> shows["figure4_total_mixed.png"]

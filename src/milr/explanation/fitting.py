@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from milr.explanation.critic_fitting import CriticTask, fit_critic, split_features
+from milr.explanation.critic_fitting import LEAST, CriticTask, fit_critic, split_features
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
 from milr.explanation.decisions import check_batches, check_fit, checked_batch
 from milr.explanation.features import Features
 from milr.explanation.inputs import own_modes
-from milr.explanation.mask_fitting import fit_mask
+from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.pairs import batch_features, fill_bank, some_batches
+from milr.explanation.pairs import IMAGES, batch_features, fill_bank, some_batches
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
+
+log = logging.getLogger("milr")
 
 OnCritic = Callable[[str, int, float | None], None]
 
@@ -79,7 +83,9 @@ def fit(
     check_fit(batches, settings, validation)
     with own_modes(explainer.layers, gradients=True):
         modules, held_out = explainer.ready(), list(validation)
-        check_batches(explainer.layers, checked_batch(batches(1), explainer.layers, "batches(1)"), held_out)
+        first = checked_batch(batches(1), explainer.layers, "batches(1)")
+        check_batches(explainer.layers, first, held_out)
+        check_gradients(explainer, first)
         phases, critic = Phases(continuation or Continuation(), modules), settings.critic
         phases.resume()
         if (going_on := phases.phase("critic", 0)) and explainer.features is not None:
@@ -88,10 +94,11 @@ def fit(
         if going_on := phases.phase("mask", critic.steps):
             phases.result = fit_mask(explainer, batches, settings, held_out, on_step, on_validation, going_on)
         if going_on := phases.phase("pairs", critic.steps + settings.steps):
-            fill_bank(explainer, some_batches(batches))
-            if critic.pairs:
-                task = pairs_task(explainer, batches, held_out, settings.seed)
-                fit_critic(modules.critic, task, critic, tell(on_critic, "pairs"), going_on)
+            explainer.fitted = True  # where the mask's phase was done before a stop
+            fill_bank(explainer, some_batches(explainer.layers, batches, settings.steps, len(modules.bank.local)))
+            pairs = pairs_task(explainer, batches, settings.steps, held_out, settings.seed) if critic.pairs else None
+            if pairs:
+                fit_critic(modules.critic, pairs, critic, tell(on_critic, "pairs"), going_on)
         return phases.result
 
 
@@ -102,19 +109,31 @@ def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None]
 
 def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch], seed: int) -> CriticTask:
     """Pairs (x, z) of the images of `prepare`, and of the validation batches or a part of them."""
-    if validation:
-        train, held_out = features, batch_features(explainer, validation, masked=False)
-    else:
-        train, held_out = split_features(features)
-    infomax = explainer.settings.infomax
-    return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)
+    return task_of(explainer, features, validation, False, seed)
 
 
-def pairs_task(explainer: MILR, batches: Callable[[int], Batch], validation: Sequence[Batch], seed: int) -> CriticTask:
-    """Pairs (x, z) and what the mask leaves of them, of the fit's own batches."""
-    train = batch_features(explainer, some_batches(batches), masked=True, seed=seed)
-    if validation:
-        held_out = batch_features(explainer, validation, masked=True)
+def pairs_task(
+    explainer: MILR, batches: Callable[[int], Batch], steps: int, validation: Sequence[Batch], seed: int
+) -> CriticTask | None:
+    """Pairs (x, z) and what the mask leaves of them, of the fit's own batches, beside those of `prepare`'s images.
+
+    None if the batches hold too few images.
+    """
+    known = explainer.features
+    count = min(IMAGES, len(known)) if known else IMAGES
+    own = some_batches(explainer.layers, batches, steps, count)
+    pairs = batch_features(explainer, own, "the fit's batch", masked=True, seed=seed)
+    if len(pairs) < LEAST:
+        log.warning("the critic is not fitted to what the mask lets pass: the fit's batches hold %s images", len(pairs))
+        return None
+    task = task_of(explainer, pairs, validation, True, seed)
+    return replace(task, train=known, pairs=task.train) if known else task
+
+
+def task_of(explainer: MILR, train: Features, validation: Sequence[Batch], masked: bool, seed: int) -> CriticTask:
+    """These features, with the validation batches held out or, where they hold fewer than two images, a part."""
+    if sum(len(batch.images) for batch in validation) > 1:
+        held_out = batch_features(explainer, validation, "validation batch", masked)
     else:
         train, held_out = split_features(train)
     infomax = explainer.settings.infomax

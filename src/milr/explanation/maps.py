@@ -10,7 +10,8 @@ from torch import Tensor
 
 from milr.errors import MilrError
 
-KINDS = ("total", "kept", "redundant", "decision")  # in bits; the first is the sum of the next two (paper, eq. 9)
+SUMMED = ("total", "kept", "redundant")  # the first is the sum of the other two (paper, eq. 9)
+KINDS = (*SUMMED, "decision")
 
 
 @dataclass(frozen=True)

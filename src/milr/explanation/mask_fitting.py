@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
 from milr.networks.layers import frozen
+from milr.networks.winograd import FewerProducts
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
 
@@ -37,6 +39,8 @@ def fit_mask(
     modules, fitted_before = explainer.ready(), explainer.fitted
     continuation = continuation or Continuation()
     progress = begin(modules, settings)
+    on_cpu = modules.bank.local.device.type == "cpu"
+    fewer = settings.winograd and on_cpu and explainer.layers.precision == torch.float32
     best, finite = progress.best, FiniteCheck(modules.bank.local.device)
     done = progress.resume(continuation.state) if continuation.state else 0
     explainer.fitted = fitted_before or done > 0
@@ -53,7 +57,8 @@ def fit_mask(
         if settings.patience and best.waited >= settings.patience:
             break
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
-        terms, loss = backward(explainer, batch, progress, alpha, beta * warm(step, settings))
+        with FewerProducts() if fewer else nullcontext():
+            terms, loss = backward(explainer, batch, progress, alpha, beta * warm(step, settings))
         finite.see(step, loss)
         last = step == settings.steps
         validates = bool(validation) and (last or step % settings.validate_every == 0)
@@ -108,6 +113,13 @@ def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, be
         progress.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
     return terms, loss
+
+
+def check_gradients(explainer: MILR, batch: Batch) -> None:
+    """MilrError where the loss of a batch would give no gradient to the mask: before any time is spent."""
+    with frozen(explainer.layers.network, *batch.modules):
+        generator = torch.Generator(explainer.modules.bank.local.device).manual_seed(0)
+        measure(explainer, batch, explainer.layers.first_pass(batch.images), generator)
 
 
 def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:

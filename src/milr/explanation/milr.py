@@ -151,13 +151,10 @@ class MILR:
         size = (len(images), *self.layers.grid)
         results = {}
         for reading in dict.fromkeys((own, *readings)):
-            total = read(reading, denominator, *pair, untouched)
+            total = bits(read(reading, denominator, *pair, untouched)).view(size)
             kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
-            results[reading] = {
-                "total": bits(total).view(size),
-                "kept": bits(kept).view(size),
-                "redundant": bits(total - kept).view(size),
-            }
+            kept = bits(kept).view(size)
+            results[reading] = {"total": total, "kept": kept, "redundant": total - kept}
         maps = Maps(
             **results.pop(own),
             decision=bits(self.decision_nats(mask, first.local, draws[0])),

@@ -7,32 +7,34 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from milr.errors import MilrError
 from milr.explanation.decisions import Batch, checked_batch
 from milr.explanation.features import Features, scale_of, stored
 from milr.explanation.milr import MILR
 from milr.explanation.modules import in_half
 from milr.information.bottleneck import noise_like, occlude
-from milr.networks.layers import FirstPass
+from milr.networks.layers import FirstPass, LayerPair
 
-IMAGES = 1024  # of the fit's batches, to which the critic is fitted with what their masks let pass
+IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
 PLACES = 256  # of each image at most
 
 
-def some_batches(batches: Callable[[int], Batch]) -> Iterator[Batch]:
-    """The fit's first batches, of IMAGES images together."""
-    count = step = 0
-    while count < IMAGES:
-        step += 1
-        batch = batches(step)
+def some_batches(layers: LayerPair, batches: Callable[[int], Batch], steps: int, images: int) -> Iterator[Batch]:
+    """The fit's first batches, of so many images together, or those of all its steps if these are fewer."""
+    count = 0
+    for step in range(1, steps + 1):
+        batch = checked_batch(batches(step), layers, f"batches({step})")
         count += len(batch.images)
         yield batch
+        if count >= images:
+            break
 
 
 @torch.no_grad()
-def batch_features(explainer: MILR, batches: Iterable[Batch], masked: bool, seed: int = 0) -> Features:
+def batch_features(explainer: MILR, batches: Iterable[Batch], what: str, masked: bool, seed: int = 0) -> Features:
     """Features of batches' images at a sample of the places; `masked`: with what the mask lets pass of them too.
 
-    MilrError for what is no batch.
+    MilrError for what is no batch, and for features that are not finite, by `what` the batches are.
     """
     layers, modules = explainer.layers, explainer.ready().eval()
     device = modules.bank.local.device
@@ -41,8 +43,11 @@ def batch_features(explainer: MILR, batches: Iterable[Batch], masked: bool, seed
     places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:PLACES].sort().values
     scale, parts = 0.0, []
     for number, given in enumerate(batches, 1):
-        batch = checked_batch(given, layers, f"batch {number}")
+        batch = checked_batch(given, layers, f"{what} {number}")
         first = layers.first_pass(batch.images)
+        for name, values in ((layers.local, first.local), (layers.global_, first.representation)):
+            if not torch.isfinite(values).all():
+                raise MilrError(f"layer '{name}' gives nan or inf for {what} {number}: look at its images' values")
         scale = scale or scale_of(first.local)
         part = {"local": stored(first.local, places, scale), "representation": first.representation.float().cpu()}
         if masked:
@@ -72,9 +77,6 @@ def fill_bank(explainer: MILR, batches: Iterable[Batch], seed: int = 0) -> None:
     noise = torch.Generator(bank.local.device).manual_seed(seed)
     parts: list[Tensor] = []
     for given in batches:
-        batch = checked_batch(given, explainer.layers, "a batch of the fit")
-        occluded = modules.local(passed(explainer, explainer.layers.first_pass(batch.images), noise))
+        occluded = modules.local(passed(explainer, explainer.layers.first_pass(given.images), noise))
         parts.append(in_half(occluded.flatten(2).transpose(1, 2)))
-        if sum(map(len, parts)) >= len(bank.local):
-            break
     bank.occluded = torch.cat(parts)[: len(bank.local)]

@@ -15,16 +15,10 @@ from milr.networks.continuation import Continuation, State
 
 
 class Best:
-    """The modules as they were where the validation objective was lowest, and how long ago that was.
-
-    Attributes:
-        waited: validations since then, or since the rate fell.
-        decays: how often the rate fell.
-    """
+    """The modules as they were where the validation objective was lowest, and how long ago that was."""
 
     def __init__(self, modules: nn.Module) -> None:
         self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
-        self.decays = 0
         self.state = copy.deepcopy(modules.state_dict())
 
     def see(self, step: int, objective: float) -> None:
@@ -40,13 +34,12 @@ class Best:
 
     def snapshot(self) -> State:
         """All of it but the modules."""
-        counts = {"step": self.step, "waited": self.waited, "decays": self.decays}
-        return {"state": self.state, "objective": self.objective, **counts}
+        return {"state": self.state, "objective": self.objective, "step": self.step, "waited": self.waited}
 
     def resume(self, state: State) -> None:
         """Puts back what `snapshot` gave."""
         self.objective, self.step, self.waited = state["objective"], state["step"], state["waited"]
-        self.state, self.decays = state["state"], state["decays"]
+        self.state = state["state"]
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,13 @@ def check_state(state: object) -> dict[str, Any]:
         raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
     if missing := [name for name in wanted if name not in state]:
         raise MilrError(f"this is no state of MILR.state(): it has no {', '.join(missing)}")
-    if not isinstance(state["modules"], Mapping) or "bank.local" not in state["modules"]:
+    modules = state["modules"]
+    if isinstance(modules, Mapping) and "bank" in modules and "bank.local" not in modules:
+        raise MilrError(
+            "this state was saved by an earlier version of milr, whose reference bank held single places: fit the "
+            "module anew (or load it with that version)"
+        )
+    if not isinstance(modules, Mapping) or not {"bank.local", "bank.occluded", "bank.representation"} <= set(modules):
         raise MilrError("this is no state of MILR.state(): its modules have no reference bank")
     return dict(state)
 
@@ -90,6 +96,7 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
     channels = (layers.local_shape[0], layers.dimension, *layers.stage_channels)
     local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
     bank = ReferenceBank(*(torch.zeros_like(weights[f"bank.{name}"]) for name in ("local", "representation")))
+    bank.occluded = torch.zeros_like(weights["bank.occluded"])  # of another number of images, where a fit saw fewer
     modules = Modules(settings, layers.grid, local, representation, stages, whitening, bank)
     try:
         modules.load_state_dict(weights)

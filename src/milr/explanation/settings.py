@@ -46,7 +46,7 @@ class InfomaxSettings:
     representation_width: int = setting(
         0, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
     )
-    dropout: float = setting(0.0, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
+    dropout: float = setting(0.1, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(128, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(512, "training images whose representations a map is compared with", low=1)
     memory_gib: float = setting(2.0, "training images' features in memory; past it they lie in a file", low=0)
@@ -154,14 +154,15 @@ class CriticSettings:
         0.3
     """
 
-    steps: int = setting(6000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    steps: int = setting(10_000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
     images: int = setting(64, "images of a step: the bound of a step cannot exceed their log2", low=2)
     places: int = setting(64, "places of each image in a step, drawn anew", low=1)
-    learning_rate: float = setting(1e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    learning_rate: float = setting(
+        3e-3, "of AdamW; it falls when the held-out bits have stalled", low=0, never={0: "nothing would be fitted"}
+    )
     weight_decay: float = setting(0.3, "of AdamW", low=0)
     validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
-    patience: int = setting(10, "estimates without more bits before it stops; 0: never", low=0)
-    decays: int = setting(0, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
+    patience: int = setting(6, "estimates without more bits that count as stalled; 0: never", low=0)
     pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
 
 
@@ -179,6 +180,7 @@ class FitSteps:
         low=0,
         high=1,
     )
+    winograd: bool = setting(True, "on a CPU: compute wide 3x3 convolutions with fewer products (docs/performance.md)")
     validate_every: int = setting(50, "steps between validations", low=1)
     patience: int = setting(0, "validations without a better objective before the fit stops; 0: never", low=0)
 

@@ -12,6 +12,22 @@ from milr.information.statistics import Standardise
 CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, that tell a place
 
 
+class Dropout(nn.Module):
+    """Leaves out a share of what it is given while a fit has lent it a generator: nn.Dropout draws from torch's own."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.generator: torch.Generator | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Any shape; what stays is scaled so that the mean does."""
+        if self.generator is None or not self.share:
+            return values
+        stays = torch.rand(values.shape, generator=self.generator, device=values.device) >= self.share
+        return values * stays / (1 - self.share)
+
+
 class Critic(nn.Module):
     """Inner product of both sides' projections to p dimensions, over sqrt(p) (paper, section 3.4.1).
 
@@ -61,7 +77,8 @@ class Critic(nn.Module):
             nn.init.zeros_(self.table.weight)
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
         self.standardise_representation = representation
-        self.representation = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, dimension))
+        self.dropout = Dropout(dropout)
+        self.representation = nn.Sequential(self.dropout, nn.Linear(size, dimension))
         self.bend = perceptron(size, representation_width, dimension) if representation_width else None
         self.second = second_head(dimension) if second else None
 

@@ -13,7 +13,7 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.runs.find import STATES, RunInfo, find_runs, name_of
 from milr.settings.stages import STAGES, cli_name
-from milr.text import aligned
+from milr.text import aligned, first_line
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
 
@@ -27,7 +27,7 @@ def main(options: Namespace) -> int:
 def list_runs(outputs: Path, filters: Mapping[str, str], as_json: bool = False) -> str:
     """The text that `milr runs` prints. filters: of "stage", "state" and "name" (a part of it, or a pattern with *)."""
     check_filters(filters)
-    runs = [run for run in find_runs(outputs) if fits(run, filters, outputs)]
+    runs = [run for run in find_runs(outputs) if matches(run, filters, outputs)]
     if as_json:
         return json.dumps([entry(run, outputs) for run in runs], indent=2)  # ASCII: whatever the locale, JSON it stays
     if not runs:
@@ -45,7 +45,7 @@ def check_filters(filters: Mapping[str, str]) -> None:
         raise MilrError(f"state={state}: choose one of {', '.join(STATES)}{nearest(state, STATES)}")
 
 
-def fits(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
+def matches(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
     """Whether a run is among those that are asked for."""
     stage, state, name = (filters.get(key) for key in ("stage", "state", "name"))
     if stage and cli_name(run.stage) != cli_name(stage):
@@ -57,7 +57,7 @@ def fits(run: RunInfo, filters: Mapping[str, str], outputs: Path) -> bool:
 
 def entry(run: RunInfo, outputs: Path) -> dict[str, Any]:
     """A run as JSON has it."""
-    kept = ("created", "finished", "seconds", "error", "result")
+    copied = ("created", "finished", "seconds", "error", "result")
     return {
         "stage": cli_name(run.stage),
         "name": name_of(run, outputs),
@@ -65,7 +65,7 @@ def entry(run: RunInfo, outputs: Path) -> dict[str, Any]:
         "state": run.state,
         "problem": run.problem,
         "parent": parent_of(run) or None,
-        **{key: run.manifest.get(key) for key in kept},
+        **{key: run.manifest.get(key) for key in copied},
         "key_figure": key_figure(run),
     }
 
@@ -102,5 +102,5 @@ def key_figure(run: RunInfo) -> str:
 
 def shortened_line(text: object, longest: int = 80) -> str:
     """The first line of a message, cut where it is long."""
-    line = (str(text).splitlines() or [""])[0]
+    line = first_line(text)
     return line if len(line) <= longest else f"{line[: longest - 3]}..."

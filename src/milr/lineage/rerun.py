@@ -16,7 +16,7 @@ from milr.runs.facts import git_state, host, versions
 from milr.runs.find import RunInfo, named_run, read_run
 from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.interrupts import terminable
-from milr.runs.sources import find_run, read_config
+from milr.runs.sources import find_source, read_config
 from milr.settings.saved import settings_from
 from milr.settings.stages import STAGES
 from milr.stages.job import Job, console, open_job
@@ -47,7 +47,7 @@ def rerun(outputs: Path | None, word: str) -> int:
         print(f"warning: {warning}", flush=True)
     place = outputs or place_of(run, config)
     settings = settings_from(stage.settings, {**config, "outputs": str(place.absolute())}, run.folder / CONFIG)
-    source = find_run(place, stage.source, str(config["source"])) if stage.source else None
+    source = find_source(place, stage.source, str(config["source"])) if stage.source else None
     print(f"repeating {run.folder}", flush=True)
     job = Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder)
     with console(), terminable(), open_job(job) as new:
@@ -67,18 +67,18 @@ def refuse_changed(run: RunInfo) -> None:
 
 def warnings_of(run: RunInfo, config: Mapping[str, Any]) -> list[str]:
     """What may make the repetition come out otherwise."""
-    result = []
+    warnings = []
     for name, now in (("versions", versions()), ("host", host(str(config.get("device", "auto"))))):
         then = run.manifest.get(name)
         if not isinstance(then, Mapping):
-            result.append(f"the run does not tell its {name}: whether they are the same is not known")
+            warnings.append(f"the run does not tell its {name}: whether they are the same is not known")
             continue
-        result += [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
-    result += git_warnings(run.manifest.get("git"), git_state())
+        warnings += [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
+    warnings += git_warnings(run.manifest.get("git"), git_state())
     if problem := data_problem(run.manifest, config):
-        result.append(f"the data set {config['dataset']['root']}: {problem}")
-    result += [f"{key} was no setting then: its default is taken" for key in new_keys(run.stage, config)]
-    return result
+        warnings.append(f"the data set {config['dataset']['root']}: {problem}")
+    warnings += [f"{key} was no setting then: its default is taken" for key in new_keys(run.stage, config)]
+    return warnings
 
 
 def git_warnings(then: Any, now: Mapping[str, Any] | None) -> list[str]:

@@ -60,12 +60,12 @@ def settings_of(run: RunInfo) -> dict[str, Any]:
         config = read_config(run.folder)
     except MilrError as error:
         return {"differences": {}, "settings_problem": str(error), "data_problem": None}
-    problem, result = None, {}
+    problem, changed = None, {}
     try:
-        result = differences(run.stage, config, settings_of_parent(run))
+        changed = differences(run.stage, config, settings_of_parent(run))
     except MilrError as error:
         problem = str(error)
-    return {"differences": result, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
+    return {"differences": changed, "settings_problem": problem, "data_problem": data_problem(run.manifest, config)}
 
 
 def settings_of_parent(run: RunInfo) -> dict[str, Any] | None:

@@ -87,12 +87,12 @@ def load_weights(network: nn.Module, name: str, content: Any, source: str) -> No
     try:
         network.load_state_dict(choose_weights(network.state_dict(), content, name, source))
     except MilrError as error:
-        others = [] if fits(name, content) else [other for other in BACKBONES if fits(other, content)]
+        others = [] if matches(name, content) else [other for other in BACKBONES if matches(other, content)]
         end = f"; it fits backbone={others[0]}" if others else ""
         raise MilrError(f"{error}{end}") from error
 
 
-def fits(name: str, content: Any) -> bool:
+def matches(name: str, content: Any) -> bool:
     """Whether a file's content is the weights of the backbone `name`."""
     with torch.device("meta"):
         wanted = BACKBONES[name].build().state_dict()

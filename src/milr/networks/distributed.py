@@ -41,7 +41,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     # torchrun ends the others so when one process fails: they leave as by Ctrl-C, and the run folder says so.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     on_gpu = device.type == "cuda"
-    with heard():
+    with peer_errors():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE, device_id=device if on_gpu else None)
     yield
     # Not after an error: NCCL would wait here for processes that wait for this one.
@@ -49,7 +49,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def peer_errors() -> Iterator[None]:
     """Turns the error that a process gets when another one is gone, or too late, into MilrError."""
     try:
         yield
@@ -71,7 +71,7 @@ def first_before_others() -> Iterator[None]:
 def wait() -> None:
     """Until every process is here."""
     if world() > 1:
-        with heard():
+        with peer_errors():
             dist.barrier()
 
 
@@ -82,7 +82,7 @@ def copy_from_first(network: nn.Module) -> None:
         return
     for value in network.state_dict().values():
         sent = value.contiguous()
-        with heard():
+        with peer_errors():
             dist.broadcast(sent, 0)
         value.copy_(sent)
 
@@ -93,7 +93,7 @@ def average(tensors: Sequence[Tensor]) -> None:
     if world() == 1:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    with heard():
+    with peer_errors():
         dist.all_reduce(flat)
     flat /= world()
     for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
@@ -105,6 +105,6 @@ def from_first(measure: Callable[[], float], device: torch.device) -> float:
     if world() == 1:
         return measure()
     value = torch.tensor(measure() if rank() == 0 else 0.0, dtype=torch.float64, device=device)
-    with heard():
+    with peer_errors():
         dist.broadcast(value, 0)
     return value.item()

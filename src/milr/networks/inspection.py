@@ -1,4 +1,4 @@
-"""What can be said of a network's layers after one look at it: which run, in which order, which give maps."""
+"""What can be said of a network's layers after running it once: which run, in which order, which give maps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, resolution, stage_calls, trace
+from milr.networks.trace import CHANNELS_FIRST, CHANNELS_LAST, Call, Shape, layout_of, readout_calls, resolution, trace
 from milr.networks.wrappers import modules_by_name, plain_name
+from milr.text import first_line
 
 
 class Inspection:
@@ -27,10 +28,10 @@ class Inspection:
         if error is not None:
             raise MilrError(
                 f"the network fails on images {list(images.shape)}, {images.dtype}, {images.device}: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                f"{type(error).__name__}: {first_line(error) or 'no message'}"
             ) from error
         self.order = list(self.root.finished())
-        self._layouts = self._look() if images.ndim == 4 else {}  # of every run that gives a map, by its id
+        self._layouts = self._find_layouts() if images.ndim == 4 else {}  # of every run that gives a map, by its id
 
     def name_of(self, name: str) -> str:
         """The layer's name in the unwrapped network; MilrError with the nearest ones if there is none."""
@@ -62,9 +63,9 @@ class Inspection:
                 )
 
     def layout(self, name: str, given: str | None, what: str, trust: bool = True) -> str:
-        """How the layer's map lies in memory; what is `given` counts, without `trust` only where it cannot be told.
+        """How the layer's map lies in memory; what is `given` counts, without `trust` only where it cannot be inferred.
 
-        MilrError for a layer without a map, and where it can neither be told nor is given.
+        MilrError for a layer without a map, and where it can neither be inferred nor is given.
         """
         if given not in (None, CHANNELS_FIRST, CHANNELS_LAST):
             raise MilrError(f"layout must be {CHANNELS_FIRST} or {CHANNELS_LAST}, not '{given}'")
@@ -78,12 +79,12 @@ class Inspection:
         if layout is None:
             raise MilrError(
                 f"{what}, '{name}', gives {run.description} for images {list(self.images.shape[1:])}: which of its "
-                f"dimensions are places cannot be told; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
+                f"dimensions are places cannot be inferred; say layout='{CHANNELS_FIRST}' or '{CHANNELS_LAST}'"
             )
         return layout
 
-    def stages(self) -> tuple[str, ...]:
-        """Names of the layers where the network's stages end; none for a network without maps."""
+    def readout_layers(self) -> tuple[str, ...]:
+        """Names of the last layers before the resolution changes; none for a network without maps."""
         places = {
             id(run): resolution(run.output, self._layouts[id(run)])
             for run in self.order
@@ -94,10 +95,10 @@ class Inspection:
         if not places:
             return ()
         names = {id(module): name for name, module in reversed(self.modules.items())}
-        runs = stage_calls(self.root, places, image_size(self.images))
+        runs = readout_calls(self.root, places, image_size(self.images))
         return tuple(names[id(run.module)] for run in runs if id(run.module) in names)
 
-    def _look(self) -> dict[int, str]:
+    def _find_layouts(self) -> dict[int, str]:
         height, _ = size = image_size(self.images)
         dimension = list(self.images.shape).index(height, 1)
         taller, _ = trace(self.network, torch.cat([self.images[:1]] * 2, dimension))  # it may take one size only

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from milr.networks.wrappers import uncompiled, unwrap
 __all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
 
 Hook = Callable[[nn.Module, Any, Any], Any]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class FirstPass:
 
     local: Tensor  # x, the local features [K, C, H, W]
     representation: Tensor  # z [K, D]
-    stages: tuple[Tensor, ...]  # the features of every stage, each [K, C_s, H_s, W_s]
+    stages: tuple[Tensor, ...]  # the features of each layer that the mask reads, [K, C_s, H_s, W_s]
     output: Tensor  # what the network itself returns [K, E]
 
 
@@ -44,10 +45,11 @@ class SecondPass:
 class LayerPair:
     """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
-    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` names the layers
-    whose features the mask is read from; by default those after which the resolution changes (`stage_calls`).
+    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` (the setting
+    `mask.stages`) names the readout layers, those whose features the mask is computed from; by default the last before
+    each change of resolution, the ends of what papers on ResNets call stages. The command line's stages are others.
     `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
-    else is learned from images of noise like it. A layer that gives [K, H, W, C] is told from [K, C, H, W] by a picture
+    else is learned from images of noise like it. A layer that gives [K, H, W, C] is recognised by a picture
     of another height; `layout` says it where the network takes one size only and the shape leaves it open. `precision`
     other than float32 runs the network under autocast; what comes out is float32 always. DataParallel,
     DistributedDataParallel and torch.compile are looked through.
@@ -78,7 +80,7 @@ class LayerPair:
         layers = Inspection(self.network, probes)
         self.local, self.global_ = layers.name_of(local), layers.name_of(global_)
         layers.check_order(self.local, self.global_)
-        self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.stages() or (self.local,)
+        self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.readout_layers() or (self.local,)
         self.layouts = {self.local: layers.layout(self.local, layout, "the local layer")}
         for name in self.stages:
             self.layouts[name] = layers.layout(name, layout, "a layer that the mask reads", trust=False)
@@ -95,14 +97,14 @@ class LayerPair:
         first = self.first_pass(probes)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
-        self.stage_channels = tuple(stage.shape[1] for stage in first.stages)
+        self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
 
     def first_pass(self, images: Tensor) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
         if len(images) == 1 and not self._takes_one:
             two = self.first_pass(torch.cat([images] * 2))
-            return FirstPass(two.local[:1], two.representation[:1], tuple(s[:1] for s in two.stages), two.output[:1])
+            return FirstPass(two.local[:1], two.representation[:1], tuple(f[:1] for f in two.stages), two.output[:1])
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Hook:
@@ -188,15 +190,7 @@ class LayerPair:
                     "look at the network's weights and buffers"
                 )
         again = self._attempt(first.local, probes)
-        if not (self._same(again.representation, first.representation) and self._same(again.output, first.output)):
-            repeated = self.first_pass(probes)
-            if self._same(repeated.output, first.output) and self._same(repeated.representation, first.representation):
-                raise MilrError(
-                    f"putting the output of '{self.local}' back in its place changes what comes after: the network "
-                    "reads that layer in another way too; name another local layer"
-                )
-            where = first_difference(self.network, probes, probes, self._dtype)
-            raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+        self._check_repeats(first, again, probes)
         for one, other in zip(_tensors(first), _tensors(beside_another), strict=True):
             if not self._same(one[0], other[0]):
                 where = first_difference(self.network, probes, others, self._dtype)
@@ -215,41 +209,59 @@ class LayerPair:
         unnoticed = self._reads_local_alone(first.local, others, again)
         self._one_image_below = unnoticed and self._works_on_one(first.local, others[:1], again)
 
+    def _check_repeats(self, first: FirstPass, again: SecondPass, probes: Tensor) -> None:
+        """MilrError unless the second pass over untouched local features gives what the first did."""
+        if self._same_above(first, again):
+            return
+        if self._same_above(first, self.first_pass(probes)):
+            raise MilrError(
+                f"putting the output of '{self.local}' back in its place changes what comes after: the network "
+                "reads that layer in another way too; name another local layer"
+            )
+        where = first_difference(self.network, probes, probes, self._dtype)
+        raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+
     def _attempt(self, local: Tensor, below: Tensor) -> SecondPass:
         with torch.no_grad():
             return self._second_pass(local, below)
 
     def _same_alone(self, first: FirstPass, image: Tensor) -> bool:
         """Whether the network gives its first image the same where it sees nothing else."""
-        try:
-            alone = self.first_pass(image)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # whatever a network raises for shapes without the dimension of the images
-            return False
-        return all(self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True))
+        alone = _result_of(lambda: self.first_pass(image))  # it may not take shapes without the dimension of the images
+        return alone is not None and all(
+            self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True)
+        )
 
     def _reads_local_alone(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        try:
-            with Dependence(below) as images:
-                attempt = self._attempt(local, below)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # an operation that cannot be followed
-            return False
-        return _equal(attempt, whole) and not images.reached(attempt.representation, attempt.output)
+        images = Dependence(below)
+        with images:
+            attempt = _result_of(lambda: self._attempt(local, below))  # some operations cannot be followed
+        return (
+            attempt is not None
+            and _equal(attempt, whole)
+            and not images.reached(attempt.representation, attempt.output)
+        )
 
     def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        try:
-            return _equal(self._attempt(local, below), whole)
-        except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-            raise
-        except Exception:  # shapes that the network took from its input's: it must see all images
-            return False
+        attempt = _result_of(lambda: self._attempt(local, below))  # a network that took shapes from its input's fails
+        return attempt is not None and _equal(attempt, whole)
+
+    def _same_above(self, first: FirstPass, other: FirstPass | SecondPass) -> bool:
+        return self._same(other.representation, first.representation) and self._same(other.output, first.output)
 
     def _same(self, one: Tensor, other: Tensor) -> bool:
         precision = self.precision if self.precision != torch.float32 else self._dtype
         return same(one, other, precision)
+
+
+def _result_of(compute: Callable[[], Result]) -> Result | None:
+    """What a computation gives; None if it fails, of anything but want of memory."""
+    try:
+        return compute()
+    except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
+        raise
+    except Exception:  # whatever a network raises
+        return None
 
 
 def _tensors(first: FirstPass) -> tuple[Tensor, ...]:

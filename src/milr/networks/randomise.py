@@ -1,6 +1,6 @@
-"""Networks that have forgotten: the upper layers drawn anew, to check that explanations depend on what was learned.
+"""Upper layers with new random weights, to check that explanations depend on what was learned.
 
-(The cascade of Adebayo et al. 2018, "Sanity Checks for Saliency Maps".)
+(The cascading randomisation of Adebayo et al. 2018, "Sanity Checks for Saliency Maps".)
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ def randomised(network: nn.Module, layers: Iterable[str], batches: Iterable[Tens
     none, a random network's activations vanish, and any explanation of it would differ for that reason alone.
     MilrError for weights that no layer knows how to draw.
     """
-    forgotten = copy.deepcopy(network).eval().requires_grad_(False)
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
     norms = []
     with seeded(seed):
         for name in layers:
-            for inner, module in forgotten.get_submodule(name).named_modules(prefix=name):
-                forget(module, inner)
+            for inner, module in copied.get_submodule(name).named_modules(prefix=name):
+                redraw(module, inner)
                 if isinstance(module, nn.BatchNorm2d):
                     norms.append((module.train(), module.momentum))
                     module.momentum = None  # the mean over all batches
     with torch.no_grad():
         for images in batches:
-            forgotten(images)
+            copied(images)
     for norm, momentum in norms:
         norm.momentum = momentum
-    return forgotten.eval()
+    return copied.eval()
 
 
-def forget(module: nn.Module, name: str) -> None:
+def redraw(module: nn.Module, name: str) -> None:
     """Draws a layer's own weights anew, on the CPU: one seed gives the same ones on any device."""
     own = [weights for weights, _ in module.named_parameters(recurse=False)]
     reset = getattr(module, "reset_parameters", None)
@@ -55,4 +55,5 @@ def forget(module: nn.Module, name: str) -> None:
         reset()
         module.to(device)
     elif own:
-        raise MilrError(f"'{name}' cannot forget {', '.join(own)}: give {type(module).__name__} a reset_parameters()")
+        kind = type(module).__name__
+        raise MilrError(f"'{name}': {', '.join(own)} cannot be drawn anew: give {kind} a reset_parameters()")

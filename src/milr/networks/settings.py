@@ -1,4 +1,4 @@
-"""What a network, its comparison of pictures and its training are told. No torch here."""
+"""The settings of a network, of how it compares pictures, and of its training. No torch here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TrainSettings:
     query: int = setting(0, "queries of each class in a training episode; 0: episode.query", low=0)
     rotate: bool = setting(False, "let every picture of an episode be a support once")
     episodes_per_step: int = setting(1, "episodes of each process whose gradients make one optimiser step", low=1)
-    validate_every: int = setting(100, "steps between looks at the validation classes", low=1)
+    validate_every: int = setting(100, "steps between validations", low=1)
     optimizer: str = setting("adam", "adam | adamw | sgd (momentum 0.9)", choices=("adam", "adamw", "sgd"))
     learning_rate: float = setting(1e-3, "at its highest", low=0)
     weight_decay: float = setting(0.0, "of the optimizer", low=0)

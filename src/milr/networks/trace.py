@@ -75,7 +75,7 @@ def describe(output: Any) -> str:
 
 
 def layout_of(shape: Shape, taller: Shape | None, size: tuple[int, int]) -> str | None:
-    """How a map of images of `size` (H, W) lies in a tensor of four dimensions; None: no map, or it cannot be told.
+    """How a map of images of `size` (H, W) lies in a tensor of four dimensions; None: no map, or it cannot be inferred.
 
     `taller` is the shape of the same layer's output for an image of twice the height, None where that is not known:
     the places grow with it in one direction, the channels do not. (A tensor that grows in two is no map of the image:
@@ -109,12 +109,12 @@ def _grows(shape: Shape, taller: Shape, layout: str) -> bool:
     return more_rows > rows and same_columns == columns and taller[channels] == shape[channels]
 
 
-def stage_calls(root: Call, places: dict[int, tuple[int, int]], size: tuple[int, int]) -> list[Call]:
-    """The last runs before the resolution changes: where the network's stages end, at any depth.
+def readout_calls(root: Call, places: dict[int, tuple[int, int]], size: tuple[int, int]) -> list[Call]:
+    """The last run at each resolution, at any depth: of the layers whose features the mask reads by default.
 
-    `places` has (H, W) of every run that gives a map, by its id; `size` is that of the images. Stages of single layers
-    alone (a stem) count only where no stage has a block, and a stage without parameters (pooling before the classifier)
-    not at all.
+    `places` has (H, W) of every run that gives a map, by its id; `size` is that of the images. Runs in a row at one
+    resolution are a group. One of single layers alone (a stem) counts only where no group has a block, and one without
+    parameters (pooling before the classifier) not at all.
     """
     groups: list[list[Call]] = []
     for call in _blocks(root, places, size):

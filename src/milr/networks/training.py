@@ -59,7 +59,7 @@ def train_prototypical(
 ) -> Trained:
     """Trains the network in place on `pictures`; `validate` gives its accuracy on the validation classes.
 
-    `on_validation(step, accuracy, best)` is called at every look. The network ends as it was at the best one, its
+    `on_validation(step, accuracy, best)` is called at every validation. The network ends as it was at the best one, its
     `eval()`. MilrError if the loss or a validation is not finite; the network is then in its best state so far. With a
     state in `continuation` the training goes on after its step, as if it had not been stopped.
 
@@ -98,15 +98,15 @@ def train_prototypical(
         average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
         optimiser.step()
         schedule.step()
-        look = step % training.validate_every == 0 or step == steps
+        validates = step % training.validate_every == 0 or step == steps
         finite.see(step, loss)
         # Reading a loss waits for a GPU: not at every step.
-        if (look or device.type == "cpu") and (bad := finite.first()):
+        if (validates or device.type == "cpu") and (bad := finite.first()):
             network.load_state_dict(best.weights)
             raise MilrError(f"the loss is {bad.loss} at step {bad.step}: lower train.learning_rate")
         if on_step:
             on_step(Step(step, loss, accuracy))
-        if look:
+        if validates:
             if training.batch_norm == "train":  # each process has seen other episodes
                 average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
             result = from_first(partial(validated, network, validate, best), device)
@@ -176,6 +176,7 @@ def forward_pass(network: nn.Module, training: Training, device: torch.device) -
     fewer = training.winograd and on_cpu and not training.compile and not bfloat16
 
     def forward(inputs: Tensor) -> Tensor:
+        """[K, 3, S, S] -> float32 [K, D]."""
         if on_cpu:  # convolutions, and sums over channels, take less time so
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), FewerProducts() if fewer else nullcontext():

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from milr.errors import MilrError
+from milr.text import first_few
 
 ENDINGS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
 TORCH = "needed is what torch.save(network.state_dict(), file) writes, or safetensors"
 LEGACY = rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\."  # how torch.save began before there were archives
 TEXT = rb"(?:\xef\xbb\xbf)?\s*"
-HEADS = (  # how what is no file of weights begins -> what it is, and what to do
+BEGINNINGS = (  # how what is no file of weights begins -> what it is, and what to do
     (rb"version https://git-lfs", "a Git LFS pointer, not the file itself: `git lfs pull` fetches it"),
     (rb"\x89HDF", f"an HDF5 file (Keras): {TORCH}"),
     (rb"\x93NUMPY", f"a NumPy array: {TORCH}"),
@@ -58,7 +59,7 @@ def read_weight_file(path: Path) -> Any:
     """What the file holds: a dictionary of tensors, at any depth. MilrError that names what else it is."""
     where = f"backbone.weights={path}"
     head = first_bytes(path, where)
-    kind = kind_of(path, head)
+    kind = kind_of_head(path, head)
     if kind:
         raise MilrError(f"{where} is {kind}")
     content = read_safetensors(path, where) if is_safetensors(path, head) else read_torch(path, where)
@@ -86,13 +87,13 @@ def first_bytes(path: Path, where: str) -> bytes:
     return head
 
 
-def kind_of(path: Path, head: bytes) -> str | None:
+def kind_of_head(path: Path, head: bytes) -> str | None:
     """What the file is where its first bytes (or an archive's list) say that it holds no weights of torch's."""
     if head.startswith(b"PK"):
         return kind_of_archive(path)
     if path.suffix == ".onnx":
         return f"an ONNX graph: {TORCH}"
-    kind = next((kind for beginning, kind in HEADS if re.match(beginning, head)), None)
+    kind = next((kind for beginning, kind in BEGINNINGS if re.match(beginning, head)), None)
     if kind is None and re.fullmatch(rb"[\t\n\r\x20-\x7e]+", head):
         return f"a text file that begins with {head.lstrip()[:40].decode().splitlines()[0]!r}: {TORCH}"
     return kind
@@ -119,7 +120,7 @@ def kind_of_archive(path: Path) -> str | None:
         return f"an archive of NumPy arrays (.npz): {TORCH}"
     if "model.weights.h5" in last:
         return f"a Keras model: {TORCH}"
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    shown = first_few(names)
     return f"a zip archive (of {shown or 'nothing'}): unpack it, and name the file of weights"
 
 

@@ -115,17 +115,17 @@ def prefixes(key: str, wanted: Mapping[str, Tensor]) -> list[str]:
 def part_under(prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], place: str) -> Part:
     """The part with this prefix."""
     children = {key.partition(".")[0] for key in wanted}
-    result, unknown, left_out = {}, [], []
+    matching, unknown, left_out = {}, [], []
     for key, value in tensors.items():
         name = key[len(prefix) :] if key.startswith(prefix) else None
         first = name.partition(".")[0] if name else ""
         if name in wanted:
-            result[str(name)] = value
+            matching[str(name)] = value
         elif name is None or (first in HEADS and first not in children):
             left_out.append(key)
         else:
             unknown.append(name)
-    return Part(place, prefix, result, tuple(unknown), tuple(left_out))
+    return Part(place, prefix, matching, tuple(unknown), tuple(left_out))
 
 
 def problems(part: Part, wanted: Mapping[str, Tensor]) -> list[str]:
@@ -152,11 +152,11 @@ def distinct(parts: Sequence[Part]) -> list[Part]:
     return [
         part
         for number, part in enumerate(parts)
-        if not any(same(part.tensors, other.tensors) for other in parts[:number])
+        if not any(same_weights(part.tensors, other.tensors) for other in parts[:number])
     ]
 
 
-def same(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+def same_weights(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
     """Whether two parts hold the same weights."""
     return all(
         key in others and value.dtype == others[key].dtype and torch.equal(value, others[key])

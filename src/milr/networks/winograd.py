@@ -30,6 +30,7 @@ class FewerProducts(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch in place of each of its functions: passes on all but `torch.conv2d`."""
         kwargs = kwargs or {}
         return conv2d(*args, **kwargs) if func is torch.conv2d else func(*args, **kwargs)
 
@@ -53,6 +54,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+        """The result, and what `backward` needs: the weight, and the tiles' values where the weight is trained."""
         result, values = convolve(images, weight)
         ctx.save_for_backward(values if ctx.needs_input_grad[1] else None, weight)
         return result
@@ -60,6 +62,7 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of the images (a convolution with the weight turned around) and of the weight."""
         values, weight = ctx.saved_tensors
         to_images, to_weight = ctx.needs_input_grad
         turned = weight.flip(2, 3).transpose(0, 1)
@@ -126,6 +129,7 @@ def transforms(edge: int, dtype: torch.dtype, device: torch.device) -> tuple[Ten
     """
 
     def evaluate(coefficients: int) -> Tensor:
+        """The matrix [m + 2, coefficients] that takes a polynomial's coefficients to its values at the points."""
         finite = [[point**power for power in range(coefficients)] for point in POINTS[: edge + 1]]
         return torch.tensor([*finite, [0.0] * (coefficients - 1) + [1.0]], dtype=torch.float64)
 

@@ -30,9 +30,9 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # many kinds for a broken file: EOFError, RuntimeError, UnpicklingError, ...
         raise MilrError(f"{path} is no checkpoint of milr, or it is truncated ({type(error).__name__})") from error
-    result = content.get("kind") if isinstance(content, dict) else None
-    if result != kind:
-        what = f"a checkpoint of kind {result!r}" if isinstance(result, str) else "not written by milr"
+    saved_kind = content.get("kind") if isinstance(content, dict) else None
+    if saved_kind != kind:
+        what = f"a checkpoint of kind {saved_kind!r}" if isinstance(saved_kind, str) else "not written by milr"
         raise MilrError(f"{path} is {what}; needed is one of kind {kind!r}")
     return dict(content)
 

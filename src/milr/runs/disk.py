@@ -12,7 +12,7 @@ from pathlib import Path
 
 from milr.errors import MilrError
 
-CAUSES = {  # what the system says -> how to mend it
+CAUSES = {  # what the system says -> what to do
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room in your quota",
     errno.EFBIG: "raise the limit on the size of files",
@@ -22,7 +22,7 @@ CAUSES = {  # what the system says -> how to mend it
     errno.EIO: "look after the disk",
     errno.ESTALE: "look after the disk",
 }
-ELSEWHERE = (errno.EROFS, errno.EACCES, errno.EPERM)  # of a run's own folder another place mends these too
+ELSEWHERE = (errno.EROFS, errno.EACCES, errno.EPERM)  # of a run's own folder another place helps too
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def disk_errors(folder: Path | None = None) -> Iterator[None]:
 
 
 def disk_message(error: OSError, folder: Path | None = None) -> str:
-    """The line for an error of the disk (`disk_error`), with how to mend it; `folder` is the run's."""
+    """The line for an error of the disk (`disk_error`), with what to do; `folder` is the run's."""
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
     own = folder is not None and place is not None and (place == folder or folder in place.parents)
     end = ", or name another place with outputs=" if own and error.errno in ELSEWHERE else ""

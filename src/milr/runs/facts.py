@@ -10,7 +10,9 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum")
+import torch
+
+PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum", "zennit")
 
 
 def versions() -> dict[str, str | None]:
@@ -26,7 +28,7 @@ def versions() -> dict[str, str | None]:
 
 def git_state() -> dict[str, str | bool | None] | None:
     """The commit of the checkout that this package runs from, whether tracked files were changed since, and the sha256
-    of those changes, by which two dirty states can be told to be the same.
+    of those changes, by which two dirty states can be recognised as the same.
 
     None without git, and for an installed copy: it may lie in another project's repository, whose commit says nothing.
     """
@@ -59,18 +61,21 @@ def host(device: str) -> dict[str, str | int | None]:
 
     device: the stage's setting; the entry names the GPU that it leads to, or says cpu.
     """
-    import torch
-
     on_gpu = device != "cpu" and torch.cuda.is_available()
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
     }
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:

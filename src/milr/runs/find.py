@@ -1,4 +1,4 @@
-"""The run folders under an outputs folder, those in sweeps too, as their manifests tell; nothing else is read."""
+"""The run folders under an outputs folder, those in sweeps too, from their manifests; nothing else is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATES = (FINISHED, RUNNING, STOPPED, FAILED, INTERRUPTED, BROKEN)
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run folder with what its manifest says; `problem` tells why nothing could be read."""
+    """A run folder with what its manifest says; `problem` says why nothing could be read."""
 
     folder: Path  # absolute
     manifest: Mapping[str, Any]
@@ -47,13 +47,13 @@ class RunInfo:
 
     @property
     def created(self) -> datetime | None:
-        """When it began; None where that is not told."""
+        """When it began; None where that is not known."""
         return moment(self.manifest.get("created"))
 
 
 def read_run(folder: Path) -> RunInfo:
     """The run in a folder, broken or not."""
-    locked = is_locked(folder / LOG)  # before the manifest: a run that just ends is not told as stopped
+    locked = is_locked(folder / LOG)  # before the manifest: a run that just ends is not listed as stopped
     try:
         return RunInfo(folder.absolute(), read_manifest(folder), locked)
     except MilrError as error:

@@ -35,7 +35,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 LOG = "log.txt"
 MARKER = "DONE"
-STATES = "state-*.pt"
+STATE_FILES = "state-*.pt"
 REPORT, SUBMITIT = "report", ".submitit"  # in a sweep's folder, beside its runs: its report, and its launcher's files
 SET_ASIDE = "set_aside"  # there too: what is left of jobs that had to begin anew
 NO_RUNS = (REPORT, SUBMITIT, SET_ASIDE)
@@ -50,7 +50,7 @@ class Run:
     manifest: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     opened: datetime = field(default_factory=lambda: datetime.now().astimezone())
-    watchers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)  # told every line of metrics
+    watchers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)  # get every line of metrics
 
     def path(self, name: str) -> Path:
         """Where a file of this run goes; folders on the way are made."""
@@ -64,6 +64,11 @@ class Run:
             file.write(json.dumps(plain(values)) + "\n")
         for watch in self.watchers:
             watch(values)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` so far; where a run goes on, those of its earlier sessions too."""
+        path = self.folder / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def record(self, **entries: Any) -> None:
         """Put entries (plain values) into the manifest and write it."""
@@ -164,7 +169,7 @@ def mark_done(run: Run) -> None:
     """Write the marker, the last file of a run; then the states to resume from are of no use any more."""
     line = f"{run.manifest['stage']} {run.manifest['finished']}\n"
     write_atomically(run.folder / MARKER, lambda file: file.write(line.encode()))
-    for state in run.folder.glob(STATES):
+    for state in run.folder.glob(STATE_FILES):
         state.unlink()
 
 

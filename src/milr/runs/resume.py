@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.folder import CONFIG, LOG, RUNNING, Run, now, open_log, plain, recorded
-from milr.runs.locks import is_locked
+from milr.runs.folder import CONFIG, RUNNING, Run, now, open_log, plain, recorded
 from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.saved import settings_from
@@ -30,15 +29,6 @@ log = logging.getLogger("milr")
 # Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
 # compared by its sha256.
 MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
-
-
-def folder_state(folder: Path) -> str:
-    """`absent`, `done`, `running` (in another process now), or `partial`: to be resumed."""
-    if not folder.is_dir():
-        return "absent"
-    if is_done(folder):
-        return "done"
-    return "running" if is_locked(folder / LOG) else "partial"
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class SourceRun:
         return {"folder": str(self.folder), "stage": stage, "checkpoint": entry["file"], "sha256": entry["sha256"]}
 
 
-def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
+def find_source(outputs: Path, stage: str, source: str) -> SourceRun:
     """The run that `source` names: a run folder, or `latest` for the finished run of `stage` that ended last.
 
     Errors: MilrError if there is none, or it is not finished, of another stage, or its checkpoint was changed.
@@ -57,16 +57,16 @@ def find_run(outputs: Path, stage: str, source: str) -> SourceRun:
 def find_parent(run: SourceRun) -> SourceRun:
     """The run that `run` itself went on from; it is looked for beside `run` too, should both have been moved.
 
-    Errors: MilrError as in `find_run`, or if the parent's checkpoint is not the one that `run` was made with.
+    Errors: MilrError as in `find_source`, or if the parent's checkpoint is not the one that `run` was made with.
     """
     parent = run.manifest.get("parent")
     if not parent:
         raise MilrError(f"the manifest of {run.folder} names no parent run")
     folder = parent_folder(run.folder, parent)
-    result = find_run(folder.parent, parent["stage"], str(folder))
-    if result.manifest["checkpoint"]["sha256"] != parent["sha256"]:
-        raise MilrError(f"{result.checkpoint} is not the checkpoint that {run.folder} was made with")
-    return result
+    source = find_source(folder.parent, parent["stage"], str(folder))
+    if source.manifest["checkpoint"]["sha256"] != parent["sha256"]:
+        raise MilrError(f"{source.checkpoint} is not the checkpoint that {run.folder} was made with")
+    return source
 
 
 def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:

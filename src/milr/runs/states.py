@@ -18,12 +18,12 @@ from typing import Any
 from milr.errors import MilrError
 from milr.networks.continuation import Continuation, State
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
-from milr.runs.folder import METRICS, STATES, Run
+from milr.runs.folder import METRICS, STATE_FILES, Run
 from milr.runs.interrupts import patient
 
 log = logging.getLogger("milr")
 
-KEPT = 2  # a damaged newest one costs one interval
+SAVED_STATES = 2  # a damaged newest one costs one interval
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def save_state(run: Run, step: int, state: State, appended: Sequence[str]) -> No
         "lengths": {name: flushed_length(run.folder / name) for name in appended},
         "state": state,
     }
-    save_checkpoint(run.folder / STATES.replace("*", f"{step:08d}"), content)
-    for old in state_files(run.folder)[KEPT:]:
+    save_checkpoint(run.folder / STATE_FILES.replace("*", f"{step:08d}"), content)
+    for old in state_files(run.folder)[SAVED_STATES:]:
         old.unlink()
 
 
@@ -82,7 +82,7 @@ def newest_state(folder: Path) -> dict[str, Any] | None:
 
 def state_files(folder: Path) -> list[Path]:
     """The newest first."""
-    return sorted(folder.glob(STATES), reverse=True)
+    return sorted(folder.glob(STATE_FILES), reverse=True)
 
 
 def require_whole(path: Path) -> None:
@@ -109,8 +109,8 @@ def cut(folder: Path, lengths: dict[str, int]) -> None:
     """Cut files to these lengths. A shorter one lost lines: it is named, and left as it is."""
     for name, length in lengths.items():
         path = folder / name
-        result = path.stat().st_size if path.exists() else 0
-        if result > length:
+        actual = path.stat().st_size if path.exists() else 0
+        if actual > length:
             os.truncate(path, length)
-        elif result < length:
-            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - result, length)
+        elif actual < length:
+            log.warning("%s lost %d of its first %d bytes since the state was saved", path, length - actual, length)

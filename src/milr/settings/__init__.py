@@ -1,1 +1,1 @@
-"""What each stage may be told, and the one table of stages."""
+"""The settings of each stage, and the one table of stages."""

@@ -22,7 +22,7 @@ LISTS = ("images",)
 MAY_BE_EMPTY = ("cache", "resume")
 WORDS = ("none", "imagenet", "latest")  # what stands in a path's place
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_./][a-z0-9_./-]*", re.IGNORECASE)  # as Hydra reads it too
-OWN = re.compile(  # Hydra's own forms
+HYDRA_FORMS = re.compile(  # Hydra's own forms
     r"null|\?\?\?|.*\$\{.*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
     r"|(?:choice|range|interval|glob|sort|shuffle|tag|str|int|float|bool|json_str)\(.*\)",
     re.DOTALL,
@@ -46,14 +46,14 @@ def path_override(word: str, sweep: bool) -> str:
     if not value.strip() and key not in MAY_BE_EMPTY:
         raise MilrError(f"{key}= is empty: give {key}=<path>")
     if os.path.exists(value):
-        return f"{name}={as_text(value)}"
-    if OWN.fullmatch(value) or not value.strip():
+        return f"{name}={hydra_text(value)}"
+    if HYDRA_FORMS.fullmatch(value) or not value.strip():
         return word
     parts = [part.strip() for part in PIECE.findall(value)]
     several = sweep or any(part in WORDS or os.path.exists(part) for part in parts)
     if "," in value and several:
         return f"{name}={','.join(each_of(value))}" if sweep else word
-    return f"{name}={as_text(value.strip())}"
+    return f"{name}={hydra_text(value.strip())}"
 
 
 def each_of(text: str, joined: bool = False) -> list[str]:
@@ -63,12 +63,12 @@ def each_of(text: str, joined: bool = False) -> list[str]:
         ends = range(len(pieces), 1, -1) if joined else ()
         end = next((end for end in ends if os.path.exists(",".join(pieces[:end]).strip())), 1)
         piece = ",".join(pieces[:end]).strip()
-        result.append(piece if OWN.fullmatch(piece) and not os.path.exists(piece) else as_text(piece))
+        result.append(piece if HYDRA_FORMS.fullmatch(piece) and not os.path.exists(piece) else hydra_text(piece))
         pieces = pieces[end:]
     return result
 
 
-def as_text(path: str) -> str:
+def hydra_text(path: str) -> str:
     """A path as Hydra reads it back to the letter; `~` at its beginning is the home folder."""
     path = home(path)
     return path if PLAIN.fullmatch(path) else quoted(path)

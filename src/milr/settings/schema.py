@@ -1,4 +1,4 @@
-"""What each stage may be told, as types: Hydra refuses any other key, and any value of another type.
+"""The settings of each stage, as types: Hydra refuses any other key, and any value of another type.
 
 Defaults, bounds, choices and meanings stand at the fields; the files in `conf/` choose among groups and hold recipes.
 """
@@ -21,7 +21,7 @@ from milr.networks.settings import AS_EPISODE, BackboneSettings, MetricSettings,
 
 LOG_EVERY = "steps between lines of metrics.jsonl"
 SAVE_EVERY = "steps between states that resume= can go on from"
-LOOKS = "seeded episodes of a look; the best look's {} is kept"
+VALIDATION = "seeded episodes of each validation; the {} with the best result is saved"
 LOGGER = "none | tensorboard: beside metrics.jsonl its curves, to be seen with tensorboard --logdir outputs"
 CACHE = "the folder of decoded pictures, kept for later runs; null: decode them each time"
 RESUME = "a run folder, or latest: go on in the run that was stopped, with its settings"
@@ -30,7 +30,7 @@ PRECISION = "of the frozen network: float32 | bfloat16, about 1.5 times as fast 
 
 @dataclass
 class TrainSection(TrainSettings):
-    validation_episodes: int = setting(200, LOOKS.format("network"), low=1)
+    validation_episodes: int = setting(200, VALIDATION.format("network"), low=1)
     log_every: int = setting(10, LOG_EVERY, low=1)
     save_every: int = setting(100, SAVE_EVERY, low=1)
 
@@ -48,7 +48,7 @@ class TestSection:
 class MilrSection(FitSteps, ObjectiveSettings):
     way: int = setting(0, "classes of a step's episode; 0: as in episode.way", low=0, never=AS_EPISODE)
     query: int = setting(0, "queries of each class in it; 0: as in episode.query", low=0)
-    validation_episodes: int = setting(10, LOOKS.format("module"), low=1)
+    validation_episodes: int = setting(10, VALIDATION.format("module"), low=1)
     log_every: int = setting(10, LOG_EVERY, low=1)
     save_every: int = setting(50, SAVE_EVERY, low=1)
 
@@ -76,7 +76,8 @@ class EvaluateSection:
         [5, 10, 20, 30, 50, 70, 95], "the same for pixels: each trial is a whole pass; []: none"
     )
     baselines: list[str] = setting(
-        ["grad_cam", "iba", "integrated_gradients", "occlusion"], "the last three take minutes an episode; []: none"
+        ["grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "iba", "integrated_gradients", "occlusion"],
+        "the last three take minutes an episode; []: none",
     )
     sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
 
@@ -90,7 +91,7 @@ class SanitySection:
     images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
     seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
     cascade: list[int] = setting(
-        [1, 2, 6], "how many of the top-level layers forget, from the output down; 6: all of a ResNet"
+        [1, 2, 6], "how many of the top-level layers are randomised, from the output down; 6: all of a ResNet"
     )
     steps: int = setting(0, "steps of the mask in a refit; 0: as many as the source run", low=0)
     critic_steps: int = setting(0, "steps of a critic at most; 0: as many as the source run", low=0)
@@ -123,6 +124,7 @@ class PlantedInfomax(InfomaxSettings):
     representation_width: int = setting(
         256, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
     )
+    dropout: float = setting(0.0, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(512, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(2048, "training images whose representations a map is compared with", low=1)
 
@@ -137,7 +139,6 @@ class PlantedCritic(CriticSettings):
     learning_rate: float = setting(5e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
     weight_decay: float = setting(0.03, "of AdamW", low=0)
     patience: int = setting(4, "estimates without more bits before it stops; 0: never", low=0)
-    decays: int = setting(3, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
 
 
 @dataclass
@@ -154,7 +155,7 @@ class DataSection:
 
 @dataclass
 class StageSettings:
-    """What every stage is told."""
+    """The settings that every stage has."""
 
     seed: int = setting(0, "of everything drawn at random", low=0, high=2**32 - 1)
     device: str = setting("auto", "auto: a GPU if there is one | cpu | cuda", choices=("auto", "cpu", "cuda"))

@@ -65,6 +65,7 @@ class Command:
 
 TRAIN_AND_VALIDATION = ("train", "validation")
 ALL_SPLITS = ("train", "validation", "novel")
+SANITY_SHEETS = ("sheet_total.png", "sheet_kept.png", "sheet_redundant.png", "sheet_decision.png")
 
 STAGES = {
     stage.name: stage
@@ -140,16 +141,16 @@ STAGES = {
         ),
         Stage(
             "sanity",
-            "refit with other seeds, wrong labels and forgotten layers: do the maps depend on what was learned?",
+            "refit with other seeds, wrong labels and randomised layers: do the maps depend on what was learned?",
             Sanity,
             "milr.stages.sanity:sanity",
             source="fit_milr",
             free=("dataset.split",),
-            files=("sanity.csv", "metrics.jsonl", "sheet_total.png", "sheet_decision.png", "sheet_redundant.png"),
+            files=("sanity.csv", "metrics.jsonl", *SANITY_SHEETS),
             splits=ALL_SPLITS,
             figure=("decision repeatability {decision_repeatability:.3f}", "{rows} rows"),
             columns=("decision_repeatability",),
-            # a refit to wrong labels looks at no validation episodes
+            # a refit to wrong labels has no validation episodes
             one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.critic_steps": 1},
         ),
         Stage(

@@ -44,7 +44,7 @@ class Board:
 
 @contextmanager
 def board(run: Run, logger: str, done: int) -> Iterator[Board | None]:
-    """The board that is told every line of the run's metrics; None where `logger` asks for no board."""
+    """The board that gets every line of the run's metrics; None where `logger` asks for no board."""
     if logger == "none":
         yield None
         return

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +29,12 @@ from milr.runs.facts import host
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
+from milr.settings.schema import Evaluate
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
+from milr.stages.evaluate import missing_packages
 from milr.stages.job import Job, first_entries
+from milr.text import first_line
 
 SAMPLE = 40  # pictures that are opened
 LOW_ON_DISK = 2 * 10**9  # bytes on the disk under which a warning is due: a checkpoint of a ResNet-50 takes 0.1 of them
@@ -46,8 +49,8 @@ def main(options: Namespace) -> int:
         settings = job.settings
         looked_at = f"{view(settings.dataset)}, backbone={settings.backbone.name}, " if job.stage.reads_data else ""
         print(f"settings  ok: {looked_at}seed={settings.seed}")
-        for name, look in checks_of(job):
-            line = outcome(look)
+        for name, check in checks_of(job):
+            line = outcome(check)
             problems.extend([name] if not line.startswith("ok") else [])
             print(f"{name:<8}  {line}", flush=True)
         return float(len(problems))
@@ -56,15 +59,15 @@ def main(options: Namespace) -> int:
     return code or (USER_ERROR if problems else 0)
 
 
-def outcome(look: Callable[[], str]) -> str:
+def outcome(check: Callable[[], str]) -> str:
     """The line of one check."""
     try:
         with disk_errors():
-            return f"ok: {look()}"
+            return f"ok: {check()}"
     except MilrError as error:
         return f"PROBLEM: {error}"
     except Exception as error:  # a bug, or memory that ran out: to be known before the hours, too
-        return f"PROBLEM: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"PROBLEM: {type(error).__name__}: {first_line(error)}"
 
 
 def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -77,6 +80,8 @@ def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "split", lambda: check_split(job)
     yield "device", lambda: check_device(settings.device)
     yield "disk", lambda: check_disk(Path(settings.outputs))
+    if isinstance(settings, Evaluate):
+        yield "methods", lambda: check_baselines(settings.evaluate.baselines)
     yield "one step", lambda: one_step(job)
 
 
@@ -125,6 +130,13 @@ def check_device(device: str) -> str:
     return f"{facts['device']}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
 
 
+def check_baselines(baselines: Sequence[str]) -> str:
+    """They exist; those are named that would be skipped for want of a package."""
+    missing = missing_packages(baselines)
+    skipped = [f"without {name}, since {package} is not installed" for name, package in missing.items()]
+    return "; ".join([", ".join(name for name in baselines if name not in missing) or "no baselines", *skipped])
+
+
 def check_disk(outputs: Path) -> str:
     """The outputs folder, or the one it would be made in, takes a file, and has room."""
     place = next(path for path in (outputs.absolute(), *outputs.absolute().parents) if path.exists())
@@ -144,7 +156,7 @@ def one_step(job: Job) -> str:
     if job.stage.reads_data:
         sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
         classes, pictures = map(max, sizes)
-    short = replace(job, settings=shortened(job, classes, pictures))
+    short = replace(job, settings=shortest_settings(job, classes, pictures))
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory(prefix="milr-check-") as place,
@@ -175,7 +187,7 @@ def episode_size(settings: Any, source: SourceRun | None) -> tuple[int, int]:
     return way, shot + query
 
 
-def shortened(job: Job, classes: int, pictures: int) -> Any:
+def shortest_settings(job: Job, classes: int, pictures: int) -> Any:
     """A copy of the settings with one step of everything, on so many classes and pictures, which leaves no cache."""
     short = copy.deepcopy(job.settings)
     short.dataset.classes, short.dataset.pictures = classes, pictures

@@ -18,6 +18,7 @@ from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
 from milr.settings.schema import Data, DataSection
+from milr.text import first_few
 
 log = logging.getLogger("milr")
 
@@ -65,7 +66,7 @@ def description(catalogue: Catalogue) -> list[str]:
     pictures = Counter(record.class_id for record in records)
     lines = [f"{catalogue.name} in {catalogue.root}: {len(records)} pictures of {len(names)} classes"]
     for part, ids in parts.items():
-        shown = ", ".join(names[key] for key in ids[:3]) + (", ..." if len(ids) > 3 else "")
+        shown = first_few(names[key] for key in ids)
         count = sum(pictures[key] for key in ids)
         lines.append(f"  {part}: {len(ids)} classes, {count} pictures" + (f" ({shown})" if ids else ""))
     lines.append(f"  pictures of a class: {min(pictures.values())} to {max(pictures.values())}")
@@ -78,7 +79,7 @@ def description(catalogue: Catalogue) -> list[str]:
     return [*lines, f"  fingerprint: {catalogue_sha256(catalogue)}"]
 
 
-def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]:
+def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     """Open every picture; the smallest and the largest, as "width x height".
 
     Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
@@ -91,7 +92,8 @@ def check_pictures(records: Sequence[Record], shown: int = 5) -> tuple[str, str]
             broken.append(record.path)
             first = first or str(error)
     if broken:
-        names = ", ".join(str(path) for path in broken[:shown]) + (", ..." if len(broken) > shown else "")
-        raise MilrError(f"{len(broken)} of {len(records)} pictures cannot be read: {names}; of the first: {first}")
+        raise MilrError(
+            f"{len(broken)} of {len(records)} pictures cannot be read: {first_few(broken, 5)}; the first: {first}"
+        )
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.runs.facts import available_cores
 from milr.runs.processes import launched_local_rank
 from milr.sweeps.folders import in_sweep
 
@@ -50,11 +51,6 @@ def threads_each(at_once: int, cores: int) -> int:
     """The threads of each of `at_once` jobs (negative: of cores + 1 + at_once, as joblib counts), at least one."""
     jobs = at_once if at_once > 0 else max(cores + 1 + at_once, 1)
     return max(cores // jobs, 1)
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def dtype_of(precision: str) -> torch.dtype:

@@ -19,7 +19,7 @@ from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
 from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
 from milr.evaluation.iba import FeatureStatistics, feature_statistics
-from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods
+from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Shares, measure_episode
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
@@ -63,7 +63,9 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     for result in results:
         run.metrics(**cells(result))
     area = next(r.value for r in results if (r.map, r.metric) == ("decision", AREA))
-    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": baselines})
+    measured_maps = {measurement.map for measurement in measurements}
+    made = [name for name in baselines if name in measured_maps]
+    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": made})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
 
@@ -74,6 +76,7 @@ def measured(
     """Every measurement of every map, episode by episode, and the queries for the sheets. Goes on where it was."""
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
+    baselines = possible(baselines, explainer)
     needed = any(METHODS[name].statistics for name in baselines)
     statistics = training_statistics(explainer, source, settings.cache, device) if needed else None
     methods = Methods(explainer, baselines, statistics)
@@ -99,14 +102,28 @@ def measured(
 
 def available(baselines: Sequence[str]) -> list[str]:
     """The baselines that can be made here; the others are named. MilrError for one that does not exist."""
+    missing = missing_packages(baselines)
+    for name, package in missing.items():
+        log.warning("skipped, since %s is not installed: %s (pip install 'milr[baselines]')", package, name)
+    return [name for name in baselines if name not in missing]
+
+
+def missing_packages(baselines: Sequence[str]) -> dict[str, str]:
+    """Those baselines that cannot be made here, with the package that each wants. MilrError for one unknown."""
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
         raise MilrError(f"evaluate.baselines={unknown}: choose among {', '.join(BASELINES)}")
     packages = {name: METHODS[name].package for name in baselines}
-    missing = {name: package for name, package in packages.items() if package and find_spec(package) is None}
-    for name, package in missing.items():
-        log.warning("skipped, since %s is not installed: %s (pip install 'milr[baselines]')", package, name)
-    return [name for name in baselines if name not in missing]
+    return {name: package for name, package in packages.items() if package and find_spec(package) is None}
+
+
+def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
+    """The baselines that have maps of this network; the log says why the others have none."""
+    refusals = {name: refusal(name, explainer) for name in baselines}
+    for name, why in refusals.items():
+        if why:
+            log.warning("skipped, %s: %s", name, why)
+    return [name for name in baselines if not refusals[name]]
 
 
 def training_statistics(

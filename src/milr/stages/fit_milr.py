@@ -16,7 +16,7 @@ from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
-from milr.evaluation.information import estimates
+from milr.evaluation.information import convergence, estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
@@ -57,7 +57,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
             board(run, settings.logger, continuation.done) as shown,
-            progress_bars(run, how, settings.milr.log_every) as (on_critic, on_step),
+            progress_bars(run, how, settings.milr.log_every) as (curve, on_critic, on_step),
         ):
             on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
             step = fit(explainer, batches, how, validation, on_step, on_validation, on_critic, continuation)
@@ -71,6 +71,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         "step": step,
         "network_sha256": before,
         "validation": terms,
+        "critic": convergence(curve),
         "information": estimates(explainer, pictures, device),
     }
     run.record(result=result)
@@ -134,9 +135,15 @@ def on_validation_of(
 
 
 @contextmanager
-def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCritic, Callable[[int, Terms], None]]]:
-    """A progress bar for each phase, and lines of metrics every few steps: reading terms waits for the device."""
+def progress_bars(
+    run: Run, how: FitSettings, every: int
+) -> Iterator[tuple[list[tuple[int, float]], OnCritic, Callable[[int, Terms], None]]]:
+    """A progress bar for each phase, lines of metrics every few steps, and the critic's held-out bits by step.
+
+    Reading terms waits for the device.
+    """
     bars: dict[str, tqdm[Any]] = {}
+    curve = [(row["step"], row["bits"]) for row in run.read_metrics() if row.get("phase") == "critic"]
 
     def bar_of(phase: str, step: int, total: int) -> tqdm[Any]:
         """The phase's bar; the one before it ends."""
@@ -152,6 +159,8 @@ def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCr
         bar = bar_of(phase, step, how.critic.steps)
         if nats is not None:
             run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
+            if phase == "critic":
+                curve.append((step, bits(nats)))
             bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
 
     def on_step(step: int, terms: Terms) -> None:
@@ -164,7 +173,7 @@ def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCr
             bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
 
     try:
-        yield on_critic, on_step
+        yield curve, on_critic, on_step
     finally:
         for bar in bars.values():
             bar.close()
@@ -174,6 +183,11 @@ def log_summary(result: dict[str, Any]) -> None:
     """The lines that a person reads at the end."""
     shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
     log.info("decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)", *shown)
+    if critic := result["critic"]:
+        log.info(
+            "the critic's held-out bits: %.3f at step %d of %d; the last quarter of the steps gained %.1f %%: at least",
+            *(critic["bits"], critic["step"], critic["steps"], 100 * critic["last_quarter_gain"]),
+        )
     for split, estimate in result["information"].items():
         log.info(
             "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",

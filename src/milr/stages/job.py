@@ -33,7 +33,7 @@ from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
 from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
-from milr.runs.sources import SourceRun, find_run, is_done, read_config
+from milr.runs.sources import SourceRun, find_source, is_done, read_config
 from milr.settings.paths import here, home
 from milr.settings.stages import Stage
 from milr.stages.devices import divide_threads
@@ -48,7 +48,7 @@ NETWORK = ("backbone", "episode", "metric")  # sections of the settings that the
 
 @dataclass(frozen=True)
 class Job:
-    """One job, told in full: its settings are checked, and its source is found."""
+    """One job: its settings are checked, and its source is found."""
 
     stage: Stage
     settings: Any  # stage.settings
@@ -82,7 +82,7 @@ def job_of(cfg: DictConfig, stage: Stage) -> Job:
         cfg.source = read_config(folder)["source"]
     settings, source, typed = typed_settings(cfg, stage), None, command_overrides()
     if stage.source:
-        source = find_run(Path(settings.outputs), stage.source, settings.source)
+        source = find_source(Path(settings.outputs), stage.source, settings.source)
         settings = replace(inherit(settings, source, typed, stage.free), source=str(source.folder))
     if folder:
         settings = settings_to_resume(settings, folder, typed)

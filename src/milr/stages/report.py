@@ -1,5 +1,4 @@
-"""How jobs are told, in place of Hydra's own words: a failed one in one line if the user can mend it, a sweep's in a
-table at its end."""
+"""How jobs end on the console: a failed one with one line if the user can correct it, a sweep with a table."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from milr.runs.disk import disk_error, disk_message
 from milr.settings.stages import STAGES
 from milr.stages.job import console, log
 from milr.streams import lossy_streams
-from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, release, start_sweep
+from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, start_sweep
 from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
 
 UNEXPECTED = 1  # an exit code
@@ -50,7 +49,7 @@ class JobReport(Callback):
             with console():
                 start_sweep(config)
         except (MilrError, OmegaConfBaseException) as error:  # Hydra would go on after any other
-            leave(line_of(error, config))
+            leave(error_line(error, config))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See how far a sweep's job is already."""
@@ -58,7 +57,7 @@ class JobReport(Callback):
         self.code, self.before = 0, manifest_if_any(job_folder()) if in_sweep() else {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Tell the failure and mark it as told, or Hydra tells it again; a sweeper is given no objective for it."""
+        """Show a failure, and hide it from Hydra, which would show it too; a sweeper is given no objective for it."""
         error = None
         if job_return.status == JobStatus.FAILED:
             error = self.print_error(job_return._return_value, config)
@@ -74,7 +73,7 @@ class JobReport(Callback):
             error = MilrError(disk_message(cause))
         user_error = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = USER_ERROR if user_error else UNEXPECTED
-        line = line_of(error, config) if user_error else f"{type(error).__name__}: {error}"
+        line = error_line(error, config) if user_error else f"{type(error).__name__}: {error}"
         with lossy_streams():  # this may be another process than the one that the command line began in
             if not user_error or traceback_wanted():
                 traceback.print_exception(error)
@@ -92,12 +91,10 @@ class JobReport(Callback):
         sweep = Path(config.hydra.sweep.dir)
         jobs = read_jobs(sweep)
         if not jobs:
-            release(sweep)
             typed = " ".join(overrides_as_typed(config.hydra)) or "no overrides"
             leave(f"there is nothing to sweep over: a range or a pattern among {typed} holds no value")
         with console():
             log.info("%s\n%s", sweep, "\n".join(table(jobs)))
-        release(sweep)
         if codes := {job.code for job in jobs} - {0}:
             raise SystemExit(min(codes))  # a bug's before a mistake's
 
@@ -110,13 +107,13 @@ def refuse_run_folder(config: DictConfig) -> None:
 
 
 def leave(line: str) -> NoReturn:
-    """End the process with what the user can mend."""
+    """End the process with what the user can correct."""
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(USER_ERROR)
 
 
-def line_of(error: BaseException, config: DictConfig) -> str:
-    """The line for an error that the user can mend."""
+def error_line(error: BaseException, config: DictConfig) -> str:
+    """The line for an error that the user can correct."""
     typed = overrides_as_typed(config.hydra)
     known = isinstance(error, MilrError)
     line = str(error) if known else explain(error, STAGES[config.hydra.job.config_name], typed)

@@ -96,7 +96,7 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
     if unknown := [name for name in settings.sanity.estimators if name not in ESTIMATORS]:
         raise MilrError(f"sanity.estimators={unknown}: choose among {', '.join(ESTIMATORS)}")
     if any(count < 1 for count in settings.sanity.cascade):
-        raise MilrError(f"sanity.cascade={settings.sanity.cascade}: at least one layer must forget in each")
+        raise MilrError(f"sanity.cascade={settings.sanity.cascade}: each number of randomised layers is at least 1")
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))
@@ -141,13 +141,13 @@ def variants(
         names = blocks(network.network)
         for count in settings.sanity.cascade:
             batches = input_batches(pictures["train"].images[:512], device)
-            forgotten = randomised(network.network, names[:count], batches, settings.seed)
+            random = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
             centred = network
             if network.metric.centre:  # the mean of what this network says, not of what it said before
-                mean = represent(forgotten, input_batches(pictures["train"].images, device)).mean(0)
+                mean = represent(random, input_batches(pictures["train"].images, device)).mean(0)
                 centred = replace(network, mean=mean)
-            yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, forgotten, pictures, device)
+            yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, random, pictures, device)
 
 
 def refit(

@@ -42,7 +42,7 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
-    """Returns the accuracy on the validation classes of the network that was kept."""
+    """Returns the accuracy on the validation classes of the network that was saved."""
     device, metric = choose_device(settings.device), settings.metric
 
     def keep(name: str) -> None:
@@ -55,7 +55,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         save_checkpoint(run.path(name), {"kind": "protonet", **best.state()})
 
     def on_validation(step: int, accuracy: float, best: bool) -> None:
-        """Tell of a look at the validation classes, and keep the best network."""
+        """Record a validation, and save the best network."""
         run.metrics(split="validation", step=step, accuracy=accuracy)
         log.info("step %d: %.3f on validation classes%s", step, accuracy, " (the best so far)" if best else "")
         if best:
@@ -103,7 +103,7 @@ def require_as_many_processes(run: Run) -> None:
 def help_to_train(settings: TrainProtonet) -> float:
     """What every process of torchrun's but the first does: the same training on episodes of its own, writing nothing.
 
-    Returns the accuracy that the first one found.
+    Returns the accuracy that the first one measured.
     """
     device = choose_device(settings.device)
     with process_group(device):
@@ -145,7 +145,7 @@ def training_of(settings: TrainProtonet) -> Training:
 def validation(
     settings: TrainProtonet, pictures: Pictures, metric: MetricSettings, device: torch.device
 ) -> Callable[[nn.Module], float]:
-    """The accuracy over the same episodes of the validation classes at every look."""
+    """The accuracy over the same episodes of the validation classes at every validation."""
     episode = settings.episode
     numbers = range(settings.train.validation_episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, "validation", numbers)

@@ -15,6 +15,7 @@ from milr.explanation.batches import query_distances
 from milr.explanation.export import export
 from milr.explanation.figures import Column
 from milr.explanation.maps import Maps
+from milr.information.readings import READINGS
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
@@ -32,7 +33,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
     for name, pictures in own_pictures(settings) if settings.images else episodes(settings, run):
-        maps = explainer.maps(to_input(pictures.images, device))
+        maps = explainer.maps(to_input(pictures.images, device), READINGS)
         columns = picture_columns(pictures) if settings.images else episode_columns(settings, pictures, maps, network)
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings)}"

@@ -14,7 +14,7 @@ from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST
 from milr.runs.resume import may_differ
-from milr.runs.sources import SourceRun, find_run, is_done, read_config, read_manifest
+from milr.runs.sources import SourceRun, find_source, is_done, read_config, read_manifest
 from milr.sweeps.jobs import JOB_FAILED, read_jobs
 
 FIELDS = ("untouched_accuracy", "accuracy", "mask_mean", "decision_bits", "redundant_bits", "total_bits")
@@ -75,7 +75,7 @@ def read_fit(folder: Path) -> Fit:
     state, error, run = str(manifest.get("state")), str(manifest.get("error") or ""), None
     if is_done(folder):
         try:
-            run = find_run(folder.parent, "fit_milr", str(folder))
+            run = find_source(folder.parent, "fit_milr", str(folder))
         except MilrError as problem:
             state, error = "broken", str(problem)
     settings = dict(leaves(read_config(folder))) if (folder / CONFIG).is_file() else {}

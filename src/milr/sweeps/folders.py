@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from milr.errors import MilrError
 from milr.runs.locks import lock
-from milr.runs.sources import find_run
+from milr.runs.sources import find_source
 from milr.settings.paths import home, quoted
 from milr.settings.stages import STAGES
 from milr.sweeps.names import sweep_name
@@ -21,7 +21,7 @@ from milr.sweeps.names import sweep_name
 LOCK = ".lock"
 JOBS = "job-*.json"  # in a sweep's folder: one for each job that has ended since it was started last
 
-locks: dict[Path, IO[str]] = {}  # of the sweeps that this process runs; the system frees them when it ends
+locks: dict[Path, IO[str]] = {}  # of the sweeps that this process runs
 
 
 def start_sweep(config: DictConfig) -> Path:
@@ -54,7 +54,7 @@ def pinned(override: str, stage: str, outputs: Path) -> str:
     needed = STAGES[stage].source if stage in STAGES else None
     if override.lstrip("+") != "source=latest" or needed is None:
         return override
-    return f"source={quoted(str(find_run(outputs, needed, 'latest').folder))}"
+    return f"source={quoted(str(find_source(outputs, needed, 'latest').folder))}"
 
 
 def is_swept_source(override: str) -> bool:
@@ -66,7 +66,7 @@ def is_swept_source(override: str) -> bool:
 
 
 def claim(folder: Path) -> None:
-    """Hold the lock of a sweep's folder as long as this process lives. MilrError if another process holds it."""
+    """Hold the lock of a sweep's folder until `release_all`. MilrError if another process holds it."""
     path = folder.absolute()
     if path in locks:
         return
@@ -84,11 +84,10 @@ def claim(folder: Path) -> None:
     locks[path] = file
 
 
-def release(folder: Path) -> None:
-    """Let others run this sweep."""
-    file = locks.pop(folder.absolute(), None)
-    if file:
-        file.close()
+def release_all() -> None:
+    """Let others run the sweeps of this process: the command line calls it whichever way a sweep ended."""
+    while locks:
+        locks.popitem()[1].close()
 
 
 def in_sweep() -> bool:

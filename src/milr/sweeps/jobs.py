@@ -1,6 +1,6 @@
 """The jobs of a sweep: whether one is done already, how each one ended, and the table at the end.
 
-A job may run in another process than the sweep, so what is told of it goes through files: its run folder, and a file
+A job may run in another process than the sweep, so what is known of it goes through files: its run folder, and a file
 `job-<number>.json` in the sweep's folder.
 """
 
@@ -18,7 +18,7 @@ from milr.errors import MilrError
 from milr.fields import leaves
 from milr.files import write_atomically
 from milr.runs.folder import CONFIG, MANIFEST, SET_ASIDE, plain
-from milr.runs.resume import folder_state, require_same, require_same_parent
+from milr.runs.resume import require_same, require_same_parent
 from milr.runs.sources import SourceRun, read_manifest
 from milr.settings.schema import NetworkStageSettings
 from milr.settings.stages import STAGES
@@ -49,7 +49,7 @@ def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: Source
 
     Errors: MilrError if what is there was made with other settings, or from another checkpoint of the source.
     """
-    if folder_state(folder) == "absent":
+    if not folder.is_dir():
         return None
     if not ((folder / MANIFEST).is_file() and (folder / CONFIG).is_file()):  # killed before it had begun
         move_aside(folder)
@@ -66,7 +66,7 @@ def folder_to_go_on(folder: Path, settings: NetworkStageSettings, source: Source
 
 
 def objective_of(folder: Path) -> float:
-    """What a finished job returned; NaN if that was not kept."""
+    """What a finished job returned; NaN if that was not recorded."""
     objective = read_manifest(folder).get("objective")
     return math.nan if objective is None else float(objective)
 

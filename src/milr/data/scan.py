@@ -12,7 +12,7 @@ from milr.data.endings import common_endings, is_hidden, is_picture, is_unreadab
 from milr.data.split import split_named
 from milr.errors import MilrError
 
-DEEPEST = 3  # folders below the root that are looked into: train / a class / images
+DEEPEST = 3  # folders below the root that are read: train / a class / images
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Listing:
 
 @dataclass
 class Scan:
-    """The folders under `root`, each looked into once; hidden files and folders are as if they were not there.
+    """The folders under `root`, each read once; hidden files and folders are as if they were not there.
 
     A link to a folder can be a class, unless its pictures are there already: it leads into the root, or to a folder
     that another link led to. In a class's folder none is followed.
@@ -37,7 +37,7 @@ class Scan:
     counts: Counter[str] = field(default_factory=Counter)  # what is no picture of the data set, in words
     linked: set[str] = field(default_factory=set)
 
-    def look(self, folder: Path) -> Listing:
+    def listing(self, folder: Path) -> Listing:
         """What one folder holds. OSError if it cannot be read; MilrError for a name that is no UTF-8."""
         if folder not in self.listings:
             with os.scandir(folder) as entries:
@@ -79,13 +79,13 @@ class Scan:
 
     def below(self, folder: Path, deepest: int = DEEPEST) -> int:
         """The number of pictures in a folder and those in it, of kinds that Pillow does not read here too."""
-        listing = self.look(folder)
+        listing = self.listing(folder)
         own = len(listing.pictures) + listing.unreadable
         return own + sum(self.below(inner, deepest - 1) for inner in listing.folders if deepest > 1)
 
     def filled(self, folder: Path) -> list[Path]:
         """The folders of a folder that hold pictures, at any depth."""
-        return [inner for inner in self.look(folder).folders if self.below(inner)]
+        return [inner for inner in self.listing(folder).folders if self.below(inner)]
 
     def left_out(self) -> list[str]:
         """What is no picture of the data set, each with its number."""
