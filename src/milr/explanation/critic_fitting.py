@@ -24,7 +24,7 @@ from milr.seeding import seed_of
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
 LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
-FALLS, FALL = 2, 0.3  # when the held-out bits have stalled, the rate falls to this share of itself, so many times
+DECAY = 0.3  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,11 @@ def fit_critic(
     else:
         done = 0
         best.see(0, -held_out_nats(critic, task, settings.images))
-    falls = round(math.log(optimiser.param_groups[0]["lr"] / settings.learning_rate, FALL))
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            if falls == FALLS:
+            if best.decays >= settings.decays:
                 break
-            falls, best.waited = falls + 1, 0
-            best.restore()
-            for group in optimiser.param_groups:
-                group["lr"] *= FALL
+            decay(best, optimiser)
         critic.train()
         # A function of the step's number: nothing to save, and no other generator is disturbed.
         critic.dropout.generator = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
@@ -132,11 +128,19 @@ def samples(
     ]
 
 
+def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
+    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
+    best.restore()
+    best.waited, best.decays = 0, best.decays + 1
+    for group in optimiser.param_groups:
+        group["lr"] *= DECAY
+
+
 def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
     """What a step minimises, over all kinds of pairs of its samples."""
     estimator = ESTIMATORS[task.estimator]
-    scores = [each for sample in drawn for each in pair_scores(critic, sample)]
-    return torch.stack([estimator.loss(f, task.denominator, second) for f, second in scores]).mean()
+    pairs = [each for sample in drawn for each in pair_scores(critic, sample)]
+    return torch.stack([estimator.loss(scores, task.denominator, second) for scores, second in pairs]).mean()
 
 
 def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:

@@ -15,10 +15,16 @@ from milr.networks.continuation import Continuation, State
 
 
 class Best:
-    """The modules as they were where the validation objective was lowest, and how long ago that was."""
+    """The modules as they were where the validation objective was lowest, and how long ago that was.
+
+    Attributes:
+        waited: validations since then, or since the rate fell.
+        decays: how often the rate fell.
+    """
 
     def __init__(self, modules: nn.Module) -> None:
         self.modules, self.objective, self.step, self.waited = modules, math.inf, 0, 0
+        self.decays = 0
         self.state = copy.deepcopy(modules.state_dict())
 
     def see(self, step: int, objective: float) -> None:
@@ -34,12 +40,13 @@ class Best:
 
     def snapshot(self) -> State:
         """All of it but the modules."""
-        return {"state": self.state, "objective": self.objective, "step": self.step, "waited": self.waited}
+        counts = {"step": self.step, "waited": self.waited, "decays": self.decays}
+        return {"state": self.state, "objective": self.objective, **counts}
 
     def resume(self, state: State) -> None:
         """Puts back what `snapshot` gave."""
         self.objective, self.step, self.waited = state["objective"], state["step"], state["waited"]
-        self.state = state["state"]
+        self.state, self.decays = state["state"], state["decays"]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class InfomaxSettings:
         choices=("sample", "place", "representation"),
     )
     place: bool = setting(True, "tell the critic the place: eq. 1 is about x_i at a given i")
-    place_table: bool = setting(False, "and by a learned row of its own for each place, which scales hidden units too")
+    place_table: bool = setting(True, "and by a learned row of its own for each place, which scales hidden units too")
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
     representation_width: int = setting(
@@ -163,6 +163,7 @@ class CriticSettings:
     weight_decay: float = setting(0.3, "of AdamW", low=0)
     validate_every: int = setting(100, "steps between estimates on the held-out images", low=1)
     patience: int = setting(6, "estimates without more bits that count as stalled; 0: never", low=0)
+    decays: int = setting(2, "times that it goes on from the best state at a lower rate before it stops", low=0)
     pairs: bool = setting(True, "fit it to what the mask lets pass too, after the mask's fit")
 
 
