@@ -68,7 +68,7 @@ def test_a_short_fit_finds_the_symbols_and_little_elsewhere() -> None:
     by_reading = {row.reading: row for row in found}
     assert [row.sound for row in found] == [True, False, True]
     best = by_reading["representation"]
-    assert 0.35 < best.slope < 1.05 and abs(best.empty) < 0.1 and best.single_error < 1.0
+    assert 0.2 < best.slope < 1.05 and abs(best.empty) < 0.1 and best.single_error < 1.2
     assert best.true_mean == pytest.approx(float(world.truth.mean()))
 
 

@@ -7,6 +7,7 @@ import torch
 
 from milr.evaluation.consistency import (
     Fitting,
+    contents,
     convergence,
     dealt,
     estimator_table,
@@ -51,9 +52,13 @@ def test_side_by_side_joins_contents_and_representations_of_two_pictures() -> No
 
 
 def test_shares_of_the_pictures_lie_in_one_another() -> None:
-    small, large = parts_of(features(40, 0), (0.25, 1.0), seed=0)
+    whole = features(40, 0)
+    small, large = parts_of(whole, (0.25, 1.0), seed=0)
     assert (len(small), len(large)) == (10, 40)
-    assert all((large.local == part).flatten(1).all(1).any() for part in small.local)
+    assert all((contents(large) == part).flatten(1).all(1).any() for part in contents(small))
+    for part in (small, large):  # each still with its own representation
+        rows = [(contents(whole) == x).flatten(1).all(1).nonzero().item() for x in contents(part)]
+        assert torch.equal(whole.representation[rows], part.representation)
 
 
 def test_the_extrapolation_is_the_line_in_one_over_n() -> None:

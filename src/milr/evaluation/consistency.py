@@ -100,10 +100,15 @@ def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuf
 def scales_of(features: Features) -> tuple[Standardise, Standardise]:
     """The standardisation of x, and of z, by these features."""
     local, representation = ChannelStatistics(), ChannelStatistics()
-    for part in features.local.split(STATISTICS):
+    for part in contents(features).split(STATISTICS):
         local.add(part.transpose(1, 2).float() * features.scale)
     representation.add(features.representation)
     return local.standardise(), representation.standardise()
+
+
+def contents(features: Features) -> Tensor:
+    """x of the images in their order, as it is held [P, S, C]."""
+    return features.local if features.rows is None else features.local[features.rows]
 
 
 def projected(features: Features, seed: int) -> Features:
@@ -131,7 +136,7 @@ def joined(one: Sample, other: Sample) -> Sample:
 
 def pairs_of(features: Features) -> Pairs:
     """The same features, to be drawn as pairs."""
-    return Pairs(features.local, features.representation, features.places, features.scale)
+    return Pairs(features.local, features.representation, features.places, features.scale, rows=features.rows)
 
 
 def side_by_side(features: Features, seed: int) -> Features:
@@ -139,8 +144,9 @@ def side_by_side(features: Features, seed: int) -> Features:
     other = features.at(torch.randperm(len(features), generator=torch.Generator().manual_seed(seed)))
     return replace(
         features,
-        local=torch.cat([features.local, other.local], dim=2),
+        local=torch.cat([contents(features), contents(other)], dim=2),
         representation=torch.cat([features.representation, other.representation], dim=1),
+        rows=None,
     )
 
 

@@ -124,6 +124,7 @@ class PlantedInfomax(InfomaxSettings):
     representation_width: int = setting(
         256, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
     )
+    dropout: float = setting(0.0, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(512, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(2048, "training images whose representations a map is compared with", low=1)
 
@@ -138,7 +139,6 @@ class PlantedCritic(CriticSettings):
     learning_rate: float = setting(5e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
     weight_decay: float = setting(0.03, "of AdamW", low=0)
     patience: int = setting(4, "estimates without more bits before it stops; 0: never", low=0)
-    decays: int = setting(3, "times that it goes on from the best state at a fifth of the rate before it stops", low=0)
 
 
 @dataclass
