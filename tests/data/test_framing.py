@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -108,8 +108,8 @@ def test_a_mirrored_picture_has_its_box_and_points_mirrored(
     plain = frame(width, height, box, crop, 64)
     other = frame(width, height, Box(width - box.left - box.width, box.top, box.width, box.height), crop, 64)
     one, two = plain.point(x, y), other.point(width - x, y)
-    assume(one is not None and two is not None)  # at the edge itself one of the two lies outside
-    assert one is not None and two is not None
+    if one is None or two is None:  # outside of the cut; at its edge itself one of the two may be
+        return
     assert two == pytest.approx((64 - one[0], one[1]), abs=1e-3)
 
 

@@ -88,7 +88,8 @@ def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap(reading
 @pytest.mark.parametrize("redundancy", ["representation", "occluded"])
 @pytest.mark.parametrize("reading", READINGS)
 def test_what_is_kept_and_what_is_redundant_add_up_to_the_total(reading: str, redundancy: str) -> None:
-    explainer = prepared(MilrSettings(redundancy=redundancy, infomax=InfomaxSettings(map=reading)))
+    infomax = InfomaxSettings(map=reading, denominator="same_place" if reading == "place" else "representations")
+    explainer = prepared(MilrSettings(redundancy=redundancy, infomax=infomax))
     set_mask(explainer, 0.0)
     maps = explainer.maps(pictures(4, seed=7)[0], READINGS)
     assert torch.equal(maps.redundant, maps.total - maps.kept)  # eq. 9, to the last bit of a float
@@ -102,11 +103,13 @@ def test_what_is_kept_and_what_is_redundant_add_up_to_the_total(reading: str, re
 
 def test_each_reading_beside_the_settings_own_is_the_one_that_the_settings_would_give() -> None:
     images = pictures(4, seed=7)[0]
-    beside = prepared().maps(images, READINGS).readings
-    for reading in ("sample", "place"):
-        own = prepared(MilrSettings(infomax=InfomaxSettings(map=reading))).maps(images)
-        assert torch.equal(beside[reading]["total"], own.total)
-        assert torch.equal(beside[reading]["redundant"], own.redundant)
+    for denominator, map_of in (("representations", "representation"), ("same_place", "place")):
+        beside = prepared(MilrSettings(infomax=InfomaxSettings(map="sample", denominator=denominator))).maps(
+            images, READINGS
+        )
+        own = prepared(MilrSettings(infomax=InfomaxSettings(map=map_of, denominator=denominator))).maps(images)
+        assert torch.equal(beside.readings[map_of]["total"], own.total)
+        assert torch.equal(beside.readings[map_of]["redundant"], own.redundant)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -157,7 +157,9 @@ def test_no_batch_past_the_steps_is_asked_for() -> None:
     explainer = prepared()
     fit(explainer, limited, HOW)
     assert set(asked) == {1, 2, 3}
-    assert sum(len(each.images) for each in some_batches(explainer.layers, batch, 1000)) == 1024  # no more are needed
+    assert (
+        sum(len(each.images) for each in some_batches(explainer.layers, batch, 1000, 100)) == 112
+    )  # no more are needed
 
 
 def test_too_few_images_are_refused_before_a_step_or_left_out_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
