@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from toy import pictures, prepared, trained_network
+from toy import SHORT, pictures, prepared, trained_network
 
-from milr.evaluation.estimators import Features, gaussian_bits, infomax_bits
+from milr.evaluation.estimators import gaussian_bits, null_bits
 from milr.evaluation.perturbation import highest
 from milr.networks.layers import weights_sha256
 from milr.networks.randomise import randomised
@@ -35,7 +35,6 @@ def test_weights_are_those_that_torchs_own_seed_gives_and_the_generator_goes_on_
 
 def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     explainer, images = prepared(), pictures(32, seed=0)[0]
-    pairs = Features(torch.randn(32, 16, 4, 1), torch.randn(32, 32))
 
     def never(*args: object) -> None:
         raise AssertionError("another device is seeded")
@@ -45,8 +44,9 @@ def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"torch.{name}", never)
     state = torch.get_rng_state()
     explainer.prepare(images.split(16), 32)
-    infomax_bits(explainer, pairs, pairs, 1, shuffled=False, seed=0)
-    gaussian_bits(explainer, pairs, pairs, 1, seed=0)
+    assert explainer.features is not None
+    null_bits(explainer, explainer.features, explainer.features, SHORT, seed=0)
+    gaussian_bits(explainer, explainer.features, explainer.features, SHORT, seed=0)
     randomised(trained_network(), ["fc"], [images], seed=0)
     settings = SimpleNamespace(seed=0, backbone=SimpleNamespace(name="conv4", weights="none"))
     first_network(settings, torch.device("cpu"))

@@ -85,7 +85,7 @@ def fit_mask(
 
 def begin(modules: Modules, settings: FitSettings) -> Progress:
     """The progress of a fit before its first step."""
-    fitted = nn.ModuleList([modules.mask] if modules.bottleneck is None else [modules.mask, modules.bottleneck])
+    fitted = nn.ModuleList([modules.mask, modules.bottleneck])
     optimiser = torch.optim.Adam(fitted.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     generator = torch.Generator(modules.bank.local.device).manual_seed(settings.seed)

@@ -17,7 +17,7 @@ from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
-from milr.information.bottleneck import capacity, gaussian_kl, noise_like, occlude
+from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.layers import LayerPair
@@ -172,12 +172,8 @@ class MILR:
 
     def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
-        modules = self.modules
-        if modules.bottleneck is None:
-            return capacity(mask, modules.local(local))
-        if self.settings.bottleneck.fit == "objective":
-            return gaussian_kl(*modules.bottleneck(occluded))
-        return gaussian_kl(*modules.bottleneck.without_gradient(occluded))
+        nats: Tensor = self.modules.bottleneck.nats(mask, local, occluded)
+        return nats
 
     def _still_noise(self, modules: Modules, seed: int) -> Tensor:
         """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""

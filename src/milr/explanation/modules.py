@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.explanation.bottlenecks import BOTTLENECKS, Bound
 from milr.explanation.features import Features, FeatureStore
 from milr.explanation.settings import InfomaxSettings, MilrSettings
-from milr.information.bottleneck import VariationalBottleneck
 from milr.information.critic import Critic
 from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
 from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
-from milr.information.whitening import Whitening, fit_whitening
 from milr.networks.layers import LayerPair
 from milr.seeding import seeded
 
@@ -51,7 +50,7 @@ class Modules(nn.Module):
         local: Standardise,
         representation: Standardise,
         stages: list[Standardise],
-        whitening: Whitening | None,
+        bottleneck: Bound,
         bank: ReferenceBank,
     ) -> None:
         super().__init__()
@@ -61,12 +60,7 @@ class Modules(nn.Module):
         self.critic = critic_of(infomax, local, representation, shape)
         masks = 1 if settings.mask.shared else channels
         self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
-        self.whitening = whitening
-        self.bottleneck = (
-            VariationalBottleneck(local, whitening.projection.shape[1], settings.bottleneck.width)
-            if whitening is not None
-            else None
-        )
+        self.bottleneck = bottleneck
         self.to(torch.float32)  # whatever torch.set_default_dtype says; the bank stays in half precision
         self.bank = bank
 
@@ -117,31 +111,21 @@ def new_modules(
             raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
     features = store.features()
     device = scales[0].mean.device
-    whitening = wanted_whitening(settings, features.representation.to(device))
     local, representation, *stages = scales
     others = features.representation[order[: infomax.bank_representations]].to(device)
     reference = ReferenceBank(
         in_half(local(torch.cat(bank).transpose(1, 2)).transpose(1, 2)), in_half(representation(others))
     )
     with seeded(seed):  # their first weights
-        modules = Modules(settings, layers.grid, local, representation, stages, whitening, reference)
+        build = BOTTLENECKS[settings.bottleneck.kind].build
+        bottleneck = build(settings.bottleneck, local, features.representation.to(device))
+        modules = Modules(settings, layers.grid, local, representation, stages, bottleneck, reference)
     return modules.to(device), features
 
 
 def in_half(standardised: Tensor) -> Tensor:
     """Float16 without infinities."""
     return standardised.clamp(-65504, 65504).half()
-
-
-def wanted_whitening(settings: MilrSettings, representations: Tensor) -> Whitening | None:
-    """What the variational bottleneck needs of the training images' z [P, D]; None for another bottleneck."""
-    if settings.bottleneck.kind != "variational":
-        return None
-    share = settings.bottleneck.whitening_share
-    try:
-        return fit_whitening(representations, share)
-    except ValueError as error:
-        raise MilrError(f"bottleneck.kind=variational, bottleneck.whitening_share={share}: {error}") from None
 
 
 class BankProjection:

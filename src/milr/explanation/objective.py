@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from milr.explanation.decisions import Batch, require_gradient, require_own
 from milr.explanation.milr import MILR
-from milr.information.bottleneck import gaussian_log_likelihood, noise_like, occlude
+from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import read
 from milr.information.units import bits
 from milr.networks.layers import FirstPass
@@ -83,10 +83,6 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
         require_own(untouched)
         require_gradient(occluded, second.output, logits, explainer.layers)
     information, kept, redundant = informations(explainer, first, occluded, second.representation, generator)
-    likelihood = information.new_zeros(())
-    if modules.bottleneck is not None and modules.whitening is not None and settings.bottleneck.fit == "likelihood":
-        mean, log_sigma = modules.bottleneck(occluded.detach())
-        likelihood = gaussian_log_likelihood(mean, log_sigma, modules.whitening(first.representation)).mean()
     return Terms(
         decision_loss=cross_entropy(logits, labels),
         accuracy=(logits.argmax(1) == labels).float().mean(),
@@ -95,7 +91,7 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
         information_kept=kept,
         redundant=redundant,
         bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
-        likelihood=likelihood,
+        likelihood=modules.bottleneck.likelihood(occluded, first.representation),
         mask_mean=mask.mean(),
         cap=explainer.bank()[0].cap("sample", settings.infomax.denominator),
     )

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from milr.errors import MilrError
+from milr.explanation.bottlenecks import BOTTLENECKS
 from milr.explanation.inputs import described
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.information.statistics import Standardise
-from milr.information.whitening import Whitening
 from milr.networks.layers import LayerPair, weights_sha256
 
 log = logging.getLogger("milr")
@@ -89,15 +89,12 @@ def require_network(saved: str | None, network: nn.Module, way_out: str) -> None
 
 def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:
     """The small modules with saved weights. MilrError if they are of layers with other shapes."""
-    whitening = None
-    if "whitening.mean" in weights:
-        names = ("mean", "projection", "share")
-        whitening = Whitening(*(torch.zeros_like(weights[f"whitening.{name}"]) for name in names))
     channels = (layers.local_shape[0], layers.dimension, *layers.stage_channels)
     local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
     bank = ReferenceBank(*(torch.zeros_like(weights[f"bank.{name}"]) for name in ("local", "representation")))
     bank.occluded = torch.zeros_like(weights["bank.occluded"])  # of another number of images, where a fit saw fewer
-    modules = Modules(settings, layers.grid, local, representation, stages, whitening, bank)
+    bottleneck = BOTTLENECKS[settings.bottleneck.kind].rebuild(settings.bottleneck, local, weights)
+    modules = Modules(settings, layers.grid, local, representation, stages, bottleneck, bank)
     try:
         modules.load_state_dict(weights)
     except RuntimeError as error:
