@@ -13,6 +13,8 @@ milr fit-milr --multirun source=latest experiment=demo milr.steps=150 outputs=$b
     milr.alpha=1,10 milr.beta=0.003,0.03,0.3,3,30
 milr sweep-report $birds/sweep
 milr fit-milr source=latest experiment=demo outputs=$birds
+milr calibrate calibrate.estimators=[infonce] outputs=$birds
+milr sanity source=latest 'sanity.checks=[estimators,consistency,convergence]' sanity.seeds=2 outputs=$birds
 milr evaluate source=latest outputs=$birds
 milr sanity source=latest 'sanity.cascade=[1,6]' outputs=$birds
 python scripts/tables.py $birds/evaluate/* $birds/sanity/*
