@@ -14,6 +14,7 @@ from gaussian import correlation_of, gaussian_features, plain_critic
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.explanation import critic_fitting
 from milr.explanation.critic_fitting import (
     DECAY,
     CriticTask,
@@ -179,3 +180,15 @@ def test_a_part_that_is_held_out_is_no_part_of_what_is_left() -> None:
 def test_fewer_images_and_places_than_a_step_wants_are_drawn_whole() -> None:
     tiny = Features(TRAIN.local[:5, :1], TRAIN.representation[:5], torch.tensor([2]), 1.0)
     assert fit_critic(critic(), CriticTask(tiny, tiny), replace(HOW, steps=5)) in range(6)
+
+
+def test_a_fit_that_is_stopped_within_a_step_leaves_out_nothing_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*drawn: Any) -> Tensor:
+        raise KeyboardInterrupt
+
+    fitted = plain_critic(16, (1, 4))
+    fitted.dropout.share = 0.5
+    monkeypatch.setattr(critic_fitting, "critic_loss", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit_critic(fitted, TASK, HOW)
+    assert fitted.dropout.generator is None

@@ -12,7 +12,7 @@ from torch import Tensor
 from toy import SHORT, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
-from milr.explanation import critic_fitting
+from milr.explanation import critic_fitting, fitting
 from milr.explanation.decisions import Batch
 from milr.explanation.features import Sample
 from milr.explanation.fitting import fit
@@ -80,6 +80,25 @@ def test_held_out_images_are_never_fitted_to(validation: bool, monkeypatch: pyte
     assert set(found) == {"critic", "pairs"}
     for fitted, held_out in found.values():
         assert len(fitted) > 20 and len(held_out) > 5 and not fitted & held_out
+
+
+def test_an_image_that_is_held_out_comes_back_in_no_batch_nor_from_prepare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without validation batches, and with batches of the images that `prepare` saw: what anybody would do first."""
+    images, labels, _ = pictures(48, seed=1)
+    explainer, tasks = MILR(trained_network(), "layer1", "avgpool", images[:2]), list[critic_fitting.CriticTask]()
+    explainer.prepare(images, 48)
+
+    def again(step: int) -> Batch:
+        chosen = torch.randperm(48, generator=torch.Generator().manual_seed(step))[:16]
+        return Batch(images[chosen], lambda output: (output, labels[chosen]))
+
+    monkeypatch.setattr(fitting, "fit_critic", lambda critic, task, *others: tasks.append(task))
+    fit(explainer, again, replace(HOW, steps=12))
+    task = tasks[1]
+    assert task.pairs is not None and len(task.pairs) > 10 and len(task.train) > 10 and len(task.held_out) > 3
+    for fitted in (task.train, task.pairs):
+        assert torch.cdist(fitted.representation, task.held_out.representation).min() > 1e-3
+    assert torch.pdist(task.held_out.representation).min() > 1e-3
 
 
 def test_a_loaded_explainer_has_no_features_and_keeps_its_critic() -> None:

@@ -39,6 +39,15 @@ def test_every_line_of_metrics_is_a_point_of_a_curve(tmp_path: Path) -> None:
     assert len((run.folder / "metrics.jsonl").read_text().splitlines()) == 4
 
 
+def test_phases_that_count_their_steps_anew_have_curves_of_their_own(tmp_path: Path) -> None:
+    with open_run(tmp_path, "fit_milr", "run", {}) as run:
+        with board(run, "tensorboard", done=0):
+            run.metrics(split="held_out", phase="critic", step=100, bits=1.0)
+            run.metrics(split="held_out", phase="pairs", step=100, bits=0.5)
+        curves = shown(run)
+    assert curves.Tags()["scalars"] == ["bits/held_out_critic", "bits/held_out_pairs"]
+
+
 def test_a_run_that_goes_on_shows_no_step_twice(tmp_path: Path) -> None:
     with open_run(tmp_path, "fit_milr", "run", {}) as run:
         with board(run, "tensorboard", done=0):

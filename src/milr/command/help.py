@@ -59,7 +59,8 @@ def stage_help(stage: Stage, overrides: Sequence[str]) -> str:
         group, _, option = override.partition("=")
         if group in chosen and option in group_options(group):
             chosen[group] = option
-    lines = [f"{stage.help[0].upper()}{stage.help[1:]}.", ""]
+    end = "" if stage.help.endswith("?") else "."
+    lines = [f"{stage.help[0].upper()}{stage.help[1:]}{end}", ""]
     lines += [f"usage: milr {stage.cli_name} [key=value | group=option] ... [flags]", "", "groups:"]
     lines += [f"  {f'{group}={option}':<24}  of: {', '.join(group_options(group))}" for group, option in chosen.items()]
     settings = default_settings(stage, chosen)

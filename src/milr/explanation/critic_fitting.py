@@ -91,10 +91,10 @@ def fit_critic(
                 break
             decay(best, optimiser)
         critic.train()
+        drawn = samples(task, settings, progress.generator, device)
         # A function of the step's number: nothing to save, and no other generator is disturbed.
-        critic.dropout.generator = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
-        loss = critic_loss(critic, samples(task, settings, progress.generator, device), task)
-        critic.dropout.generator = None
+        with critic.dropout.drawing_from(torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))):
+            loss = critic_loss(critic, drawn, task)
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -16,7 +16,7 @@ from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.pairs import IMAGES, batch_features, fill_bank, some_batches
+from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
@@ -39,10 +39,11 @@ def fit(
     """Fits the small modules of a prepared explainer on its frozen network: the critic, the mask, the critic's pairs.
 
     1. The critic alone, to the features of the images that `prepare` saw, until the held-out bits have stalled.
-       Held out are the images of `validation`, or where there are none a fifth of `prepare`'s. (A loaded explainer
-       has no features: its critic stays as it is.)
+       Held out are the images of `validation`, or where there are none a fifth of `prepare`'s (mirrored or augmented
+       views of one image count as different ones). (A loaded explainer has no features: its critic stays as it is.)
     2. The mask, by the paper's objective (eq. 10), with the critic as it is then.
     3. The critic again, to pairs of what the mask lets pass too (`critic.pairs`), so that eq. 9 is no extrapolation.
+       Without `validation` a fifth of the images of the fit's own batches is held out, of `prepare`'s too.
 
     The noise is drawn on the modules' device: a seed gives the same run on one kind of it. The caller's autocast,
     no_grad and inference_mode do not count in a fit.
@@ -108,8 +109,11 @@ def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None]
 
 
 def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch], seed: int) -> CriticTask:
-    """Pairs (x, z) of the images of `prepare`, and of the validation batches or a part of them."""
-    return task_of(explainer, features, validation, False, seed)
+    """Pairs (x, z) of the images of `prepare`; held out are the validation batches', or a part."""
+    held_out = held_out_features(explainer, validation, masked=False)
+    if held_out is None:
+        features, held_out = split_features(features)
+    return task_of(explainer, features, held_out, seed)
 
 
 def pairs_task(
@@ -123,18 +127,25 @@ def pairs_task(
     count = min(IMAGES, len(known)) if known else IMAGES
     own = some_batches(explainer.layers, batches, steps, count)
     pairs = batch_features(explainer, own, "the fit's batch", masked=True, seed=seed)
-    if len(pairs) < LEAST:
-        log.warning("the critic is not fitted to what the mask lets pass: the fit's batches hold %s images", len(pairs))
+    held_out = held_out_features(explainer, validation, masked=True)
+    images = len(pairs) if held_out else len(first_rows(pairs.representation))
+    if images < LEAST:
+        log.warning("the critic is not fitted to what the mask lets pass: the fit's batches hold %s images", images)
         return None
-    task = task_of(explainer, pairs, validation, True, seed)
-    return replace(task, train=known, pairs=task.train) if known else task
+    if held_out is None:
+        pairs, held_out, known = split_images(pairs, known)
+    task = task_of(explainer, pairs, held_out, seed)
+    return replace(task, train=known, pairs=pairs) if known else task
 
 
-def task_of(explainer: MILR, train: Features, validation: Sequence[Batch], masked: bool, seed: int) -> CriticTask:
-    """These features, with the validation batches held out or, where they hold fewer than two images, a part."""
-    if sum(len(batch.images) for batch in validation) > 1:
-        held_out = batch_features(explainer, validation, "validation batch", masked)
-    else:
-        train, held_out = split_features(train)
+def held_out_features(explainer: MILR, validation: Sequence[Batch], masked: bool) -> Features | None:
+    """Those of the validation batches; None where they hold fewer than two images."""
+    if sum(len(batch.images) for batch in validation) < 2:
+        return None
+    return batch_features(explainer, validation, "validation batch", masked)
+
+
+def task_of(explainer: MILR, train: Features, held_out: Features, seed: int) -> CriticTask:
+    """What the critic is fitted to, by the estimator of the settings."""
     infomax = explainer.settings.infomax
     return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)

@@ -17,6 +17,7 @@ from milr.networks.layers import FirstPass, LayerPair
 
 IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
 PLACES = 256  # of each image at most
+SAME = 0.05  # of the spread of z: representations that are closer count as of one image
 
 
 def some_batches(layers: LayerPair, batches: Callable[[int], Batch], steps: int, images: int) -> Iterator[Batch]:
@@ -80,3 +81,35 @@ def fill_bank(explainer: MILR, batches: Iterable[Batch], seed: int = 0) -> None:
         occluded = modules.local(passed(explainer, explainer.layers.first_pass(given.images), noise))
         parts.append(in_half(occluded.flatten(2).transpose(1, 2)))
     bank.occluded = torch.cat(parts)[: len(bank.local)]
+
+
+def first_rows(representation: Tensor) -> Tensor:
+    """The rows of z [P, D] that are of no image before: batches show an image again and again."""
+    first = close(representation, representation).int().argmax(1)
+    return (first == torch.arange(len(first))).nonzero()[:, 0]
+
+
+def close(one: Tensor, other: Tensor) -> Tensor:
+    """Which z of [P, D] and of [Q, D] are of one image, but for rounding and small changes of it: [P, Q]."""
+    centre = other.mean(0)
+    spread = (other - centre).square().sum(1).mean().sqrt()
+    return torch.cdist(one - centre, other - centre) <= SAME * spread
+
+
+def split_images(
+    pairs: Features, known: Features | None, share: float = 0.2, seed: int = 0
+) -> tuple[Features, Features, Features | None]:
+    """Pairs to fit to, pairs to hold out, and what is `known` without the images of the latter.
+
+    A share of the images, at least two, is held out, each once; none of them is among what the critic is fitted to.
+    """
+    images = first_rows(pairs.representation)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    held_out = pairs.at(images[order[: max(2, round(share * len(images)))]])
+
+    def others(features: Features) -> Features:
+        same = close(features.representation, held_out.representation).any(1)
+        return features.at((~same).nonzero()[:, 0])
+
+    rest = others(known) if known is not None else None
+    return others(pairs), held_out, rest if rest is not None and len(rest) > 1 else None

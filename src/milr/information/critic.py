@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, t
 
 
 class Dropout(nn.Module):
-    """Leaves out a share of what it is given while a fit has lent it a generator: nn.Dropout draws from torch's own."""
+    """Leaves out a share of what it is given while a fit's generator draws what: nn.Dropout draws from torch's own."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -26,6 +28,15 @@ class Dropout(nn.Module):
             return values
         stays = torch.rand(values.shape, generator=self.generator, device=values.device) >= self.share
         return values * stays / (1 - self.share)
+
+    @contextmanager
+    def drawing_from(self, generator: torch.Generator) -> Iterator[None]:
+        """Leaves values out within the body, whatever ends it: a stopped fit must not leave maps that are random."""
+        self.generator = generator
+        try:
+            yield
+        finally:
+            self.generator = None
 
 
 class Critic(nn.Module):

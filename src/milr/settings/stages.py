@@ -150,7 +150,6 @@ STAGES = {
             splits=ALL_SPLITS,
             figure=("decision repeatability {decision_repeatability:.3f}", "{rows} rows"),
             columns=("decision_repeatability",),
-            # a refit to wrong labels has no validation episodes
             one_step={"sanity.checks": ["estimator", "labels"], "sanity.steps": 1, "sanity.critic_steps": 1},
         ),
         Stage(

@@ -31,10 +31,11 @@ class Board:
         self.writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
 
     def numbers(self, values: Mapping[str, float | int | str | bool | None]) -> None:
-        """One line of `metrics.jsonl` as points of curves, those of a quantity's splits side by side."""
+        """One line of `metrics.jsonl` as points of curves, those of a quantity's splits, or phases, side by side."""
+        curve = "_".join(str(values[key]) for key in ("split", "phase") if key in values)
         for name, value in values.items():
             if isinstance(value, float):
-                self.writer.add_scalar(f"{name}/{values['split']}", value, values["step"])
+                self.writer.add_scalar(f"{name}/{curve}", value, values["step"])
 
     def maps(self, step: int, images: Tensor, maps: Maps, columns: Sequence[Column]) -> None:
         """The sheet of these images uint8 [K, 3, S, S] and their maps as they are after this step."""

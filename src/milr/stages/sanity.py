@@ -160,7 +160,8 @@ def refit(
 ) -> MILR:
     """The module fitted to `backbone` as the source run did it; with `permuted`, to wrong labels of the supports.
 
-    Wrong labels keep the last step: validation with right ones would choose a state that hardly saw the wrong.
+    Wrong labels keep the last step, the only one that is validated then: validation with right ones would choose a
+    state that hardly saw the wrong. The critic needs these episodes all the same, as images that are held out.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
     batches, validation = fit_batches(fitting, network, pictures, device)
@@ -170,8 +171,10 @@ def refit(
         return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
 
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
+    if permuted:
+        how = replace(how, validate_every=how.steps)
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, batch_of, how, [] if permuted else validation, lambda step, terms: bar.update() and None)
+        fit(explainer, batch_of, how, validation, lambda step, terms: bar.update() and None)
     return explainer
 
 
