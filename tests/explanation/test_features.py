@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import math
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,12 @@ def test_training_images_that_are_not_finite_in_a_later_batch_are_refused_too() 
     explainer = MILR(trained_network(), "layer1", "avgpool", IMAGES[:2])
     with pytest.raises(MilrError, match="layer 'layer1' gives nan or inf for the training images"):
         explainer.prepare(images.split(8), 24)
+
+
+def test_a_disk_without_room_for_them_is_named_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(MilrError, match=r"GiB for the layers' features \(No space left.*TMPDIR.*infomax.disk_gib"):
+        collected(0, 1)

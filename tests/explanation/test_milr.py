@@ -183,3 +183,8 @@ def test_no_maps_before_the_training_images_are_known() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: MilrSettings, message: str) -> None:
     with pytest.raises(MilrError, match=message):
         MILR(trained_network(), "layer1", "avgpool", pictures(2, seed=0)[0], settings)
+
+
+def test_a_reading_that_there_is_not_is_refused() -> None:
+    with pytest.raises(MilrError, match=r"readings=\['places'\]\): choose among sample, place, representation"):
+        prepared().maps(pictures(2, seed=1)[0], ["place", "places"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from milr.errors import MilrError
 from milr.networks.layers import FirstPass, LayerPair
 
 GIB = 1 << 30
@@ -97,6 +99,7 @@ class FeatureStore:
         else:
             # Without a name from the start on: the system frees the disk when the tensor goes.
             with tempfile.NamedTemporaryFile(prefix="milr-features-") as file:
+                reserve(file.fileno(), row * held)
                 flat = torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=torch.float16)
             self.local = flat.view(shape)
         self.representations: list[Tensor] = []
@@ -113,6 +116,20 @@ class FeatureStore:
     def features(self) -> Features:
         """What was collected."""
         return Features(self.local[: self.filled], torch.cat(self.representations), self.places, self.scale or 1.0)
+
+
+def reserve(file: int, size: int) -> None:
+    """Takes so many bytes of the disk for an open file. MilrError if it has no room: memory that lies in a file which
+    the disk cannot hold ends the process without a word."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        raise MilrError(
+            f"{tempfile.gettempdir()} takes no file of {size / GIB:.1f} GiB for the layers' features "
+            f"({error.strerror}): set TMPDIR to a folder with room, or infomax.disk_gib to less"
+        ) from error
 
 
 def scale_of(local: Tensor) -> float:

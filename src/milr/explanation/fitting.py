@@ -50,7 +50,8 @@ def fit(
 
     Args:
         explainer: after `prepare` or `load`.
-        batches: gives the batch of a step, counted from 1.
+        batches: gives the batch of a step, counted from 1; the same one when it is asked again, as after the mask's
+            fit, or where a fit goes on.
         settings: how many steps, and how fast (`FitSettings`).
         validation: held-out batches. With them the mask ends as it was where the objective on them (`validate`) was
             lowest, else as it is after the last step.

@@ -18,7 +18,7 @@ from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import noise_like, occlude
-from milr.information.readings import ProjectedBank, read
+from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.layers import LayerPair
 
@@ -123,9 +123,12 @@ class MILR:
 
         `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
         One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
-        that were never fitted, and one that names the image where the network's output or a map is not finite.
+        that were never fitted, for readings that there are not, and one that names the image where the network's output
+        or a map is not finite.
         """
         self.require_fitted()
+        if unknown := [reading for reading in readings if reading not in READINGS]:
+            raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
         with own_modes(self.layers, gradients=False):
             return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from milr.explanation.decisions import Batch, require_gradient, require_own
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
-from milr.information.readings import read
+from milr.information.readings import ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.layers import FirstPass
 
@@ -82,7 +82,8 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
     if torch.is_grad_enabled():
         require_own(untouched)
         require_gradient(occluded, second.output, logits, explainer.layers)
-    information, kept, redundant = informations(explainer, first, occluded, second.representation, generator)
+    bank = explainer.bank()[0]  # once: whether it is still the same is asked of every value
+    information, kept, redundant = informations(explainer, bank, first, occluded, second.representation, generator)
     return Terms(
         decision_loss=cross_entropy(logits, labels),
         accuracy=(logits.argmax(1) == labels).float().mean(),
@@ -93,16 +94,20 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
         bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
         likelihood=modules.bottleneck.likelihood(occluded, first.representation),
         mask_mean=mask.mean(),
-        cap=explainer.bank()[0].cap("sample", settings.infomax.denominator),
+        cap=bank.cap("sample", settings.infomax.denominator),
     )
 
 
 def informations(
-    explainer: MILR, first: FirstPass, occluded: Tensor, masked: Tensor, generator: torch.Generator
+    explainer: MILR,
+    bank: ProjectedBank,
+    first: FirstPass,
+    occluded: Tensor,
+    masked: Tensor,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean i(x; z), i(x; z') and eq. 9 in nats, at a sample of the places; z' is `masked` [K, D]."""
     critic, denominator = explainer.modules.critic, explainer.settings.infomax.denominator
-    bank = explainer.bank()[0]
     count = bank.locations.shape[1]
     places = torch.randperm(count, generator=generator, device=generator.device)[:PLACES].to(occluded.device)
     bank = bank.at(places)

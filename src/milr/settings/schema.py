@@ -136,9 +136,11 @@ class PlantedCritic(CriticSettings):
     steps: int = setting(1500, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
     images: int = setting(128, "images of a step: the bound of a step cannot exceed their log2", low=2)
     places: int = setting(32, "places of each image in a step, drawn anew", low=1)
-    learning_rate: float = setting(5e-3, "of AdamW", low=0, never={0: "nothing would be fitted"})
+    learning_rate: float = setting(
+        5e-3, "of AdamW; it falls when the held-out bits have stalled", low=0, never={0: "nothing would be fitted"}
+    )
     weight_decay: float = setting(0.03, "of AdamW", low=0)
-    patience: int = setting(4, "estimates without more bits before it stops; 0: never", low=0)
+    patience: int = setting(4, "estimates without more bits that count as stalled; 0: never", low=0)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from milr.data.catalogues import data_entry, split_entry
 from milr.data.episodes import draw_episode
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
+from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
 from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.decisions import Batch
@@ -81,6 +82,8 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
 
 def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
+    if settings.critic.views > 2 and not settings.augmentation.enabled:
+        raise MilrError(f"critic.views={settings.critic.views}: from the third on they need augmentation.enabled=true")
     example = example_images(settings.dataset.size, device)
     layers = settings.layers["local"], settings.layers["global"]
     explainer = MILR(
