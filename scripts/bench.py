@@ -16,6 +16,7 @@ import platform
 import re
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -27,7 +28,8 @@ from bench_training import accept_data_source, data, testing, training
 def machine(bench: Bench, threads: int) -> str:
     """The machine and the versions, in general terms."""
     gpu = f", {torch.cuda.get_device_name()}" if bench.device.type == "cuda" else ", no GPU"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "easyfsl", "captum"))
+    wanted = ("torch", "torchvision", "easyfsl", "captum")
+    packages = ", ".join(f"{name} {version(name)}" for name in wanted if find_spec(name))  # not every row needs all
     cores = (
         f"{os.cpu_count()} cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()}), {threads} threads"
     )
