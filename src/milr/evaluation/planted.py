@@ -101,6 +101,7 @@ def gaussian_fields() -> World:
     spread = torch.linalg.cholesky(covariance)
 
     def pictures(count: int, seed: int) -> Tensor:
+        """[count, 3, 32, 32], of a seed."""
         draw = torch.randn(count, PLACES, CHANNELS, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
         patches = (spread @ draw) @ patterns
         return tiled(patches.view(count, PLACES, 3, PATCH, PATCH)).float()
@@ -114,6 +115,7 @@ def gaussian_fields() -> World:
     nats = -0.5 * torch.linalg.slogdet(rest).logabsdet
 
     def single(reading: str, local: Tensor, representation: Tensor) -> Tensor:
+        """What a reading gives for each picture, in bits, by the true densities."""
         x, z = local.double(), representation.double()
         expected = torch.einsum("idc,kd->kic", back, z)  # E[x_i | z]
         if reading == "sample":
@@ -187,12 +189,14 @@ def drawn_symbols() -> World:
         first += count
 
     def pictures(count: int, seed: int) -> Tensor:
+        """[count, 3, 32, 32], of a seed."""
         draw = torch.rand(count, PLACES, CELLS, generator=torch.Generator().manual_seed(seed))
         cells = 1 - 2 * (draw < turned).float()
         pixels = cells.view(count, PLACES, 1, PATCH, 2).repeat_interleave(2, dim=4)
         return tiled(pixels.expand(-1, -1, 3, -1, -1))
 
     def single(reading: str, local: Tensor, representation: Tensor) -> Tensor:
+        """What a reading gives for each picture, in bits, by the true densities."""
         result = torch.zeros(len(local), PLACES, dtype=torch.double)
         start = 0
         for place, _, count, error in sources:

@@ -109,6 +109,7 @@ class Phases:
         result = self.result
 
         def on_state(step: int, take: Callable[[], State]) -> None:
+            """Hand on the loop's state within that of the whole fit."""
             whole = steps_before + step
             state = {"step": whole, "phase": name, "before": before, "result": result}
             self.continuation.on_state(whole, lambda: {**state, "loop": take()})
