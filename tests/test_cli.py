@@ -131,9 +131,8 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("fit-milr layers=null", "layers=null: choose one of layer1_avgpool"),
         (
             "fit-milr source=x +layers.other=layer2",
-            "layers.other: there are two layers, layers.local and layers.global",
+            "no key 'layers.other': did you mean 'layers.output'?",
         ),
-        ("fit-milr source=x layers.local=", "layers.local= is empty: give the layer's name in the network"),
         ("visualize source=x images=['']", "images=['']: one of the paths is empty"),
         ("fit-milr milr=null", "milr is a section: set one of its keys, such as milr.alpha=<value>"),
         ("fit-milr milr=[1]", "milr is a section: set one of its keys, such as milr.alpha=<value>"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MaskSettings,
         MilrSettings,
     )
+    from milr.networks.settings import LayerSettings
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _PLACES = {
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
+    "milr.networks.settings": ("LayerSettings",),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -54,6 +56,7 @@ __all__ = [
     "EpisodeBatches",
     "FitSettings",
     "InfomaxSettings",
+    "LayerSettings",
     "Maps",
     "MaskSettings",
     "MilrError",

@@ -22,10 +22,10 @@ def hooks(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("local", "global_"), [("layer1", "avgpool"), ("layer3.1", "avgpool"), ("layer1", "layer4"), ("maxpool", "layer2")]
+    ("local", "z"), [("layer1", "avgpool"), ("layer3.1", "avgpool"), ("layer1", "layer4"), ("maxpool", "layer2")]
 )
-def test_second_pass_with_untouched_features_is_the_first_pass_exactly(local: str, global_: str) -> None:
-    pair = LayerPair(network(), local, global_, images())
+def test_second_pass_with_untouched_features_is_the_first_pass_exactly(local: str, z: str) -> None:
+    pair = LayerPair(network(), local, z, images())
     first = pair.first_pass(images())
     second = pair.second_pass(first.local, images())
     assert torch.equal(first.representation, second.representation)
@@ -122,7 +122,7 @@ def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("local", "global_", "message"),
+    ("local", "z", "message"),
     [
         ("layer_1", "avgpool", "no layer 'layer_1'; nearest: .*layer1"),
         ("layer4", "layer1", "must come after"),
@@ -131,9 +131,9 @@ def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
         ("avgpool", "avgpool", "must come after"),
     ],
 )
-def test_layers_that_cannot_be_used_are_named(local: str, global_: str, message: str) -> None:
+def test_layers_that_cannot_be_used_are_named(local: str, z: str, message: str) -> None:
     with pytest.raises(MilrError, match=message):
-        LayerPair(network(), local, global_, images())
+        LayerPair(network(), local, z, images())
 
 
 def test_local_layer_must_give_a_map() -> None:
@@ -224,7 +224,7 @@ def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "local", "global_"),
+    ("build", "local", "z"),
     [
         (resnet18, "layer1", "layer4.1.bn2"),  # the sum with the shortcut is made in place
         (resnet18, "layer1.0.bn1", "layer4.1.bn2"),
@@ -234,10 +234,10 @@ def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
     ],
 )
 def test_a_layer_that_is_changed_in_place_afterwards_may_be_the_global_one(
-    build: Callable[..., nn.Module], local: str, global_: str
+    build: Callable[..., nn.Module], local: str, z: str
 ) -> None:
     model = build().eval()
-    pair = LayerPair(model, local, global_, images(1))
+    pair = LayerPair(model, local, z, images(1))
     first = pair.first_pass(images(2))
     assert torch.equal(pair.second_pass(first.local, images(2)).representation, first.representation)
     assert torch.equal(first.output, model(images(2)))
@@ -322,15 +322,15 @@ class Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("local", "global_", "message"),
+    ("local", "z", "message"),
     [
         ("lstm", "top", r"'lstm' gives a tuple \(tensor \[2, 36, 8\], tuple"),
         ("patches", "attention", r"'attention' gives a tuple \(tensor \[2, 36, 8\], tensor"),
     ],
 )
-def test_layers_that_give_tuples_are_described(local: str, global_: str, message: str) -> None:
+def test_layers_that_give_tuples_are_described(local: str, z: str, message: str) -> None:
     with pytest.raises(MilrError, match=message):
-        LayerPair(Recurrent(), local, global_, images())
+        LayerPair(Recurrent(), local, z, images())
 
 
 def test_graphs_and_scripts_are_refused_with_what_is_true_of_them() -> None:

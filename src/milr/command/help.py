@@ -80,7 +80,9 @@ def default_settings(stage: Stage, options: Mapping[str, str] | None = None) -> 
     if "backbone" in chosen:
         settings.backbone.name = chosen["backbone"]
     if "layers" in chosen:
-        settings.layers.update(line.split(": ") for line in group_lines("layers", chosen["layers"]))
+        for line in group_lines("layers", chosen["layers"]):
+            name, layer = line.split(": ")
+            setattr(settings.layers, name, layer)
     return settings
 
 

@@ -193,8 +193,6 @@ def keyed_types(settings: type[Any], dataset: str, prefix: str = "") -> Iterator
         kind = DATA_SETS[dataset].settings if prefix == "" and field.name == "dataset" else hints[field.name]
         if is_dataclass(kind):
             yield from keyed_types(kind, dataset, f"{prefix}{field.name}.")
-        elif field.name == "layers":
-            yield from ((f"layers.{name}", str) for name in ("local", "global"))
         else:
             yield f"{prefix}{field.name}", kind
 

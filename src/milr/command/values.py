@@ -22,13 +22,7 @@ def check_paths(settings: Any) -> None:
 
 
 def check_names(settings: Any) -> None:
-    """Raise MilrError for a data set or a backbone that is none, for another data set's keys under a name, and for
-    other layers than the two."""
-    for name, layer in getattr(settings, "layers", {}).items():
-        if name not in ("local", "global"):
-            raise MilrError(f"layers.{name}: there are two layers, layers.local and layers.global")
-        if not layer:
-            raise MilrError(f"layers.{name}= is empty: give the layer's name in the network")
+    """Raise MilrError for a data set or a backbone that is none, and for another data set's keys under a name."""
     for group in ("dataset", "backbone"):
         section = getattr(settings, group, None)
         options = [name for name in group_options(group) if group != "dataset" or name in DATA_SETS]

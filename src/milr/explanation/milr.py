@@ -35,7 +35,7 @@ class MILR:
     Args:
         network: any network of images; it may lie on any device.
         local: name of the layer whose locations x_i are explained, features [K, C, H, W], as in `named_modules()`.
-        global_: name of a later layer, whose flattened output [K, D] is the representation z.
+        z: name of a later layer, whose flattened output [K, D] is the representation z.
         example: images [K, 3, S, S] as the network takes them; it fixes their size and type.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
@@ -66,7 +66,7 @@ class MILR:
         self,
         network: nn.Module,
         local: str,
-        global_: str,
+        z: str,
         example: Tensor,
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
@@ -74,7 +74,7 @@ class MILR:
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        self.layers = LayerPair(network, local, global_, example, self.settings.mask.stages, precision, layout)
+        self.layers = LayerPair(network, local, z, example, self.settings.mask.stages, precision, layout)
         self._modules: Modules | None = None
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
@@ -187,7 +187,7 @@ class MILR:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""
         return {
             "local": self.layers.local,
-            "global": self.layers.global_,
+            "z": self.layers.z,
             "layout": self.layers.layouts[self.layers.local],
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
@@ -211,7 +211,7 @@ class MILR:
         """
         state = check_state(state)
         settings, layout = settings_from_state(state["settings"]), state.get("layout")
-        explainer = cls(network, state["local"], state["global"], example, settings, precision, layout)
+        explainer = cls(network, state["local"], state["z"], example, settings, precision, layout)
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"

@@ -91,7 +91,7 @@ def new_modules(
     MilrError for features that are not finite, and for representations that cannot be whitened where that is wanted.
     """
     generator = torch.Generator().manual_seed(seed)
-    names = (layers.local, layers.global_, *layers.stages)
+    names = (layers.local, layers.z, *layers.stages)
     statistics = [ChannelStatistics() for _ in names]
     infomax = settings.infomax
     store = FeatureStore(layers, images, infomax.memory_gib, infomax.disk_gib, seed)

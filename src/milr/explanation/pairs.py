@@ -46,7 +46,7 @@ def batch_features(explainer: MILR, batches: Iterable[Batch], what: str, masked:
     for number, given in enumerate(batches, 1):
         batch = checked_batch(given, layers, f"{what} {number}")
         first = layers.first_pass(batch.images)
-        for name, values in ((layers.local, first.local), (layers.global_, first.representation)):
+        for name, values in ((layers.local, first.local), (layers.z, first.representation)):
             if not torch.isfinite(values).all():
                 raise MilrError(f"layer '{name}' gives nan or inf for {what} {number}: look at its images' values")
         scale = scale or scale_of(first.local)

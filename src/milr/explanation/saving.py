@@ -60,7 +60,9 @@ def norms(network: nn.Module) -> list[float]:
 
 def check_state(state: object) -> dict[str, Any]:
     """The state as `MILR.state` gave it; MilrError for anything else."""
-    wanted = ("local", "global", "settings", "modules")
+    wanted = ("local", "z", "settings", "modules")
+    if isinstance(state, Mapping) and "global" in state:  # what "z" was called
+        state = {"z" if name == "global" else name: value for name, value in state.items()}
     if not isinstance(state, Mapping):
         raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
     if missing := [name for name in wanted if name not in state]:
@@ -100,7 +102,7 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
     except RuntimeError as error:
         first = str(error).splitlines()[1:2]
         raise MilrError(
-            f"the saved MI-LR module does not fit the layers '{layers.local}' and '{layers.global_}' of this network: "
+            f"the saved MI-LR module does not fit the layers '{layers.local}' and '{layers.z}' of this network: "
             + "".join(first).strip()
         ) from None
     return modules

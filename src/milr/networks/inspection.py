@@ -48,11 +48,11 @@ class Inspection:
         names = ", ".join(near or [child for child, _ in self.network.named_children()]) or "it has none"
         raise MilrError(f"the network has no layer '{name}'; nearest: {names}")
 
-    def check_order(self, local: str, global_: str) -> None:
-        """MilrError unless both run once, give one tensor with a row for each image, and `global_` ends later."""
-        runs = {name: self._run_of(name) for name in (local, global_)}
-        if self.order.index(runs[global_]) <= self.order.index(runs[local]):
-            raise MilrError(f"the global layer '{global_}' must come after the local layer '{local}'")
+    def check_order(self, local: str, z: str) -> None:
+        """MilrError unless both run once, give one tensor with a row for each image, and `z` ends later."""
+        runs = {name: self._run_of(name) for name in (local, z)}
+        if self.order.index(runs[z]) <= self.order.index(runs[local]):
+            raise MilrError(f"the global layer '{z}' must come after the local layer '{local}'")
         for name, run in runs.items():
             if run.output is None:
                 raise MilrError(f"layer '{name}' gives {run.description}: name one that gives one tensor")

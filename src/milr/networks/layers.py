@@ -45,7 +45,7 @@ class SecondPass:
 class LayerPair:
     """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
-    `local` and `global_` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` (the setting
+    `local` and `z` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` (the setting
     `mask.stages`) names the readout layers, those whose features the mask is computed from; by default the last before
     each change of resolution, the ends of what papers on ResNets call stages. The command line's stages are others.
     `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
@@ -63,7 +63,7 @@ class LayerPair:
         self,
         network: nn.Module,
         local: str,
-        global_: str,
+        z: str,
         example: Tensor,
         stages: Sequence[str] | None = None,
         precision: torch.dtype = torch.float32,
@@ -78,13 +78,13 @@ class LayerPair:
 
         probes, others = (self._cast(images) for images in probe_images(example))
         layers = Inspection(self.network, probes)
-        self.local, self.global_ = layers.name_of(local), layers.name_of(global_)
-        layers.check_order(self.local, self.global_)
+        self.local, self.z = layers.name_of(local), layers.name_of(z)
+        layers.check_order(self.local, self.z)
         self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.readout_layers() or (self.local,)
         self.layouts = {self.local: layers.layout(self.local, layout, "the local layer")}
         for name in self.stages:
             self.layouts[name] = layers.layout(name, layout, "a layer that the mask reads", trust=False)
-        self._modules = {name: layers.modules[name] for name in (self.local, self.global_, *self.stages)}
+        self._modules = {name: layers.modules[name] for name in (self.local, self.z, *self.stages)}
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
         self._one_image_below = False
@@ -115,7 +115,7 @@ class LayerPair:
 
             return hook
 
-        names = {self.local, self.global_, *self.stages}
+        names = {self.local, self.z, *self.stages}
         with torch.no_grad(), frozen(self.network), ExitStack() as hooks:
             for name in names:
                 hooks.enter_context(self._modules[name].register_forward_hook(keep(name)))
@@ -126,7 +126,7 @@ class LayerPair:
             )
         return FirstPass(
             local=self._channels_first(self.local, seen[self.local]).float(),
-            representation=seen[self.global_].flatten(1).float(),
+            representation=seen[self.z].flatten(1).float(),
             stages=tuple(self._channels_first(name, seen[name]).float() for name in self.stages),
             output=output.flatten(1).float(),
         )
@@ -153,7 +153,7 @@ class LayerPair:
 
         with frozen(self.network), ExitStack() as hooks:
             hooks.enter_context(self._modules[self.local].register_forward_hook(replace))
-            hooks.enter_context(self._modules[self.global_].register_forward_hook(keep))
+            hooks.enter_context(self._modules[self.z].register_forward_hook(keep))
             output = self._run(below)
         return SecondPass(representation=seen[0].flatten(1).float(), output=output.flatten(1).float())
 
@@ -182,7 +182,7 @@ class LayerPair:
             raise MilrError(
                 f"the network gives {list(first.output.shape)} for {len(probes)} images: it must give a row each"
             )
-        for name, features in ((self.local, first.local), (self.global_, first.representation)):
+        for name, features in ((self.local, first.local), (self.z, first.representation)):
             if not features.isfinite().all():
                 value = "nan" if features.isnan().any() else "inf"
                 raise MilrError(
@@ -202,7 +202,7 @@ class LayerPair:
         changed = self._attempt(beside_another.local, probes)
         if torch.equal(changed.representation, again.representation):
             raise MilrError(
-                f"the global layer '{self.global_}' gives the same whatever the local layer '{self.local}' gives: name "
+                f"the global layer '{self.z}' gives the same whatever the local layer '{self.local}' gives: name "
                 "layers of which the second depends on the first"
             )
         # 1. The part below sees other images, then 2. one image only: does the upper part notice?

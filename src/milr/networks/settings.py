@@ -16,6 +16,36 @@ class BackboneSettings:
 
 
 @dataclass
+class LayerSettings:
+    """The layer pair, and how its tensors are read where their shapes leave it open. Empty and -1: as it shows itself.
+
+    Example:
+        >>> import milr
+        >>> milr.LayerSettings(local="blocks.3", z="norm", read="cls").prefix
+        -1
+    """
+
+    local: str = setting("", "the layer whose places are explained, a name of the module tree; empty: a first guess")
+    z: str = setting("", "a later layer that is the representation; empty: the last pooled embedding")
+    read: str = setting(
+        "auto",
+        "what of that layer is z: auto (the class token; of other tokens the mean; of maps all) | flatten (all) | pool "
+        "(the mean over places) | cls (the class token)",
+        choices=("auto", "flatten", "pool", "cls"),
+    )
+    layout: str = setting(
+        "auto",
+        "how the layers' tensors hold places: channels_first [K, C, H, W] | channels_last [K, H, W, C] | tokens "
+        "[K, T, C] of a grid | sequence [K, T, C] of words or times",
+        choices=("auto", "channels_first", "channels_last", "tokens", "sequence"),
+    )
+    prefix: int = setting(-1, "tokens before the grid: of the class, registers; -1: what the grid leaves", low=-1)
+    grid: list[int] = setting([], "rows and columns of the tokens; []: as the patch embedding gives")
+    output: str = setting("", "of a network that gives a tuple or a dict: the number or the name of its output")
+    call: int = setting(-1, "which run of layers that run more than once, from 0; -1: they run once", low=-1)
+
+
+@dataclass
 class MetricSettings:
     """How queries are compared with prototypes."""
 

@@ -24,6 +24,10 @@ def settings_from(kind: type[Settings], saved: Mapping[str, Any], where: Path) -
     where: the file that the mapping was read from.
     """
     schema = OmegaConf.structured(kind)
+    layers = saved.get("layers")
+    if isinstance(layers, Mapping) and "global" in layers:  # what layers.z was called
+        renamed = {"z" if name == "global" else name: layer for name, layer in layers.items()}
+        saved = {**saved, "layers": renamed}
     try:
         schema.dataset = OmegaConf.structured(DATA_SETS[saved["dataset"]["name"]].settings)
         settings = OmegaConf.to_object(OmegaConf.merge(schema, dict(saved)))

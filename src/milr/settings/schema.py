@@ -17,7 +17,7 @@ from milr.explanation.settings import (
     ObjectiveSettings,
 )
 from milr.fields import MISSING, setting
-from milr.networks.settings import AS_EPISODE, BackboneSettings, MetricSettings, TrainSettings
+from milr.networks.settings import AS_EPISODE, BackboneSettings, LayerSettings, MetricSettings, TrainSettings
 
 LOG_EVERY = "steps between lines of metrics.jsonl"
 SAVE_EVERY = "steps between states that resume= can go on from"
@@ -201,10 +201,7 @@ class TestProtonet(ChainedStageSettings):
 @dataclass
 class FitMilr(ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
-    layers: dict[str, str] = setting(
-        {"local": "layer1", "global": "avgpool"},  # `global` is no name for a Python field
-        "the layer whose locations are explained, and a later one that is the representation: names of the module tree",
-    )
+    layers: LayerSettings = field(default_factory=LayerSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     milr: MilrSection = field(default_factory=MilrSection)
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)

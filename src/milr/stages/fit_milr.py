@@ -85,9 +85,9 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     if settings.critic.views > 2 and not settings.augmentation.enabled:
         raise MilrError(f"critic.views={settings.critic.views}: from the third on they need augmentation.enabled=true")
     example = example_images(settings.dataset.size, device)
-    layers = settings.layers["local"], settings.layers["global"]
+    local, z = settings.layers.local, settings.layers.z
     explainer = MILR(
-        network, *layers, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
+        network, local, z, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
     )
     count = settings.critic.views * len(pictures.images)
     explainer.prepare(views(settings, pictures.images, device), count, settings.seed)
