@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from milr.errors import MilrError
 from milr.explanation.inputs import described, dtype_name, images_of
 from milr.explanation.settings import FitSettings
 from milr.fields import check
+from milr.networks.inputs import count
 from milr.networks.layers import LayerPair, frozen
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -47,7 +49,7 @@ class Batch:
         (torch.Size([16, 4]), torch.Size([16]))
     """
 
-    images: Tensor
+    images: Any  # Inputs
     decide: Decision
     modules: Sequence[nn.Module] = ()
 
@@ -214,5 +216,5 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
         )
     for number, given in enumerate(validation, 1):
         batch = checked_batch(given, layers, f"validation batch {number}")
-        rows = torch.arange(len(batch.images), device=output.device) % len(output)
+        rows = torch.arange(count(batch.images), device=output.device) % len(output)
         check_decision(batch, layers, output[rows])
