@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MaskSettings,
         MilrSettings,
     )
+    from milr.networks.layer_table import layers
     from milr.networks.settings import LayerSettings
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ _PLACES = {
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
+    "milr.networks.layer_table": ("layers",),
     "milr.networks.settings": ("LayerSettings",),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
@@ -65,6 +67,7 @@ __all__ = [
     "episode_decision",
     "export",
     "fit",
+    "layers",
     "save_figures",
     "validate",
 ]

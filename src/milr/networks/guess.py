@@ -32,9 +32,11 @@ def with_guesses(layers: Inspection, choice: LayerSettings) -> LayerSettings:
         if run is None:
             raise MilrError(f"no layer of the network shows itself as {what}: name one, {what}=... (milr.layers)")
     assert local is not None and z is not None
-    return replace(
-        choice, local=choice.local or layers.names[id(local.module)], z=choice.z or layers.names[id(z.module)]
-    )
+    read = choice.read
+    if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
+        read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
+    names = [layers.names[id(run.module)] for run in (local, z)]
+    return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
 
 
 def _named(layers: Inspection, name: str) -> Call | None:

@@ -106,7 +106,7 @@ class Inspection:
         )
 
     def reading_layout(self, name: str, local: str, layout: Layout) -> Layout | None:
-        """How the global layer's tensor holds places, where it does; as many tokens as the local layer has are as those."""
+        """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those."""
         run = self.run_of(name)
         shapes = [layer.output or () for layer in (run, self.run_of(local))]
         same = len(shapes[0]) == len(shapes[1]) == 3 and shapes[0][1] == shapes[1][1]
