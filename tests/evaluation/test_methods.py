@@ -34,8 +34,9 @@ def test_every_method_gives_a_map_of_every_image() -> None:
     batch, _ = labelled(4, seed=13)
     statistics = feature_statistics(explainer.layers, [pictures(64, 0)[0]])
     before = batch.images.clone()
-    maps = Methods(explainer, BASELINES, statistics).maps(batch, seed=0)
-    assert set(maps) == {*KINDS, *CONTROLS, *BASELINES}
+    baselines = [name for name in BASELINES if name != "attention_rollout"]  # the toy has no attention
+    maps = Methods(explainer, baselines, statistics).maps(batch, seed=0)
+    assert set(maps) == {*KINDS, *CONTROLS, *baselines}
     assert all(heat.shape == (4, *SHAPE) and torch.isfinite(heat).all() for heat in maps.values())
     assert torch.equal(batch.images, before)
     assert [METHODS[name].family for name in ("total", "edges", "iba")] == ["milr", "control", "baseline"]
