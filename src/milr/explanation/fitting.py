@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from milr.explanation.critic_fitting import LEAST, CriticTask, fit_critic, split_features
+from milr.explanation.decision_checks import check_batches, check_fit
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
-from milr.explanation.decisions import check_batches, check_fit, checked_batch
+from milr.explanation.decisions import checked_batch
 from milr.explanation.features import Features
 from milr.explanation.inputs import own_modes
 from milr.explanation.mask_fitting import check_gradients, fit_mask

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from milr.explanation.decisions import Batch, require_gradient, require_own
+from milr.explanation.decision_checks import require_gradient, require_own
+from milr.explanation.decisions import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import ProjectedBank, read
@@ -39,9 +39,9 @@ class Terms:
         0.5
     """
 
-    decision_loss: Tensor  # cross-entropy in the second pass, -l
-    accuracy: Tensor  # of the decision in the second pass
-    untouched_accuracy: Tensor  # of the decision in the first pass
+    decision_loss: Tensor  # in the second pass, -l: of classes the cross-entropy
+    accuracy: Tensor  # the score of the decision in the second pass
+    untouched_accuracy: Tensor  # and in the first pass
     information: Tensor  # mean i(x; z), without gradient
     information_kept: Tensor  # mean i(x; z'), whose gradient reaches the mask
     redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient
@@ -83,17 +83,16 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
     noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
     occluded = occlude(first.local, mask, settings.mask.fill, noise)
     second = explainer.layers.second_pass(occluded, batch.images)
-    logits, labels = batch.decided(second.output)
-    untouched, _ = batch.decided(first.output)
+    decided, untouched = batch.decided(second.output), batch.decided(first.output)
     if torch.is_grad_enabled():
         require_own(untouched)
-        require_gradient(occluded, second.output, logits, explainer.layers)
+        require_gradient(occluded, second.output, decided, explainer.layers)
     bank = explainer.bank()[0]  # once: whether it is still the same is asked of every value
     information, kept, redundant = informations(explainer, bank, first, occluded, second.representation, generator)
     return Terms(
-        decision_loss=cross_entropy(logits, labels),
-        accuracy=(logits.argmax(1) == labels).float().mean(),
-        untouched_accuracy=(untouched.argmax(1) == labels).float().mean(),
+        decision_loss=decided.loss.mean(),
+        accuracy=decided.score.mean(),
+        untouched_accuracy=untouched.score.mean(),
         information=information,
         information_kept=kept,
         redundant=redundant,
