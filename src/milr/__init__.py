@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import EpisodeBatches, episode_decision
-    from milr.explanation.decisions import Batch
+    from milr.explanation.comparisons import pairs, prototypes
+    from milr.explanation.decision_kinds import classify, multilabel, regress
+    from milr.explanation.decisions import Batch, Decided
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
@@ -36,7 +38,9 @@ _PLACES = {
     "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
-    "milr.explanation.decisions": ("Batch",),
+    "milr.explanation.comparisons": ("pairs", "prototypes"),
+    "milr.explanation.decision_kinds": ("classify", "multilabel", "regress"),
+    "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR",),
@@ -55,6 +59,7 @@ __all__ = [
     "BottleneckSettings",
     "Column",
     "CriticSettings",
+    "Decided",
     "EpisodeBatches",
     "FitSettings",
     "InfomaxSettings",
@@ -64,10 +69,15 @@ __all__ = [
     "MilrError",
     "MilrSettings",
     "Terms",
+    "classify",
     "episode_decision",
     "export",
     "fit",
     "layers",
+    "multilabel",
+    "pairs",
+    "prototypes",
+    "regress",
     "save_figures",
     "validate",
 ]
