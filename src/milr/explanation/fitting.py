@@ -21,6 +21,7 @@ from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
+from milr.networks.inputs import count
 
 log = logging.getLogger("milr")
 
@@ -142,7 +143,7 @@ def pairs_task(
 
 def held_out_features(explainer: MILR, validation: Sequence[Batch], masked: bool) -> Features | None:
     """Those of the validation batches; None where they hold fewer than two images."""
-    if sum(len(batch.images) for batch in validation) < 2:
+    if sum(count(batch.images) for batch in validation) < 2:
         return None
     return batch_features(explainer, validation, "validation batch", masked)
 

@@ -13,6 +13,7 @@ from milr.explanation.inputs import described
 from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
 from milr.information.bottleneck import noise_like, occlude
+from milr.networks.inputs import Inputs
 from milr.networks.layers import FirstPass, LayerPair, frozen
 from milr.networks.prototypes import logits
 from milr.networks.settings import MetricSettings
@@ -95,7 +96,7 @@ def refined_mask(
     layers: LayerPair,
     modules: Modules,
     first: FirstPass,
-    images: Tensor,
+    images: Inputs,
     steps: int,
     target: Target | None,
 ) -> Tensor:
@@ -115,7 +116,7 @@ def refined_mask(
             for _ in range(DRAWS):
                 noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
                 occluded = occlude(first.local, mask, settings.mask.fill, noise)
-                losses.append(checked(target(layers.second_pass(occluded, images).output), len(images)))
+                losses.append(checked(target(layers.second_pass(occluded, images).output), len(mask)))
             passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
             loss = torch.stack(losses).mean(0) + settings.beta * passed
             optimiser.zero_grad()
