@@ -16,7 +16,6 @@ from torch import Tensor
 from milr.errors import MilrError
 from milr.explanation import critic_fitting
 from milr.explanation.critic_fitting import (
-    DECAY,
     CriticTask,
     critic_loss,
     fit_critic,
@@ -25,6 +24,7 @@ from milr.explanation.critic_fitting import (
     split_features,
 )
 from milr.explanation.features import Features
+from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.infomax import batch_information

@@ -14,6 +14,7 @@ from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
+from milr.evaluation.rollout import attention_rollout
 from milr.explanation.fitting import Batch
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
@@ -52,7 +53,7 @@ class Method:
     make: Callable[[Scene], Tensor]
     package: str | None = None  # that must be installed: pip install 'milr[baselines]'
     statistics: bool = False  # whether it needs the scene's
-    ruled: bool = False  # whether it has a rule for each kind of layer, and no map of a network with others
+    ruled: bool = False  # whether it is for some kinds of networks only, and has no map of others
 
 
 def iba(scene: Scene) -> Tensor:
@@ -100,6 +101,12 @@ ROWS = (  # in the order in which tables and charts have them
         "baseline",
         lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:], scene.normalisation),
         "zennit",
+        ruled=True,
+    ),
+    Method(
+        "attention_rollout",
+        "baseline",
+        lambda scene: attention_rollout(scene.network, scene.batch.images, scene.shape[1:]),
         ruled=True,
     ),
     Method("iba", "baseline", iba, statistics=True),

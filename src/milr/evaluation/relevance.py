@@ -25,10 +25,12 @@ from milr.data.augmentation import IMAGENET, Normalisation
 from milr.evaluation.attribution import grad_cam, score_gradient
 from milr.evaluation.propagation import propagate
 from milr.evaluation.rules import ACTIVATIONS, Linear, Rules
-from milr.explanation.fitting import Batch, Decision
+from milr.explanation.decisions import Batch, Decided
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 from milr.networks.wrappers import uncompiled
+
+Start = Callable[[Tensor, Callable[[Tensor], Decided]], Tensor]  # from the output [K, E] and the decision
 
 
 def lrp(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
@@ -92,7 +94,7 @@ def guided_backpropagation(network: nn.Module, batch: Batch) -> Tensor:
     return _back(network, batch, rules, score_gradient)
 
 
-def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
+def gap_relevance(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tensor:
     """The relevance of each output for the queries' gaps between their predicted class and the next: [K, E] -> [K, E].
 
     Of each image that a gap depends on it sums to that gap: gradient times output, LRP's basic rule, and what this
@@ -101,7 +103,7 @@ def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
     """
     output = output.detach().clone().requires_grad_()
     with torch.enable_grad():
-        logits, _ = decide(output)
+        logits = decide(output).answers()
         highest = logits.topk(min(2, logits.shape[1]), dim=1).values
         gaps = highest[:, 0] - highest[:, 1:].sum(1)  # a head with one class has no next one
     relevance, plain = torch.zeros_like(output), output.detach()
@@ -114,7 +116,7 @@ def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
     return relevance
 
 
-def _back(network: nn.Module, batch: Batch, rules: Rules, start: Callable[[Tensor, Decision], Tensor]) -> Tensor:
+def _back(network: nn.Module, batch: Batch, rules: Rules, start: Start) -> Tensor:
     """What the rules make of start(output, decide) [K, E] at the images' pixels: [K, 3, S, S]."""
     with frozen(network, *batch.modules), uncompiled():
         with torch.no_grad():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,14 @@ from milr.data.augmentation import augment, to_device, to_input
 from milr.data.episodes import Episode, draw_episode
 from milr.data.pictures import Pictures
 from milr.data.settings import Augmentation
-from milr.explanation.fitting import Batch, Decision
+from milr.explanation.decisions import Batch
 from milr.networks.prototypes import logits, prototypes
 from milr.networks.settings import MetricSettings
 
 
-def episode_decision(way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None) -> Decision:
+def episode_decision(
+    way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """A prototypical network's own decision, as `Batch` takes it (Snell et al. 2017; paper, section 4.1).
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.features import Features, Sample
-from milr.explanation.progress import Best, Progress
+from milr.explanation.progress import Best, Progress, decay
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.estimators import ESTIMATORS
@@ -24,7 +24,6 @@ from milr.seeding import seed_of
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
 LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
-DECAY = 0.3  # of the learning rate
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def fit_critic(
     device = critic.content.weight.device
     continuation = continuation or Continuation()
     optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    progress = Progress(critic, optimiser, None, torch.Generator().manual_seed(task.seed), Best(critic))
+    progress = Progress(critic, optimiser, torch.Generator().manual_seed(task.seed), Best(critic))
     best, finite = progress.best, FiniteCheck(device)
     if continuation.state:
         done = progress.resume(continuation.state)
@@ -126,14 +125,6 @@ def samples(
     return [
         replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt, strict=True)
     ]
-
-
-def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
-    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
-    best.restore()
-    best.waited, best.decays = 0, best.decays + 1
-    for group in optimiser.param_groups:
-        group["lr"] *= DECAY
 
 
 def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:

@@ -16,6 +16,7 @@ from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
 from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
+from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
 from milr.seeding import seeded
 
@@ -84,7 +85,7 @@ def critic_of(
 
 
 def new_modules(
-    settings: MilrSettings, layers: LayerPair, batches: Iterable[Tensor], images: int, seed: int
+    settings: MilrSettings, layers: LayerPair, batches: Iterable[Inputs], images: int, seed: int
 ) -> tuple[Modules, Features]:
     """The small modules, not fitted, from `images` training images in batches [K, 3, S, S], and these images' features.
 
@@ -102,7 +103,7 @@ def new_modules(
         first = layers.first_pass(batch)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
-        rows = [row for row in range(len(batch)) if store.filled + row in chosen]
+        rows = [row for row in range(len(first.local)) if store.filled + row in chosen]
         bank.append(first.local[rows].flatten(2).transpose(1, 2))
         store.add(first)
     scales = [counted.standardise() for counted in statistics]
