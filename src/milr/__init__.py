@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import EpisodeBatches, episode_decision
     from milr.explanation.decisions import Batch
+    from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
-    from milr.explanation.milr import MILR
     from milr.explanation.objective import Terms
     from milr.explanation.settings import (
         BottleneckSettings,
@@ -38,7 +38,7 @@ _PLACES = {
     "milr.explanation.decisions": ("Batch",),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
-    "milr.explanation.milr": ("MILR",),
+    "milr.explanation.explainer": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
@@ -65,6 +65,7 @@ __all__ = [
     "episode_decision",
     "export",
     "fit",
+    "load",
     "save_figures",
     "validate",
 ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.explanation.features import Features
-from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
+from milr.explanation.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
+from milr.explanation.loaders import with_mirrored
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
@@ -21,9 +22,12 @@ from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.layers import LayerPair
+from milr.networks.probes import probe_images
+from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
 
+Own = TypeVar("Own", bound="MILR")
 OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
 
 
@@ -34,12 +38,14 @@ class MILR:
 
     Args:
         network: any network of images; it may lie on any device.
-        local: name of the layer whose locations x_i are explained, features [K, C, H, W], as in `named_modules()`.
-        z: name of a later layer, whose flattened output [K, D] is the representation z.
-        example: images [K, 3, S, S] as the network takes them; it fixes their size and type.
+        local: name of the layer whose locations x_i are explained, as in `named_modules()`.
+        z: name of a later layer, whose output read as a vector [K, D] is the representation z.
+        example: images [K, 3, S, S] as the network takes them; it fixes their size and type. Without one the layers
+            are looked for when `prepare` has its first batch.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
-        layout: of the local layer's output where its shape leaves it open, as `LayerPair` takes it.
+        layers: all about the layers at once, instead of their names and of the next.
+        how: fields of `LayerSettings` where the layers' tensors leave them open: layout="tokens", read="cls", ...
 
     Attributes:
         fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
@@ -65,34 +71,59 @@ class MILR:
     def __init__(
         self,
         network: nn.Module,
-        local: str,
-        z: str,
-        example: Tensor,
+        local: str = "",
+        z: str = "",
+        example: Tensor | None = None,
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
-        layout: str | None = None,
+        layers: LayerSettings | None = None,
+        **how: Any,
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        self.layers = LayerPair(network, local, z, example, self.settings.mask.stages, precision, layout)
+        self.network, self.precision = network, precision
+        self.layer_settings = layer_settings(layers, local=local, z=z, **how)
+        self._layers: LayerPair | None = None
+        self._example: Tensor | None = None  # noise like the images: saved, so that `load` needs none
+        if example is not None:
+            self.read_layers(example)
         self._modules: Modules | None = None
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
         self._known: KnownNetwork | None = None
         self._bank = BankProjection()
 
-    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0) -> None:
+    @property
+    def layers(self) -> LayerPair:
+        """The layer pair; MilrError before there was an example."""
+        if self._layers is None:
+            raise MilrError("the layers are not known yet: call prepare(...), or give MILR(..., example=images[:2])")
+        return self._layers
+
+    def read_layers(self, example: Tensor) -> None:
+        """Finds the layers in the network by images [K, 3, S, S] like those to come; `prepare` does it if need be."""
+        names, stages = self.layer_settings, self.settings.mask.stages
+        layout = None if names.layout == "auto" else names.layout
+        self._layers = LayerPair(self.network, names.local, names.z, example, stages, self.precision, layout)
+        self._example = probe_images(example)[0][:1]
+
+    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0, views: int = 1) -> None:
         """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
 
-        They are the training images, or several views of each. The small modules start anew.
+        They are the training images, or several views of each; `views=2` adds mirror images. The small modules start
+        anew.
         A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
         another number of images, or anything else than images like the example's.
         """
         count = image_count(images)
+        if views not in (1, 2):
+            raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
         with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             training = training_batches(batches, self.layers, count)
+            if views == 2:
+                training, count = with_mirrored(training), 2 * count
             self._modules, self.features = new_modules(self.settings, self.layers, training, count, seed)
         self._known, self.fitted = known, False
 
@@ -185,10 +216,10 @@ class MILR:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""
+        names = replace(self.layer_settings, local=self.layers.local, z=self.layers.z)
         return {
-            "local": self.layers.local,
-            "z": self.layers.z,
-            "layout": self.layers.layouts[self.layers.local],
+            "layers": asdict(replace(names, layout=self.layers.layouts[self.layers.local])),
+            "example": self._example,
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -197,21 +228,25 @@ class MILR:
 
     @classmethod
     def load(
-        cls,
+        cls: type[Own],
         network: nn.Module,
         state: dict[str, Any],
-        example: Tensor,
+        example: Tensor | None = None,
         precision: torch.dtype = torch.float32,
         check_network: bool = True,
-    ) -> MILR:
+    ) -> Own:
         """The fitted module from what `state` gave, on the network that it was fitted on.
 
+        `example`: images as the network takes them, for a state of an earlier version, which holds none like them.
         MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
         `check_network=False` takes the network as it is.
         """
         state = check_state(state)
-        settings, layout = settings_from_state(state["settings"]), state.get("layout")
-        explainer = cls(network, state["local"], state["z"], example, settings, precision, layout)
+        settings, names = settings_from_state(state["settings"]), layer_settings(None, **state["layers"])
+        explainer = cls(network, settings=settings, precision=precision, layers=names)
+        if example is None and state.get("example") is None:
+            raise MilrError("this MI-LR state is of an earlier version, without an example: pass example=images[:2]")
+        explainer.read_layers(state["example"].to(network_device(network)) if example is None else example)
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
