@@ -102,7 +102,7 @@ def test_before_the_first_batch_the_layers_are_not_known() -> None:
         ({"layuot": "tokens"}, r"no argument layuot= \(did you mean 'layout'\?\): of the layers there are local, z"),
         (
             {"layers": milr.LayerSettings(local="layer1")},
-            r"give layers=LayerSettings\(...\) or its fields \(local, z\)",
+            r"give layers=LayerSettings.* its fields \(local, z\)",
         ),
     ],
 )

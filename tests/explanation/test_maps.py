@@ -66,7 +66,7 @@ def test_a_figure_is_shown_by_a_notebook() -> None:
 @pytest.mark.parametrize("images", [torch.rand(2, 3, 20, 40), torch.rand(2, 20, 40, 3).numpy(), None])
 def test_pictures_and_grids_that_are_not_square_keep_their_aspect(images: object) -> None:
     drawing = maps(2, 5, 10).plot(images)
-    extent = (0, 40, 20, 0) if images is not None else (0, 40, 20, 0)
+    extent = (0, 40, 20, 0)  # of the pictures, or of a map drawn alone
     shown = [image for axis in drawing.axes for image in axis.images]
     assert {tuple(image.get_extent()) for image in shown} == {extent}
     assert {axis.get_aspect() for axis in drawing.axes if axis.images} == {1.0}

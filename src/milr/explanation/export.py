@@ -21,34 +21,33 @@ def export(
 ) -> dict[str, str]:
     """All that is written of one set of explained images: the figures of `save_figures`, maps.npz and maps.csv.
 
-        They are written beside `folder` and moved there at the end: it gets all of them or, should the disk be full, none.
+    They are written beside `folder` and moved there at the end: it gets all of them or, should the disk be full, none.
 
-        Args:
-            folder: made if it is not there; its parent must be.
-            images: [K, 3, H, W], as `save_figures` takes them.
-            maps: theirs. maps.npz holds them [K, H, W], maps.csv their sums and means (`Maps.rows`), all in bits.
-            columns: what stands over each image.
-            files: the images' names in maps.npz and maps.csv.
-            scale: as in `save_figures`.
-            note: a line over each figure.
+    Args:
+        folder: made if it is not there; its parent must be.
+        images: [K, 3, H, W], as `save_figures` takes them.
+        maps: theirs. maps.npz holds them [K, H, W], maps.csv their sums and means (`Maps.rows`), all in bits.
+        columns: what stands over each image.
+        files: the images' names in maps.npz and maps.csv.
+        scale: as in `save_figures`.
+        note: a line over each figure.
 
-        Returns:
-            File name -> what it shows.
+    Returns:
+        File name -> what it shows.
 
-        Raises:
-            MilrError: for images that cannot be drawn, or another number of them than of maps, columns or files.
+    Raises:
+        MilrError: for images that cannot be drawn, or another number of them than of maps, columns or files.
 
-        Example:
-            >>> import milr, tempfile, torch
-            >>> from pathlib import Path
-    from typing import Any
-            >>> bits, columns = torch.rand(1, 8, 8), [milr.Column("image", "Wren")]
-            >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
-            >>> with tempfile.TemporaryDirectory() as parent:
-            ...     folder = Path(parent) / "wren"
-            ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], "kind", "a test")
-            ...     sorted(shows) == sorted(file.name for file in folder.iterdir())
-            True
+    Example:
+        >>> import milr, tempfile, torch
+        >>> from pathlib import Path
+        >>> bits, columns = torch.rand(1, 8, 8), [milr.Column("image", "Wren")]
+        >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = Path(parent) / "wren"
+        ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], "kind", "a test")
+        ...     sorted(shows) == sorted(file.name for file in folder.iterdir())
+        True
     """
     images, scaled = drawn(images)
     note = "; ".join(filter(None, (note, scaled)))
