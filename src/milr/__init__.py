@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import EpisodeBatches, episode_decision
-    from milr.explanation.decisions import Batch
+    from milr.explanation.comparisons import pairs, prototypes
+    from milr.explanation.decision_kinds import classify, multilabel, regress
+    from milr.explanation.decisions import Batch, Decided
     from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         MaskSettings,
         MilrSettings,
     )
+    from milr.networks.layer_table import layers
     from milr.networks.settings import LayerSettings
 
 __version__ = "0.1.0"
@@ -35,7 +38,9 @@ _PLACES = {
     "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
-    "milr.explanation.decisions": ("Batch",),
+    "milr.explanation.comparisons": ("pairs", "prototypes"),
+    "milr.explanation.decision_kinds": ("classify", "multilabel", "regress"),
+    "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.explainer": ("MILR", "load"),
@@ -43,6 +48,7 @@ _PLACES = {
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
+    "milr.networks.layer_table": ("layers",),
     "milr.networks.settings": ("LayerSettings",),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
@@ -53,6 +59,7 @@ __all__ = [
     "BottleneckSettings",
     "Column",
     "CriticSettings",
+    "Decided",
     "EpisodeBatches",
     "FitSettings",
     "InfomaxSettings",
@@ -62,10 +69,16 @@ __all__ = [
     "MilrError",
     "MilrSettings",
     "Terms",
+    "classify",
     "episode_decision",
     "export",
     "fit",
+    "layers",
     "load",
+    "multilabel",
+    "pairs",
+    "prototypes",
+    "regress",
     "save_figures",
     "validate",
 ]

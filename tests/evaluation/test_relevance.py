@@ -162,7 +162,7 @@ def test_relevance_starts_as_the_gap_shared_out() -> None:
         decide = episode_decision(2, 1, 1, MetricSettings(distance=distance, temperature=0.5), None)
         logits, _ = decide(output)
         gaps = logits.max(1).values - logits.min(1).values
-        found = gap_relevance(output, decide)
+        found = gap_relevance(output, Batch(output, decide).decided)
         assert torch.allclose(found.sum(1), torch.cat([gaps.sum().expand(2), gaps]), atol=1e-4)
         if distance == "cosine":  # a product of directions, whose addends are the relevance
             unit = output / output.norm(dim=1, keepdim=True)

@@ -54,7 +54,7 @@ def test_a_metric_has_a_name_a_unit_and_a_chance() -> None:
     heat = torch.zeros(10, 10)
     loss, accuracy = Metric("keep", "", "loss", 0.2, at="pixels"), Metric("remove", "", "accuracy", 0.07)
     assert (loss.name, loss.unit, loss.source) == ("keep 20% pixels, loss", "nats", "Petsiuk et al. 2018")
-    assert (accuracy.name, accuracy.chance(heat, 5)) == ("remove 7%, accuracy", 0.2)
+    assert (accuracy.name, accuracy.chance(heat, 0.2)) == ("remove 7%, accuracy", 0.2)
     assert math.isnan(loss.chance(heat, 5)) and math.isnan(Metric("area", "", "accuracy").chance(heat, 5))
     assert Metric("rank accuracy", "box", small=True).name == "rank accuracy, box up to a third"
     assert Metric("contrast", "bill, head and wing").name == "contrast, bill, head and wing"

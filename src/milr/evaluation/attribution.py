@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
-from milr.explanation.fitting import Batch, Decision
+from milr.explanation.decisions import Batch, Decided
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 
@@ -23,23 +23,23 @@ WINDOW_SHARE = 8  # an occluding window is 1/8 of the image's shorter side (16 o
 
 
 @dataclass(frozen=True)
-class Decided:
+class Untouched:
     """The untouched decision about K images, against which one image at a time is changed."""
 
     output: Tensor  # the network's output [K, E]
-    decide: Decision
-    predicted: Tensor  # [Q], the class that each query was decided for
+    decide: Callable[[Tensor], Decided]
+    predicted: Tensor  # [Q], the answer that each query got
 
     @classmethod
-    def of(cls, output: Tensor, decide: Decision) -> Decided:
+    def of(cls, output: Tensor, decide: Callable[[Tensor], Decided]) -> Untouched:
         """From the untouched output [K, E]."""
-        return cls(output, decide, decide(output)[0].argmax(1))
+        return cls(output, decide, decide(output).answers().argmax(1))
 
     def logits(self, changed: Tensor, rows: Tensor) -> Tensor:
         """Logits [n, Q, classes] if image rows[i] gave changed[i] [n, E], each change on its own."""
         outputs = self.output.expand(len(rows), *self.output.shape).clone()
         outputs[torch.arange(len(rows), device=rows.device), rows] = changed
-        return torch.stack([self.decide(output)[0] for output in outputs])
+        return torch.stack([self.decide(output).answers() for output in outputs])
 
     def score(self, changed: Tensor, rows: Tensor) -> Tensor:
         """The sum of the queries' logits for their predicted classes under each change, [n]."""
@@ -64,7 +64,7 @@ def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017) at the local layer: x [K, C, H, W] -> [K, H, W]."""
     local = local.clone().requires_grad_()
     with frozen(explainer.layers.network, *batch.modules):
-        logits, _ = batch.decided(explainer.layers.second_pass(local, batch.images).output)
+        logits = batch.decided(explainer.layers.second_pass(local, batch.images).output).answers()
         (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), local)
     weights = gradient.mean((2, 3), keepdim=True)
     return (weights * local.detach()).sum(1).relu()
@@ -74,16 +74,16 @@ def saliency(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor
     """Gradient saliency (Simonyan et al. 2013): |gradient|, the largest of a pixel's colours: [K, H, W]."""
     images = batch.images.detach().clone().requires_grad_()
     with frozen(network, *batch.modules):
-        logits, _ = batch.decided(network(images).flatten(1))
+        logits = batch.decided(network(images).flatten(1)).answers()
         (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
     return adaptive_avg_pool2d(gradient.abs().amax(1, keepdim=True), shape)[:, 0]
 
 
-def score_gradient(output: Tensor, decide: Decision) -> Tensor:
+def score_gradient(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tensor:
     """The score's gradient to the network's output: [K, E] -> [K, E]."""
     output = output.detach().clone().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(decide(output)[0].max(1).values.sum(), output)
+        (gradient,) = torch.autograd.grad(decide(output).answers().max(1).values.sum(), output)
     return gradient
 
 
@@ -119,9 +119,9 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
 def _score_of(network: nn.Module, batch: Batch) -> Callable[[Tensor, Tensor], Tensor]:
     """(changed images [n, 3, S, S], the image that each replaces [n]) -> score [n]; the network must be frozen."""
     with torch.no_grad():
-        decided = Decided.of(network(batch.images).flatten(1), batch.decided)
+        untouched = Untouched.of(network(batch.images).flatten(1), batch.decided)
 
     def score(images: Tensor, rows: Tensor) -> Tensor:
-        return decided.score(network(images).flatten(1), rows)
+        return untouched.score(network(images).flatten(1), rows)
 
     return score

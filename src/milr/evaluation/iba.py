@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from milr.evaluation.attribution import Decided
+from milr.evaluation.attribution import Untouched
 from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
@@ -55,7 +55,7 @@ def _per_sample_bottleneck(
     layers: LayerPair, batch: Batch, statistics: FeatureStatistics, generator: torch.Generator
 ) -> Tensor:
     first = layers.first_pass(batch.images)
-    decided = Decided.of(first.output, batch.decided)
+    untouched = Untouched.of(first.output, batch.decided)
     count = len(batch.images)
     rows = torch.arange(count, device=first.local.device).repeat(DRAWS)
     standardised = (first.local - statistics.mean) / statistics.std
@@ -69,7 +69,7 @@ def _per_sample_bottleneck(
         passed = occlude(first.local, mask, "noise", noise * statistics.std + statistics.mean)
         # 3. Cross-entropy of the image's decision, plus beta times the mean capacity (their eq. 9).
         output = layers.second_pass(passed.flatten(0, 1), batch.images.repeat(DRAWS, 1, 1, 1)).output
-        loss = decided.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)
+        loss = untouched.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())  # images do not touch each other: a sum keeps each one's own step
         optimiser.step()

@@ -9,10 +9,12 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
+from milr.evaluation.rollout import attention_rollout
 from milr.explanation.fitting import Batch
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
@@ -29,6 +31,7 @@ class Scene:
     maps: Maps  # MI-LR's own
     seed: int
     statistics: FeatureStatistics | None  # of single features over the training images, where a method needs them
+    normalisation: Normalisation = IMAGENET  # of the batch's images
 
     @property
     def network(self) -> nn.Module:
@@ -50,7 +53,7 @@ class Method:
     make: Callable[[Scene], Tensor]
     package: str | None = None  # that must be installed: pip install 'milr[baselines]'
     statistics: bool = False  # whether it needs the scene's
-    ruled: bool = False  # whether it has a rule for each kind of layer, and no map of a network with others
+    ruled: bool = False  # whether it is for some kinds of networks only, and has no map of others
 
 
 def iba(scene: Scene) -> Tensor:
@@ -96,8 +99,14 @@ ROWS = (  # in the order in which tables and charts have them
     Method(
         "deep_taylor",
         "baseline",
-        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:]),
+        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:], scene.normalisation),
         "zennit",
+        ruled=True,
+    ),
+    Method(
+        "attention_rollout",
+        "baseline",
+        lambda scene: attention_rollout(scene.network, scene.batch.images, scene.shape[1:]),
         ruled=True,
     ),
     Method("iba", "baseline", iba, statistics=True),
@@ -137,6 +146,7 @@ class Methods:
     explainer: MILR
     baselines: Collection[str] = field(default=("grad_cam",))
     statistics: FeatureStatistics | None = None  # for methods that need them: of the training images
+    normalisation: Normalisation = IMAGENET  # of the pictures
 
     def __post_init__(self) -> None:
         needy = [name for name in self.baselines if METHODS[name].statistics]
@@ -146,7 +156,8 @@ class Methods:
     def maps(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Name -> [K, H, W] on the CPU for every image of an episode. MilrError for one that is not finite."""
         local = self.explainer.layers.first_pass(batch.images).local
-        scene = Scene(self.explainer, batch, local, self.explainer.maps(batch.images), seed, self.statistics)
+        own = self.explainer.maps(batch.images)
+        scene = Scene(self.explainer, batch, local, own, seed, self.statistics, self.normalisation)
         maps = {name: METHODS[name].make(scene) for name in (*KINDS, *CONTROLS, *self.baselines)}
         broken = [name for name, heat in maps.items() if not torch.isfinite(heat).all()]
         if broken:

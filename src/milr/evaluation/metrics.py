@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity
 
 from milr.evaluation.location import TOP_SHARE, coverage, mass_lift, mass_share, percentile, pointing_hit, rank_accuracy
 
@@ -36,8 +36,8 @@ class Measure:
 
     unit: str
     direction: str  # higher or lower: where a decision that stays as it was has it
-    of: Callable[..., Tensor]  # (logits [Q, classes], labels [Q], z' [K, D], z [K, D]) -> [Q] or [K]
-    chance: Chance = math.nan  # against the number of classes; NaN: what the random map gets
+    of: Callable[..., Tensor]  # (what was decided about Q, z' [K, D], z [K, D]) -> [Q] or [K]
+    chance: Chance = math.nan  # against that of the decision; NaN: what the random map gets
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Metric:
         return METRIC_KINDS[self.kind].source
 
     def chance(self, heat: Tensor, against: Any) -> float:
-        """What a map [H, W] unrelated to the image gets against a region, part or group; of curves, the classes."""
+        """What a map [H, W] unrelated to the image gets against a region, part or group; of curves, its chance."""
         chance = METRIC_KINDS[self.kind].chance
         chance = MEASURES[self.measure].chance if chance is None else chance
         return chance(heat, against) if callable(chance) else chance
@@ -143,11 +143,9 @@ METRIC_KINDS = {
     "area": MetricKind("curves", "higher", PETSIUK, chance=math.nan),
 }
 MEASURES = {
-    "accuracy": Measure(
-        "share of queries", "higher", lambda logits, labels, *_: logits.argmax(1) == labels, lambda _, count: 1 / count
-    ),
-    "loss": Measure("nats", "lower", lambda logits, labels, *_: cross_entropy(logits, labels, reduction="none")),
-    "cosine": Measure("cosine", "higher", lambda logits, labels, changed, z: cosine_similarity(changed, z)),
+    "accuracy": Measure("share of queries", "higher", lambda decided, *_: decided.score, lambda _, chance: chance),
+    "loss": Measure("nats", "lower", lambda decided, *_: decided.loss),
+    "cosine": Measure("cosine", "higher", lambda decided, changed, z: cosine_similarity(changed, z)),
 }
 
 

@@ -35,10 +35,10 @@ def highest(heat: Tensor, share: float, seed: int) -> Tensor:
 def at_layer(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Trial:
     """The decision with only some places of the local layer kept, the rest filled as the module's mask fills.
 
-    The trial takes `kept`, bool [K, H, W], and returns for each query "accuracy" (0 or 1; chance is 1 / classes) and
-    "loss" (cross-entropy in nats) [Q], and for each image "cosine" [K], between its representation and the untouched
-    one. Supports and queries are treated alike, the same noise fills every trial, and what is filled is a copy.
-    The decision map was fitted with noise of this kind; the trial at the pixels favours no map.
+    The trial takes `kept`, bool [K, H, W], and returns for each query "accuracy" (its score; of classes 0 or 1) and
+    "loss" [Q] (of classes the cross-entropy in nats), and for each image "cosine" [K], between its representation and
+    the untouched one. Supports and queries are treated alike, the same noise fills every trial, and what is filled is a
+    copy. The decision map was fitted with noise of this kind; the trial at the pixels favours no map.
     (Deletion and insertion, Petsiuk et al. 2018; at a layer, as Schulz et al. 2020 put their noise.)
     """
     generator = torch.Generator().manual_seed(seed_of("trial at the layer", seed))
@@ -74,8 +74,7 @@ def at_pixels(explainer: MILR, batch: Batch, first: FirstPass, seed: int) -> Tri
 
 def outcome(batch: Batch, first: FirstPass, output: Tensor, representation: Tensor) -> Outcome:
     """How a changed output [K, E] decides, and how far the representation went from the first pass's."""
-    logits, labels = batch.decided(output)
-    changed = (logits, labels, representation, first.representation)
+    changed = (batch.decided(output), representation, first.representation)
     return {name: measure.of(*changed).double().cpu() for name, measure in MEASURES.items()}
 
 

@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from zennit import rules as zennit
 
-from milr.data.augmentation import BLACK, WHITE
+from milr.data.augmentation import IMAGENET, Normalisation
 from milr.evaluation.attribution import grad_cam, score_gradient
 from milr.evaluation.propagation import propagate
 from milr.evaluation.rules import ACTIVATIONS, Linear, Rules
-from milr.explanation.fitting import Batch, Decision
+from milr.explanation.decisions import Batch, Decided
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 from milr.networks.wrappers import uncompiled
+
+Start = Callable[[Tensor, Callable[[Tensor], Decided]], Tensor]  # from the output [K, E] and the decision
 
 
 def lrp(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
@@ -43,17 +45,19 @@ def lrp(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
     return _places(relevance.sum(1, keepdim=True), shape)
 
 
-def deep_taylor(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
+def deep_taylor(
+    network: nn.Module, batch: Batch, shape: tuple[int, int], normalisation: Normalisation = IMAGENET
+) -> Tensor:
     """Deep Taylor decomposition (Montavon et al. 2017): relevance, never negative: [K, H, W].
 
     The mean over a place's pixels. Their z+ rule, without biases, for every layer and sum, and z^B for the layer that
-    sees the pixels, between black and white as milr normalises pictures (or the picture's extremes, where these
+    sees the pixels, between black and white as the network is given them (or the picture's extremes, where these
     lie beyond). It starts from what speaks for the decision, the positive part of `gap_relevance`. It is defined for
     networks of ReLUs: MilrError for any other, and for one with a step that has no rule.
     """
     images = batch.images.detach()
-    low = torch.minimum(images.amin((2, 3), keepdim=True), images.new_tensor(BLACK)[:, None, None])
-    high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(WHITE)[:, None, None])
+    low = torch.minimum(images.amin((2, 3), keepdim=True), images.new_tensor(normalisation.of(0))[:, None, None])
+    high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(normalisation.of(1))[:, None, None])
 
     def first() -> Any:
         return zennit.ZBox(low, high, zero_params="bias")
@@ -90,7 +94,7 @@ def guided_backpropagation(network: nn.Module, batch: Batch) -> Tensor:
     return _back(network, batch, rules, score_gradient)
 
 
-def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
+def gap_relevance(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tensor:
     """The relevance of each output for the queries' gaps between their predicted class and the next: [K, E] -> [K, E].
 
     Of each image that a gap depends on it sums to that gap: gradient times output, LRP's basic rule, and what this
@@ -99,7 +103,7 @@ def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
     """
     output = output.detach().clone().requires_grad_()
     with torch.enable_grad():
-        logits, _ = decide(output)
+        logits = decide(output).answers()
         highest = logits.topk(min(2, logits.shape[1]), dim=1).values
         gaps = highest[:, 0] - highest[:, 1:].sum(1)  # a head with one class has no next one
     relevance, plain = torch.zeros_like(output), output.detach()
@@ -112,7 +116,7 @@ def gap_relevance(output: Tensor, decide: Decision) -> Tensor:
     return relevance
 
 
-def _back(network: nn.Module, batch: Batch, rules: Rules, start: Callable[[Tensor, Decision], Tensor]) -> Tensor:
+def _back(network: nn.Module, batch: Batch, rules: Rules, start: Start) -> Tensor:
     """What the rules make of start(output, decide) [K, E] at the images' pixels: [K, 3, S, S]."""
     with frozen(network, *batch.modules), uncompiled():
         with torch.no_grad():

@@ -43,8 +43,8 @@ def measure_episode(
     files = [str(record.path) for record in pictures.records]
     first = explainer.layers.first_pass(batch.images)
     with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
-        logits, labels = batch.decided(first.output)
-    untouched = {Metric("untouched", measure="accuracy"): (logits.argmax(1) == labels).double().cpu()}
+        decided = batch.decided(first.output)
+    untouched = {Metric("untouched", measure="accuracy"): decided.score.double().cpu()}
     layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []
     for name, heat in maps.items():
@@ -55,7 +55,7 @@ def measure_episode(
             wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
             result |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
         for metric, values in result.items():
-            chance = metric.chance(heat, logits.shape[1])
+            chance = metric.chance(heat, decided.chance)
             owners = files[len(files) - len(values) :]
             rows += [
                 Measurement(name, episode, file, metric, value, chance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,14 @@ from milr.data.augmentation import augment, to_device, to_input
 from milr.data.episodes import Episode, draw_episode
 from milr.data.pictures import Pictures
 from milr.data.settings import Augmentation
-from milr.explanation.fitting import Batch, Decision
+from milr.explanation.decisions import Batch
 from milr.networks.prototypes import logits, prototypes
 from milr.networks.settings import MetricSettings
 
 
-def episode_decision(way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None) -> Decision:
+def episode_decision(
+    way: int, shot: int, query: int, metric: MetricSettings, centre: Tensor | None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """A prototypical network's own decision, as `Batch` takes it (Snell et al. 2017; paper, section 4.1).
 
     Args:
@@ -95,9 +99,10 @@ class EpisodeBatches:
     def __call__(self, step: int) -> Batch:
         episode = draw_episode(self.pictures.labels, *self.shape, seed=self.seed, number=step)
         images = to_device(episode_images(self.pictures, episode), self.device)
+        how = self.pictures.normalisation
         if self.augmentation:
-            return Batch(augment(images, self.augmentation, seed=f"{self.seed}:{step}"), self.decide)
-        return Batch(to_input(images), self.decide)
+            return Batch(augment(images, self.augmentation, f"{self.seed}:{step}", how), self.decide)
+        return Batch(to_input(images, normalisation=how), self.decide)
 
 
 def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:

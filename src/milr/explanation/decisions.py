@@ -1,36 +1,83 @@
-"""A batch of images with the decision about them, and the checks of what a user's decision gives."""
+"""A batch of images with the decision about them: what a decision may give, brought to one form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import nan
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from milr.errors import MilrError
 from milr.explanation.inputs import described, dtype_name, images_of
-from milr.explanation.settings import FitSettings
-from milr.fields import check
-from milr.networks.layers import LayerPair, frozen
+from milr.networks.layers import LayerPair
 
-Decision = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True)
+class Decided:
+    """What a decision of any kind came to, for Q items: queries, images, whatever the decision is about.
+
+    A scalar counts as of one item. `milr.classify`, `milr.pairs` and their like give it.
+
+    Args:
+        loss: [Q] or [], floats whose mean is -l in the paper's eq. 10; its gradient reaches the network's output.
+        score: [Q] or [], at most 1, higher is better: whether a class is right, a share, R². "accuracy" in all metrics.
+        logits: [Q, answers]: what speaks for each answer, the highest being the one given: the number that Grad-CAM and
+            its like explain. None: they have nothing to explain, MI-LR has.
+        chance: the score of a decision that knows nothing.
+
+    Example:
+        >>> import milr, torch
+        >>> wanted = torch.zeros(16, 512)
+        >>> def decide(output):  # how near an embedding is to a wanted one
+        ...     distance = (output - wanted).square().mean(1)
+        ...     return milr.Decided(loss=distance, score=(distance < 0.5).float())
+        >>> milr.Batch(torch.randn(16, 3, 32, 32), decide).decided(torch.zeros(16, 512)).score.mean()
+        tensor(1.)
+    """
+
+    loss: Tensor
+    score: Tensor
+    logits: Tensor | None = None
+    chance: float = nan
+
+    def answers(self) -> Tensor:
+        """The logits [Q, answers]; MilrError where there are none."""
+        if self.logits is None:
+            raise MilrError(
+                "decide gives a milr.Decided without logits, the number that this method explains: give Decided(loss, "
+                "score, logits), or leave the method out"
+            )
+        return self.logits
+
+
+Decision = Callable[[Tensor], tuple[Tensor, Tensor] | Decided]
+
+
+@dataclass(frozen=True)
+class OwnModules:
+    """A decision with the modules that it calls: `Batch` freezes them with the network, without being told."""
+
+    decide: Decision
+    modules: tuple[nn.Module, ...]
+
+    def __call__(self, output: Tensor) -> tuple[Tensor, Tensor] | Decided:
+        return self.decide(output)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images and the network's own decision about them, whose cross-entropy is -l in the paper's eq. 10.
+    """Images and the decision about them, whose loss is -l in the paper's eq. 10.
 
     Args:
-        images: [K, 3, S, S], as the network takes them.
-        decide: takes the network's output [K, E] and gives logits [Q, classes] and labels, class numbers [Q]: for a
-            classifier `lambda output: (output, labels)`, for a prototypical network the queries against the supports'
-            prototypes (`episode_decision`).
+        images: [K, 3, S, S], as the network takes them: or a dict of tensors, or a tuple of them, where it takes those.
+        decide: takes the network's output [K, E] and gives logits [Q, classes] and labels, class numbers [Q], whose
+            cross-entropy is the loss, or a `Decided` with a loss and a score of any other kind. `milr.classify`,
+            `multilabel`, `regress`, `pairs`, `prototypes` and `episode_decision` make such functions.
         modules: what `decide` calls beside the network, a head of its own for example: they are frozen with the
             network, in `eval()` and without gradients, and put back afterwards.
 
@@ -42,12 +89,12 @@ class Batch:
         >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
         >>> head = torch.nn.Linear(512, 4)
         >>> batch = milr.Batch(images, lambda output: (head(output), labels), modules=(head,))
-        >>> logits, same = batch.decided(torch.randn(16, 512))
-        >>> logits.shape, same.shape
-        (torch.Size([16, 4]), torch.Size([16]))
+        >>> decided = batch.decided(torch.randn(16, 512))
+        >>> decided.loss.shape, decided.score.shape, decided.chance
+        (torch.Size([16]), torch.Size([16]), 0.25)
     """
 
-    images: Tensor
+    images: Any  # networks.inputs.Inputs
     decide: Decision
     modules: Sequence[nn.Module] = ()
 
@@ -60,14 +107,16 @@ class Batch:
         for module in modules:
             if not isinstance(module, nn.Module):
                 raise MilrError(f"Batch(images, decide, modules): modules are torch modules, not {described(module)}")
-        object.__setattr__(self, "modules", modules)
+        own = self.decide.modules if isinstance(self.decide, OwnModules) else ()
+        object.__setattr__(self, "modules", (*modules, *(module for module in own if module not in modules)))
 
-    def decided(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [Q, classes] and labels [Q], both on the output's device. MilrError if `decide` gives anything else.
+    def decided(self, output: Tensor, look: bool = False) -> Decided:
+        """Loss and score of each item [Q] on the output's device. MilrError if `decide` gives anything else.
 
-        It gets a copy of the output and may change it in place.
+        It gets a copy of the output and may change it in place. `look`: at values too where they lie on another device
+        than the CPU, which waits for it.
         """
-        return checked_decision(self.decide(output.clone()), output.device)
+        return checked_decision(self.decide(output.clone()), output.device, look)
 
 
 def checked_batch(batch: object, layers: LayerPair, what: str) -> Batch:
@@ -77,24 +126,60 @@ def checked_batch(batch: object, layers: LayerPair, what: str) -> Batch:
     return replace(batch, images=images_of(batch.images, layers, f"the images of {what}"))
 
 
-def checked_decision(given: object, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Logits [Q, classes] and labels int64 [Q] from what a user's `decide` gave; MilrError for anything else."""
+def checked_decision(given: object, device: torch.device, look: bool = False) -> Decided:
+    """What a user's `decide` gave, each value [Q] on the device; MilrError for anything else."""
+    if isinstance(given, Decided):
+        return _checked_values(given, device, look)
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise MilrError(f"decide must give a pair (logits [Q, classes], labels [Q]), not {described(given)}")
+        raise MilrError(
+            "decide must give a pair (logits [Q, classes], labels [Q]) or a milr.Decided(loss, score), not "
+            f"{described(given)}"
+        )
     logits, labels = given
-    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
-        what = f"{dtype_name(logits)} " if isinstance(logits, Tensor) else ""
-        raise MilrError(f"the logits of decide must be floats [Q, classes], not {what}{described(logits)}")
+    _check_logits(logits, "the logits of decide")
     rows, classes = logits.shape
-    if not rows:
-        raise MilrError("decide gives no row of logits: there is no decision to explain")
     if classes < 2:
         hint = "for a yes or no by one logit give torch.cat([torch.zeros_like(logit), logit], 1)"
         raise MilrError(f"decide gives logits of {classes} class, with which nothing can be decided: {hint}")
-    return logits.to(device), _labels(labels, rows, classes).to(device)
+    labels = _labels(labels, rows)
+    if look or labels.device.type == "cpu":  # elsewhere each look waits for the device
+        require_classes(labels, classes)
+    return class_decided(logits.to(device), labels.to(device))
 
 
-def _labels(given: object, rows: int, classes: int) -> Tensor:
+def class_decided(logits: Tensor, labels: Tensor) -> Decided:
+    """Cross-entropy in nats, and whether the highest of logits [Q, classes] is the label [Q]."""
+    loss = cross_entropy(logits, labels, reduction="none")
+    return Decided(loss, (logits.argmax(1) == labels).to(loss.dtype), logits, 1 / logits.shape[1])
+
+
+def _check_logits(logits: object, what: str) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
+        kind = f"{dtype_name(logits)} " if isinstance(logits, Tensor) else ""
+        raise MilrError(f"{what} must be floats [Q, classes], not {kind}{described(logits)}")
+    if not len(logits):
+        raise MilrError("decide gives no row of logits: there is no decision to explain")
+
+
+def _checked_values(given: Decided, device: torch.device, look: bool) -> Decided:
+    """A user's `Decided` with loss and score [Q]."""
+    for name, value in (("loss", given.loss), ("score", given.score)):
+        if not isinstance(value, Tensor) or value.ndim > 1 or not value.numel() or value.is_complex():
+            raise MilrError(f"the {name} of decide must be a tensor [Q] or [] of numbers, not {described(value)}")
+    if not given.loss.is_floating_point():
+        raise MilrError(f"the loss of decide is {dtype_name(given.loss)}: give floats, whose gradient can be taken")
+    loss, score = given.loss.reshape(-1).to(device), given.score.detach().reshape(-1).to(device, given.loss.dtype)
+    if 1 != len(loss) != len(score) != 1:
+        raise MilrError(f"decide gives {len(loss)} losses and {len(score)} scores: one each an item, or scalars")
+    if (look or device.type == "cpu") and (high := float(score.max())) > 1:
+        raise MilrError(f"the score of decide is {high:.3g}: it is 1 for what is right, and never higher")
+    if given.logits is None:
+        return replace(given, loss=loss, score=score)
+    _check_logits(given.logits, "the logits of decide")
+    return replace(given, loss=loss, score=score, logits=given.logits.to(device))
+
+
+def _labels(given: object, rows: int) -> Tensor:
     wrong = MilrError(f"the labels of decide must be class numbers [Q], not {described(given)}")
     if isinstance(given, list | tuple | np.ndarray) and len(given):
         try:
@@ -111,10 +196,7 @@ def _labels(given: object, rows: int, classes: int) -> Tensor:
         raise wrong
     if len(given) != rows:
         raise MilrError(f"decide gives {rows} rows of logits and {len(given)} labels: one label a row")
-    labels = given.detach().long()
-    if labels.device.type == "cpu":  # elsewhere each look waits for the device: once a fit, `require_classes`
-        require_classes(labels, classes)
-    return labels
+    return given.detach().long()
 
 
 def require_classes(labels: Tensor, classes: int) -> None:
@@ -123,96 +205,3 @@ def require_classes(labels: Tensor, classes: int) -> None:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}")
-
-
-def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
-    """One look at a batch's decision before a fit: all of `checked_decision`, and that it is a function of the output.
-
-    MilrError where it is random (dropout), or asks for gradients to parameters of its own.
-    """
-    with frozen(layers.network, *batch.modules), torch.enable_grad():
-        with no_statistics_counted():
-            logits, labels = batch.decided(output)
-        again, _ = batch.decided(output)
-    require_classes(labels, logits.shape[1])
-    require_own(logits)
-    if logits.shape != again.shape or not torch.allclose(logits, again, rtol=1e-3, atol=1e-5, equal_nan=True):
-        raise MilrError(
-            "decide gives two results for one output: name the modules that it calls, Batch(images, decide, "
-            "modules=(head,)), so that their dropout is off, and draw nothing at random in it"
-        )
-
-
-@contextmanager
-def no_statistics_counted() -> Iterator[None]:
-    """MilrError before any module runs in training mode that counts statistics of what it is given (BatchNorm)."""
-
-    def refuse(module: nn.Module, inputs: object) -> None:
-        """MilrError if this module is about to count."""
-        if module.training and isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
-            raise MilrError(
-                f"decide calls a {type(module).__name__} in training mode, which counts statistics of what it gets: "
-                "name its module, Batch(images, decide, modules=(head,)), or call its eval()"
-            )
-
-    hook = register_module_forward_pre_hook(refuse)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def require_own(untouched: Tensor) -> None:
-    """MilrError if logits of an output without gradient have one: they come from parameters of the decision's own."""
-    if untouched.requires_grad:
-        raise MilrError(
-            "decide has parameters of its own that ask for gradients: name their modules, Batch(images, decide, "
-            "modules=(head,)), so that they are frozen like the network"
-        )
-
-
-def require_gradient(occluded: Tensor, output: Tensor, logits: Tensor, layers: LayerPair) -> None:
-    """MilrError if the logits of a second pass give no gradient to the mask."""
-    if not occluded.requires_grad:
-        raise MilrError("no parameter of the mask asks for gradients: call requires_grad_() on explainer.modules")
-    if not output.requires_grad:
-        raise MilrError(
-            f"the network's output has no gradient to the layer '{layers.local}': does a part of it above run under "
-            "torch.no_grad or inference_mode, or call detach?"
-        )
-    if not logits.requires_grad:
-        raise MilrError("the logits of decide have no gradient to the output that it gets: no detach, no NumPy in it")
-
-
-def check_fit(batches: object, settings: FitSettings, validation: object) -> None:
-    """MilrError for arguments of `fit` with which no fit can be made."""
-    if not callable(batches):
-        raise MilrError(
-            f"fit(explainer, batches, ...): batches is a function of the step that gives a milr.Batch, not "
-            f"{described(batches)}"
-        )
-    if not isinstance(settings, FitSettings):
-        raise MilrError(f"fit(explainer, batches, settings): settings are milr.FitSettings, not {described(settings)}")
-    if isinstance(validation, Batch) or not isinstance(validation, Iterable):
-        raise MilrError(f"fit(..., validation): validation is a list of milr.Batch, not {described(validation)}")
-    check(settings)
-
-
-def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) -> None:
-    """MilrError if the first batch or a validation batch holds anything else than images and a decision about them.
-
-    The network runs once, on the first batch; the other decisions are tried on its output.
-    """
-    output = layers.first_pass(first.images).output
-    check_decision(first, layers, output)
-    with frozen(layers.network, *first.modules):
-        loss = cross_entropy(*first.decided(output)).item()
-    if not isfinite(loss):
-        raise MilrError(
-            f"the cross-entropy of the untouched decision about the first batch is {loss}: look at the images' values, "
-            "the network's weights and what decide makes of its output"
-        )
-    for number, given in enumerate(validation, 1):
-        batch = checked_batch(given, layers, f"validation batch {number}")
-        rows = torch.arange(len(batch.images), device=output.device) % len(output)
-        check_decision(batch, layers, output[rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from milr.errors import MilrError
-from milr.explanation.inputs import images_of, network_device
+from milr.explanation.inputs import images_of
 from milr.explanation.loaders import counted, example_of, first_batch
 from milr.explanation.maps import KINDS, Maps, stack, upsampled
 from milr.explanation.milr import MILR as Core
 from milr.explanation.saving import read_state, save_state
 from milr.fields import nearest
+from milr.networks.inputs import Inputs, split
 
 
 class MILR(Core):
@@ -44,22 +45,22 @@ class MILR(Core):
         """
         if self._layers is None:
             first, batches = first_batch(batches)
-            self.read_layers(example_of(first, network_device(self.network)))
+            self.read_layers(example_of(first, self.network))
         if images is None:
             batches, images = counted(batches, self.layers)
-        if progress and not isinstance(batches, Tensor):
+        if progress and not isinstance(batches, Tensor | Mapping):
             batches = tqdm(batches, desc="prepare", unit="batch")
         super().prepare(batches, images, seed, views)
 
-    def __call__(self, images: Tensor, batch_size: int = 32) -> Maps:
+    def __call__(self, images: Inputs, batch_size: int = 32) -> Maps:
         """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
 
         MilrError as `maps` raises it.
         """
-        parts = images_of(images, self.layers, "the images").split(batch_size)
+        parts = split(images_of(images, self.layers, "the images"), batch_size)
         return stack([self.maps(part) for part in parts])
 
-    def attribute(self, inputs: Tensor, target: object = None, kind: str = "decision") -> Tensor:
+    def attribute(self, inputs: Inputs, target: object = None, kind: str = "decision") -> Tensor:
         """A map at the inputs' own size, as Captum's `Attribution.attribute` gives it.
 
         Args:
@@ -100,9 +101,9 @@ class MILR(Core):
         save_state(path, self.state())
 
     def __repr__(self) -> str:
-        name, names = type(self.network).__name__, self.layer_settings
+        name, choice = type(self.network).__name__, self.choice
         if self._layers is None:
-            return f"MILR({name}, local={names.local!r}, z={names.z!r}, not prepared)"
+            return f"MILR({name}, local={choice.local!r}, z={choice.z!r}, not prepared)"
         stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
         grid = " x ".join(map(str, self._layers.grid))
         return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
@@ -114,6 +115,7 @@ def load(
     device: torch.device | str | None = None,
     precision: torch.dtype = torch.float32,
     check_network: bool = True,
+    **functions: Any,
 ) -> MILR:
     """The fitted explainer from a file, on the network that it was fitted on.
 
@@ -123,6 +125,7 @@ def load(
         device: where the network is to be put; where it is if None.
         precision: as `MILR` takes it.
         check_network: False takes another network as it is.
+        functions: `read` and `output`, where the explainer was made with functions.
 
     Raises:
         MilrError: for a file that is not there, cut, or of something else, and for another network.
@@ -140,7 +143,7 @@ def load(
     state = read_state(path)
     if device is not None:
         move(network, device)
-    return MILR.load(network, state, precision=precision, check_network=check_network)
+    return MILR.load(network, state, precision=precision, check_network=check_network, **functions)
 
 
 def move(network: nn.Module, device: torch.device | str) -> None:

@@ -99,6 +99,10 @@ class Maps:
         """
         return self._changed(lambda heat: upsampled(heat, size), self.output)
 
+    def of_sequences(self) -> Maps:
+        """Maps [K, 1, T] of sequences as rows [K, T]."""
+        return self._changed(lambda heat: heat.flatten(1), self.output)
+
     def _changed(self, change: Callable[[Tensor], Tensor], output: Tensor) -> Maps:
         """The same change to every map, with this output."""
         own = {kind: change(getattr(self, kind)) for kind in (*KINDS, "mask")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
@@ -16,13 +16,14 @@ from milr.explanation.inputs import device_of, image_count, images_of, network_d
 from milr.explanation.loaders import with_mirrored
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
-from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
+from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
+from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.layers import LayerPair
-from milr.networks.probes import probe_images
+from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
@@ -37,15 +38,19 @@ class MILR:
     The network stays as it was: every pass runs it frozen and leaves no hook.
 
     Args:
-        network: any network of images; it may lie on any device.
-        local: name of the layer whose locations x_i are explained, as in `named_modules()`.
-        z: name of a later layer, whose output read as a vector [K, D] is the representation z.
-        example: images [K, 3, S, S] as the network takes them; it fixes their size and type. Without one the layers
-            are looked for when `prepare` has its first batch.
+        network: any network of images, words or times; it may lie on any device.
+        local: name of the layer whose locations x_i are explained, features [K, C, H, W] or tokens [K, T, C], as in
+            `named_modules()`; empty: a first guess, as `milr.layers` marks it.
+        z: name of a later layer, of which the representation z [K, D] is read; empty: the last pooled embedding.
+        example: images [K, 3, S, S] as the network takes them, or a dict of tensors (keyword arguments), or a tuple of
+            them (several arguments); it fixes their size and type. Without one the layers are looked for when `prepare`
+            has its first batch.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
-        layers: all about the layers at once, instead of their names and of the next.
-        how: fields of `LayerSettings` where the layers' tensors leave them open: layout="tokens", read="cls", ...
+        layers: how the layers' tensors are read, and which output is taken, where they leave it open; what else is
+            given counts before it.
+        how: single fields of `LayerSettings`: layout="tokens", grid=[14, 14], ...; read may be a function of what layer
+            `z` gives, for z [K, D], and output one of what the network gives, for its output [K, E].
 
     Attributes:
         fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
@@ -73,7 +78,7 @@ class MILR:
         network: nn.Module,
         local: str = "",
         z: str = "",
-        example: Tensor | None = None,
+        example: Inputs | None = None,
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
         layers: LayerSettings | None = None,
@@ -82,9 +87,9 @@ class MILR:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.network, self.precision = network, precision
-        self.layer_settings = layer_settings(layers, local=local, z=z, **how)
+        self.functions = {name: how.pop(name) for name in ("read", "output") if callable(how.get(name))}
+        self.choice = layer_settings(layers, local=local, z=z, **how)
         self._layers: LayerPair | None = None
-        self._example: Tensor | None = None  # noise like the images: saved, so that `load` needs none
         if example is not None:
             self.read_layers(example)
         self._modules: Modules | None = None
@@ -100,12 +105,10 @@ class MILR:
             raise MilrError("the layers are not known yet: call prepare(...), or give MILR(..., example=images[:2])")
         return self._layers
 
-    def read_layers(self, example: Tensor) -> None:
-        """Finds the layers in the network by images [K, 3, S, S] like those to come; `prepare` does it if need be."""
-        names, stages = self.layer_settings, self.settings.mask.stages
-        layout = None if names.layout == "auto" else names.layout
-        self._layers = LayerPair(self.network, names.local, names.z, example, stages, self.precision, layout)
-        self._example = probe_images(example)[0][:1]
+    def read_layers(self, example: Inputs) -> None:
+        """Finds the layers in the network by images like those to come; without an example `prepare` does it."""
+        stages = self.settings.mask.stages
+        self._layers = LayerPair(self.network, example, self.choice, stages, self.precision, **self.functions)
 
     def prepare(self, batches: Iterable[Any], images: int, seed: int = 0, views: int = 1) -> None:
         """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
@@ -149,7 +152,7 @@ class MILR:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Tensor, readings: Sequence[str] = ()) -> Maps:
+    def maps(self, images: Inputs, readings: Sequence[str] = ()) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
         `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
@@ -163,7 +166,7 @@ class MILR:
         with own_modes(self.layers, gradients=False):
             return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
 
-    def _maps(self, modules: Modules, images: Tensor, readings: Sequence[str]) -> Maps:
+    def _maps(self, modules: Modules, images: Inputs, readings: Sequence[str]) -> Maps:
         own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
         untouched, passed = self.bank()
         first = self.layers.first_pass(images)
@@ -182,7 +185,7 @@ class MILR:
             seconds = [self.layers.second_pass(occluded, images).representation for occluded in draws]
             masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
         # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
-        size = (len(images), *self.layers.grid)
+        size = (len(first.local), *self.layers.grid)
         results = {}
         for reading in dict.fromkeys((own, *readings)):
             total = bits(read(reading, denominator, *pair, untouched)).view(size)
@@ -198,7 +201,7 @@ class MILR:
             readings=results,
         )
         maps.require_finite()
-        return maps
+        return maps.of_sequences() if self.layers.sequence else maps
 
     def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
         """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
@@ -216,10 +219,12 @@ class MILR:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""
-        names = replace(self.layer_settings, local=self.layers.local, z=self.layers.z)
         return {
-            "layers": asdict(replace(names, layout=self.layers.layouts[self.layers.local])),
-            "example": self._example,
+            "local": self.layers.local,
+            "z": self.layers.z,
+            "layers": asdict(self.layers.choice),
+            "functions": list(self.functions),
+            "example": take(probe_inputs(self.layers.example)[0], slice(0, 1)),  # noise: no picture goes into a file
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -231,22 +236,29 @@ class MILR:
         cls: type[Own],
         network: nn.Module,
         state: dict[str, Any],
-        example: Tensor | None = None,
+        example: Inputs | None = None,
         precision: torch.dtype = torch.float32,
         check_network: bool = True,
+        **functions: Any,
     ) -> Own:
         """The fitted module from what `state` gave, on the network that it was fitted on.
 
         `example`: images as the network takes them, for a state of an earlier version, which holds none like them.
         MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
-        `check_network=False` takes the network as it is.
+        `check_network=False` takes the network as it is. `read` and `output` are the functions it was made with, if
+        it was: a state cannot hold them.
         """
         state = check_state(state)
-        settings, names = settings_from_state(state["settings"]), layer_settings(None, **state["layers"])
-        explainer = cls(network, settings=settings, precision=precision, layers=names)
+        settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
+        if missing := [name for name in state.get("functions", ()) if name not in functions]:
+            raise MilrError(
+                f"this MI-LR module was made with a function for {missing[0]}, which no file holds: pass it"
+            )
         if example is None and state.get("example") is None:
             raise MilrError("this MI-LR state is of an earlier version, without an example: pass example=images[:2]")
-        explainer.read_layers(state["example"].to(network_device(network)) if example is None else example)
+        explainer = cls(network, settings=settings, precision=precision, layers=choice, **functions)
+        device = network_device(network)
+        explainer.read_layers(mapped(state["example"], lambda part: part.to(device)) if example is None else example)
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from milr.explanation.decisions import Batch, require_gradient, require_own
+from milr.explanation.decision_checks import require_gradient, require_own
+from milr.explanation.decisions import Batch
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import ProjectedBank, read
@@ -31,16 +31,17 @@ class Terms:
         >>> terms = milr.Terms(
         ...     decision_loss=one, accuracy=one, untouched_accuracy=one, information=2 * one, information_kept=one,
         ...     redundant=one, bottleneck=3 * one, likelihood=0 * one, mask_mean=one, cap=4.0,
+        ...     channels=3,
         ... )
-        >>> terms.loss(alpha=1, beta=0.1)  # decision_loss + beta * bottleneck - alpha * information_kept - likelihood
-        tensor(0.3000)
+        >>> terms.loss(alpha=1, beta=0.1)  # 1 + 0.1 * 3 / 3 - 1 * 1 - 0
+        tensor(0.1000)
         >>> terms.metrics()["saturation"]
         0.5
     """
 
-    decision_loss: Tensor  # cross-entropy in the second pass, -l
-    accuracy: Tensor  # of the decision in the second pass
-    untouched_accuracy: Tensor  # of the decision in the first pass
+    decision_loss: Tensor  # in the second pass, -l: of classes the cross-entropy
+    accuracy: Tensor  # the score of the decision in the second pass
+    untouched_accuracy: Tensor  # and in the first pass
     information: Tensor  # mean i(x; z), without gradient
     information_kept: Tensor  # mean i(x; z'), whose gradient reaches the mask
     redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient
@@ -48,10 +49,15 @@ class Terms:
     likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
     mask_mean: Tensor
     cap: float  # nats that `information` cannot exceed
+    channels: int  # that the nats of a location are a sum over
 
     def loss(self, alpha: float, beta: float) -> Tensor:
-        """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood."""
-        return self.decision_loss + beta * self.bottleneck - alpha * self.information_kept - self.likelihood
+        """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood.
+
+        The mean is over locations and channels, so that one beta serves layers of 64 channels and of 2,048.
+        """
+        dropped = beta * self.bottleneck / self.channels
+        return self.decision_loss + dropped - alpha * self.information_kept - self.likelihood
 
     def metrics(self) -> dict[str, float]:
         """Plain numbers for logs and people, information in bits."""
@@ -77,17 +83,16 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
     noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
     occluded = occlude(first.local, mask, settings.mask.fill, noise)
     second = explainer.layers.second_pass(occluded, batch.images)
-    logits, labels = batch.decided(second.output)
-    untouched, _ = batch.decided(first.output)
+    decided, untouched = batch.decided(second.output), batch.decided(first.output)
     if torch.is_grad_enabled():
         require_own(untouched)
-        require_gradient(occluded, second.output, logits, explainer.layers)
+        require_gradient(occluded, second.output, decided, explainer.layers)
     bank = explainer.bank()[0]  # once: whether it is still the same is asked of every value
     information, kept, redundant = informations(explainer, bank, first, occluded, second.representation, generator)
     return Terms(
-        decision_loss=cross_entropy(logits, labels),
-        accuracy=(logits.argmax(1) == labels).float().mean(),
-        untouched_accuracy=(untouched.argmax(1) == labels).float().mean(),
+        decision_loss=decided.loss.mean(),
+        accuracy=decided.score.mean(),
+        untouched_accuracy=untouched.score.mean(),
         information=information,
         information_kept=kept,
         redundant=redundant,
@@ -95,6 +100,7 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
         likelihood=modules.bottleneck.likelihood(occluded, first.representation),
         mask_mean=mask.mean(),
         cap=bank.cap("sample", settings.infomax.denominator),
+        channels=first.local.shape[1],
     )
 
 

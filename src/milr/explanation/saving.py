@@ -20,6 +20,7 @@ from milr.explanation.settings import MilrSettings
 from milr.files import write_atomically
 from milr.information.statistics import Standardise
 from milr.networks.layers import LayerPair, weights_sha256
+from milr.networks.settings import LayerSettings
 
 log = logging.getLogger("milr")
 
@@ -65,8 +66,6 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
-    if functions := [name for name, value in state["layers"].items() if callable(value)]:
-        raise MilrError(f"{', '.join(functions)} is a function, which no file holds: name it by a word to save this")
     write_atomically(path, lambda file: torch.save({"kind": "milr", **state}, file))
 
 
@@ -86,10 +85,9 @@ def read_state(path: str | Path) -> dict[str, Any]:
 
 def check_state(state: object) -> dict[str, Any]:
     """The state as `MILR.state` gave it; MilrError for anything else."""
-    wanted = ("layers", "settings", "modules")
-    if isinstance(state, Mapping) and "local" in state:  # how the layers were named before
-        names = {"local": state["local"], "z": state.get("z", state.get("global")), "layout": state.get("layout")}
-        state = {"layers": {name: value for name, value in names.items() if value}, **state}
+    wanted = ("local", "z", "settings", "modules")
+    if isinstance(state, Mapping) and "global" in state:  # what "z" was called
+        state = {"z" if name == "global" else name: value for name, value in state.items()}
     if not isinstance(state, Mapping):
         raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
     if missing := [name for name in wanted if name not in state]:
@@ -103,6 +101,12 @@ def check_state(state: object) -> dict[str, Any]:
     if not isinstance(modules, Mapping) or not {"bank.local", "bank.occluded", "bank.representation"} <= set(modules):
         raise MilrError("this is no state of MILR.state(): its modules have no reference bank")
     return dict(state)
+
+
+def layers_from_state(state: dict[str, Any]) -> LayerSettings:
+    """How the layers were read; an older state has their names alone, and a layout."""
+    held = state.get("layers") or {"layout": state.get("layout") or "auto"}
+    return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
 
 
 def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:

@@ -76,7 +76,10 @@ class EvaluateSection:
         [5, 10, 20, 30, 50, 70, 95], "the same for pixels: each trial is a whole pass; []: none"
     )
     baselines: list[str] = setting(
-        ["grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "iba", "integrated_gradients", "occlusion"],
+        [
+            *("grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "attention_rollout"),
+            *("iba", "integrated_gradients", "occlusion"),
+        ],
         "the last three take minutes an episode; []: none",
     )
     sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
