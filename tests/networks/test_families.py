@@ -74,7 +74,8 @@ def test_a_network_is_explained_as_it_is(family: str) -> None:
     maps = explainer.maps(inputs)
 
     layers = explainer.layers
-    assert maps.decision.shape == (IMAGES, *layers.grid) and layers.grid[0] * layers.grid[1] >= 10
+    size = layers.grid[1:] if layers.sequence else layers.grid
+    assert maps.decision.shape == (IMAGES, *size) and layers.grid[0] * layers.grid[1] >= 10
     assert layers.sequence == (family in ("GRU", "text transformer"))
     loaded = milr.MILR.load(network, explainer.state(), take(inputs, slice(0, 1)))
     assert loaded.layers.choice == layers.choice and loaded.layers.stages == layers.stages

@@ -190,7 +190,10 @@ class TrainProtonet(NetworkStageSettings):
 class ChainedStageSettings(NetworkStageSettings):
     """A stage that goes on from the run folder of an earlier one."""
 
-    source: str = setting(MISSING, "the run that it goes on from: latest, or its folder")
+    source: str = setting(
+        MISSING,
+        "the run that it goes on from: latest | its folder | none: no training, the network as backbone.* says",
+    )
 
 
 @dataclass
@@ -246,6 +249,12 @@ class Calibrate(StageSettings):
     infomax: PlantedInfomax = field(default_factory=PlantedInfomax)
     critic: PlantedCritic = field(default_factory=PlantedCritic)
     calibrate: CalibrateSection = field(default_factory=CalibrateSection)
+
+
+@dataclass
+class Layers(StageSettings):
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    layers: LayerSettings = field(default_factory=LayerSettings)
 
 
 @dataclass
