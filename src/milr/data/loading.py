@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ def load_splits(
     cache: str | None,
     splits: Sequence[str] = ("train", "validation", "novel"),
     episodes: Mapping[str, tuple[int, int]] | None = None,
+    part: Callable[[Catalogue, str], Catalogue] = of_split,
 ) -> tuple[Catalogue, dict[str, Pictures]]:
     """The whole catalogue, and the pictures of each of `splits`.
 
@@ -33,7 +34,7 @@ def load_splits(
     catalogue = open_catalogue(dataset)
     for split, (way, each) in (episodes or {}).items():
         require_episodes(catalogue, split, way, each)
-    parts = {split: of_split(catalogue, split) for split in splits}
+    parts = {split: part(catalogue, split) for split in splits}
     for split, part in parts.items():
         log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
     return catalogue, {split: pictures_of(part, dataset, cache) for split, part in parts.items()}

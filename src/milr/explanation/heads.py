@@ -61,7 +61,7 @@ def fitted(embeddings: Tensor, targets: Tensor, columns: int, loss: Loss, penalt
         torch.autograd.backward(value)
         return value
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)
     head = nn.utils.skip_init(nn.Linear, embeddings.shape[1], columns, device=embeddings.device)
     with torch.no_grad():
         head.weight.copy_(weight / std)

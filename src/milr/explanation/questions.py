@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.data.settings import Augmentation
 from milr.errors import MilrError
-from milr.explanation.batches import episode_decision
+from milr.explanation.batches import episode_decision, permute_supports
 from milr.explanation.comparisons import DIFFERENT, SAME, UNKNOWN
 from milr.explanation.decisions import Batch, Decision
 from milr.explanation.loading import permuted
@@ -46,6 +47,7 @@ class Question:
     first_query: int = 0  # images before it are supports
     answers: Callable[[Sequence[Record]], Sequence[str]] | None = None  # names of the logits, where they have some
     size: int = 0  # of a batch, where batches go through all pictures before one comes again
+    wrong: Callable[[Batch, int], Batch] | None = None  # the batch with supports under wrong labels, where it has some
 
     def count(self, wanted: int, pictures: int) -> int:
         """So many batches, but none that only repeats pictures."""
@@ -70,18 +72,17 @@ class QuestionBatches:
         """`wrong`: each picture is asked about as another one of the batch is, for a check of the fit."""
         chosen = self.question.draw(self.pictures, step)
         records = [self.pictures.records[index] for index in chosen.tolist()]
-        decide = self.question.ask(turned(records, self.question.first_query, step) if wrong else records)
         images = to_device(self.pictures.chosen(chosen), self.device)
-        if self.augmentation:
-            return Batch(augment(images, self.augmentation, seed=f"{self.seed}:{step}"), decide)
-        return Batch(to_input(images), decide)
+        images = augment(images, self.augmentation, f"{self.seed}:{step}") if self.augmentation else to_input(images)
+        if wrong and self.question.wrong:
+            return self.question.wrong(Batch(images, self.question.ask(records)), step)
+        return Batch(images, self.question.ask(turned(records, step) if wrong else records))
 
 
-def turned(records: Sequence[Record], first: int, seed: int) -> list[Record]:
-    """The records from `first` on turned by a number drawn from the seed, so that none stays where it was."""
-    asked = list(records[first:])
-    turn = int(torch.randint(1, max(2, len(asked)), (), generator=torch.Generator().manual_seed(seed)))
-    return [*records[:first], *asked[turn:], *asked[:turn]]
+def turned(records: Sequence[Record], seed: int) -> list[Record]:
+    """The records turned by a number drawn from the seed, so that none stays where it was."""
+    turn = int(torch.randint(1, max(2, len(records)), (), generator=torch.Generator().manual_seed(seed)))
+    return [*records[turn:], *records[:turn]]
 
 
 def episodes(shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor | None, seed: int) -> Question:
@@ -92,7 +93,9 @@ def episodes(shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor
         episode = draw_episode(pool.labels, *shape, seed=seed, number=number)
         return torch.cat([episode.support.flatten(), episode.query.flatten()])
 
-    return Question(draw, lambda records: decide, first_query=shape[0] * shape[1])
+    way, shot, _ = shape
+    wrong = partial(permute_supports, way=way, shot=shot)
+    return Question(draw, lambda records: decide, way * shot, wrong=lambda batch, step: wrong(batch, seed=step))
 
 
 def single(
