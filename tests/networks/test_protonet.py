@@ -8,11 +8,16 @@ from milr.networks.backbones import build_backbone
 from milr.networks.layers import weights_sha256
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.settings import MetricSettings
+from milr.networks.sources import Origin
 
 
 def network() -> PrototypicalNetwork:
     return PrototypicalNetwork(
-        "resnet10", build_backbone("resnet10"), MetricSettings("cosine", 0.1), torch.zeros(512), 32, ("a",)
+        Origin("resnet10", "milr", 32),
+        build_backbone("resnet10"),
+        MetricSettings("cosine", 0.1),
+        torch.zeros(512),
+        ("a",),
     )
 
 
@@ -23,7 +28,7 @@ def test_state_and_back_is_the_same_network() -> None:
     with torch.no_grad():
         assert torch.equal(after.network(images), before.network.eval()(images))
     assert weights_sha256(after.network) == weights_sha256(before.network)
-    assert (after.metric, after.size, after.classes) == (before.metric, 32, ("a",))
+    assert (after.metric, after.origin, after.classes) == (before.metric, before.origin, ("a",))
 
 
 def test_another_backbone_or_a_part_that_is_missing_is_told() -> None:
@@ -31,7 +36,7 @@ def test_another_backbone_or_a_part_that_is_missing_is_told() -> None:
     with pytest.raises(MilrError, match="holds a resnet10, not a resnet18"):
         PrototypicalNetwork.from_state(state, "resnet18")
     with pytest.raises(MilrError, match="does not fit resnet12"):
-        PrototypicalNetwork.from_state({**state, "backbone": "resnet12"})
+        PrototypicalNetwork.from_state({**state, "origin": {**state["origin"], "name": "resnet12"}})
     del state["metric"]
     with pytest.raises(MilrError, match="lacks metric"):
         PrototypicalNetwork.from_state(state)

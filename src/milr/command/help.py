@@ -78,7 +78,9 @@ def default_settings(stage: Stage, options: Mapping[str, str] | None = None) -> 
     chosen = {**groups_of(stage.name), **(options or {})}
     settings: Any = stage.settings(dataset=DATA_SETS[chosen["dataset"]].settings())
     if "backbone" in chosen:
-        settings.backbone.name = chosen["backbone"]
+        for line in group_lines("backbone", chosen["backbone"]):
+            name, value = line.split(": ")
+            setattr(settings.backbone, name, value)
     if "layers" in chosen:
         for line in group_lines("layers", chosen["layers"]):
             name, layer = line.split(": ")

@@ -9,6 +9,7 @@ from milr.command.help import group_options
 from milr.data.settings import DATA_SETS
 from milr.errors import MilrError
 from milr.fields import leaves, nearest
+from milr.networks.settings import SOURCES
 from milr.settings.paths import MAY_BE_EMPTY, PATHS
 
 
@@ -23,10 +24,10 @@ def check_paths(settings: Any) -> None:
 
 def check_names(settings: Any) -> None:
     """Raise MilrError for a data set or a backbone that is none, and for another data set's keys under a name."""
-    for group in ("dataset", "backbone"):
+    for group, known in (("dataset", DATA_SETS), ("backbone", group_options("backbone"))):
         section = getattr(settings, group, None)
-        options = [name for name in group_options(group) if group != "dataset" or name in DATA_SETS]
-        if section is None:
+        options = [name for name in group_options(group) if name in known and name not in SOURCES]
+        if section is None or getattr(section, "source", "milr") != "milr":
             continue
         if section.name not in options:
             near = nearest(section.name, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -16,13 +17,25 @@ from milr.seeding import seed_number
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-BLACK = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]  # as the network sees them
-WHITE = [(1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-
 # From RGB to brightness (Y) and two axes of colour (I, Q) of the NTSC standard.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 GROUP = 25  # pictures changed at once: what is between fits the processor's cache, and memory is used again
 WIDEST = 4 / 3  # a crop's width over its height is at most this, and at least the inverse
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a network wants taken out of its pictures: each channel's mean and standard deviation, of values 0 to 1."""
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def of(self, value: float) -> list[float]:
+        """What the network sees of a grey of this value: 0 is black, 1 is white."""
+        return [(value - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
+
+
+IMAGENET = Normalisation()
 
 
 def augmentation_of(settings: AugmentationSettings) -> Augmentation | None:
@@ -30,7 +43,7 @@ def augmentation_of(settings: AugmentationSettings) -> Augmentation | None:
     return settings if settings.enabled else None
 
 
-def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
+def augment(images: Tensor, settings: Augmentation, seed: int | str, normalisation: Normalisation = IMAGENET) -> Tensor:
     """uint8 [n, 3, S, S] -> the network's input, float32 of that shape, as `to_input` of pictures changed by chance.
 
     Each picture has a draw of its own, which those after it do not change. A function of (images, settings, seed):
@@ -39,7 +52,7 @@ def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
     chance = torch.rand(len(images), 9, generator=torch.Generator().manual_seed(seed_number(seed)))
     columns, rows = (part.to(images.device) for part in crop_places(chance[:, :5], settings, images.shape[-1]))
     colours, greys = (part.to(images.device) for part in colour_change(chance[:, 5:], settings))
-    mean, std = imagenet_statistics(images.device)
+    mean, std = statistics(normalisation, images.device)
     colours = colours / (255 * std)  # with the normalisation in it, one product does both
     greys = greys[:, None, None] * colours.new_tensor(YIQ[0]) / (255 * std)  # [n, 3, 3], of a picture's mean colour
     changed = torch.empty(images.shape, device=images.device)
@@ -51,7 +64,7 @@ def augment(images: Tensor, settings: Augmentation, seed: int | str) -> Tensor:
         cut = grid_sample(images[group].float(), grid, padding_mode="border", align_corners=False).flatten(2)
         shift = greys[group] @ cut.mean(2, keepdim=True) - mean / std
         torch.baddbmm(shift, colours[group], cut, out=changed[group].view(cut.shape))
-        for channel, (low, high) in enumerate(zip(BLACK, WHITE, strict=True)):
+        for channel, (low, high) in enumerate(zip(normalisation.of(0), normalisation.of(1), strict=True)):
             changed[group, channel].clamp_(low, high)  # to plain numbers: to a tensor of bounds takes 7 times as long
     return changed
 
@@ -99,20 +112,19 @@ def colour_axes() -> tuple[Tensor, Tensor, Tensor]:
     return grey, torch.eye(3) - grey, quarter
 
 
-def to_input(images: Tensor, device: torch.device | None = None) -> Tensor:
-    """uint8 [n, 3, S, S] -> float32 with ImageNet's mean and standard deviation taken out per channel.
-
-    On `device`, if one is given.
-    """
+def to_input(images: Tensor, device: torch.device | None = None, normalisation: Normalisation = IMAGENET) -> Tensor:
+    """uint8 [n, 3, S, S] -> float32 with each channel's mean and std taken out; on `device`, if given."""
     values = (images if device is None else to_device(images, device)).float()
-    mean, std = imagenet_statistics(values.device)
+    mean, std = statistics(normalisation, values.device)
     return values.div_(255).sub_(mean[..., None]).div_(std[..., None])
 
 
-def input_batches(images: Tensor, device: torch.device, batch_size: int = 32) -> Iterator[Tensor]:
+def input_batches(
+    images: Tensor, device: torch.device, batch_size: int = 32, normalisation: Normalisation = IMAGENET
+) -> Iterator[Tensor]:
     """uint8 images [n, 3, S, S] as `to_input` makes them: batches [<= batch_size, 3, S, S] on the device, in order."""
     for part in images.split(batch_size):
-        yield to_input(part, device)
+        yield to_input(part, device, normalisation)
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
@@ -122,7 +134,7 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 @cache
-def imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+def statistics(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel [3, 1], of values from 0 to 1; made once: on a GPU that waits."""
-    mean, std = (torch.tensor(values, device=device)[:, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (torch.tensor(values, device=device)[:, None] for values in (normalisation.mean, normalisation.std))
     return mean, std

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
+from milr.data.augmentation import IMAGENET, Normalisation, input_batches
 from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
 from milr.data.modes import as_grey, as_rgb, note_file
@@ -31,15 +32,22 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, Arithmeti
 
 @dataclass(frozen=True)
 class Pictures:
-    """Framed pictures: `images` uint8 [n, 3, S, S], `labels` int64 [n] (class ids), and their records."""
+    """Framed pictures: `images` uint8 [n, 3, S, S], `labels` int64 [n] (class ids), their records, and what the network
+    that will see them wants taken out of them.
+    """
 
     images: Tensor
     labels: Tensor
     records: tuple[Record, ...]
+    normalisation: Normalisation = IMAGENET
 
     def chosen(self, indices: Tensor) -> Tensor:
         """Copies of some pictures, uint8 [len(indices), 3, S, S]. `images[indices]` takes 15 times as long."""
         return self.images.index_select(0, indices)
+
+    def batches(self, device: torch.device, batch_size: int = 32) -> Iterator[Tensor]:
+        """All as the network takes them: batches float32 [<= batch_size, 3, S, S] on the device, in order."""
+        return input_batches(self.images, device, batch_size, self.normalisation)
 
 
 def read_picture(path: Path) -> Image.Image:

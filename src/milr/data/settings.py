@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from milr.fields import MISSING, setting
 
 SPLITS = ("train", "validation", "novel", "all")
+SIDE = "pixels, the side of the network's square input; 0: as the network was trained with"
+NO_SIDE = {size: "at least 16 pixels, or 0" for size in range(1, 16)}
 
 
 @dataclass
@@ -18,7 +20,7 @@ class DatasetSettings:
     crop: str = setting(
         "none", "none: the centred square of the whole picture | bbox: the bird's box", choices=("none", "bbox")
     )
-    size: int = setting(84, "pixels, the side of the network's square input", low=16, high=1024)
+    size: int = setting(84, SIDE, low=0, high=1024, never=NO_SIDE)
     split: str = setting(
         "novel",
         "the classes that test-protonet, visualize, evaluate and sanity look at: train | validation | novel | all",
@@ -36,7 +38,7 @@ class SyntheticSettings(DatasetSettings):
 
     name: str = "synthetic"
     root: str = setting("data/synthetic", "the folder they are drawn into")
-    size: int = setting(64, "pixels, the side of the network's square input", low=16, high=1024)
+    size: int = setting(64, SIDE, low=0, high=1024, never=NO_SIDE)
     species: int = setting(120, "classes drawn", low=4, high=1000)
     images_per_species: int = setting(16, "pictures drawn of each", low=1, high=10_000)
     picture_size: int = setting(128, "pixels, the side of a drawn picture", low=16, high=1024)

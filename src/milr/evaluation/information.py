@@ -69,7 +69,7 @@ def estimates(explainer: MILR, pictures: dict[str, Pictures], device: torch.devi
     for split, part in pictures.items():
         count = min(len(part.images), ESTIMATE_IMAGES * ESTIMATE_BATCHES)
         order = torch.randperm(len(part.images), generator=torch.Generator().manual_seed(0))[:count]
-        images = input_batches(part.images[order], device, min(ESTIMATE_IMAGES, count))
+        images = input_batches(part.images[order], device, min(ESTIMATE_IMAGES, count), part.normalisation)
         estimate = estimate_information(explainer, images)
         result[split] = {
             "bits": estimate.bits,

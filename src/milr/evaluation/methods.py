@@ -9,6 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
 from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
@@ -30,6 +31,7 @@ class Scene:
     maps: Maps  # MI-LR's own
     seed: int
     statistics: FeatureStatistics | None  # of single features over the training images, where a method needs them
+    normalisation: Normalisation = IMAGENET  # of the batch's images
 
     @property
     def network(self) -> nn.Module:
@@ -97,7 +99,7 @@ ROWS = (  # in the order in which tables and charts have them
     Method(
         "deep_taylor",
         "baseline",
-        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:]),
+        lambda scene: by_rules().deep_taylor(scene.network, scene.batch, scene.shape[1:], scene.normalisation),
         "zennit",
         ruled=True,
     ),
@@ -144,6 +146,7 @@ class Methods:
     explainer: MILR
     baselines: Collection[str] = field(default=("grad_cam",))
     statistics: FeatureStatistics | None = None  # for methods that need them: of the training images
+    normalisation: Normalisation = IMAGENET  # of the pictures
 
     def __post_init__(self) -> None:
         needy = [name for name in self.baselines if METHODS[name].statistics]
@@ -153,7 +156,8 @@ class Methods:
     def maps(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Name -> [K, H, W] on the CPU for every image of an episode. MilrError for one that is not finite."""
         local = self.explainer.layers.first_pass(batch.images).local
-        scene = Scene(self.explainer, batch, local, self.explainer.maps(batch.images), seed, self.statistics)
+        own = self.explainer.maps(batch.images)
+        scene = Scene(self.explainer, batch, local, own, seed, self.statistics, self.normalisation)
         maps = {name: METHODS[name].make(scene) for name in (*KINDS, *CONTROLS, *self.baselines)}
         broken = [name for name, heat in maps.items() if not torch.isfinite(heat).all()]
         if broken:

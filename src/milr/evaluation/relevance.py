@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from zennit import rules as zennit
 
-from milr.data.augmentation import BLACK, WHITE
+from milr.data.augmentation import IMAGENET, Normalisation
 from milr.evaluation.attribution import grad_cam, score_gradient
 from milr.evaluation.propagation import propagate
 from milr.evaluation.rules import ACTIVATIONS, Linear, Rules
@@ -45,17 +45,19 @@ def lrp(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
     return _places(relevance.sum(1, keepdim=True), shape)
 
 
-def deep_taylor(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
+def deep_taylor(
+    network: nn.Module, batch: Batch, shape: tuple[int, int], normalisation: Normalisation = IMAGENET
+) -> Tensor:
     """Deep Taylor decomposition (Montavon et al. 2017): relevance, never negative: [K, H, W].
 
     The mean over a place's pixels. Their z+ rule, without biases, for every layer and sum, and z^B for the layer that
-    sees the pixels, between black and white as milr normalises pictures (or the picture's extremes, where these
+    sees the pixels, between black and white as the network is given them (or the picture's extremes, where these
     lie beyond). It starts from what speaks for the decision, the positive part of `gap_relevance`. It is defined for
     networks of ReLUs: MilrError for any other, and for one with a step that has no rule.
     """
     images = batch.images.detach()
-    low = torch.minimum(images.amin((2, 3), keepdim=True), images.new_tensor(BLACK)[:, None, None])
-    high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(WHITE)[:, None, None])
+    low = torch.minimum(images.amin((2, 3), keepdim=True), images.new_tensor(normalisation.of(0))[:, None, None])
+    high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(normalisation.of(1))[:, None, None])
 
     def first() -> Any:
         return zennit.ZBox(low, high, zero_params="bias")

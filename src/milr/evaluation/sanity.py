@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 
-from milr.data.augmentation import input_batches
 from milr.data.pictures import Pictures
 from milr.evaluation.consistency import Fitting, convergence, deviation, estimator_table, self_consistency
 from milr.evaluation.estimators import estimator_bits, features_of, gaussian_bits, null_bits
@@ -85,8 +84,7 @@ def estimator_rows(
     """
     rows = information_rows("as fitted", explainer, pictures, device)
     train, held_out = (
-        features_of(explainer, input_batches(pictures[name].images, device), len(pictures[name].images))
-        for name in ("train", split)
+        features_of(explainer, pictures[name].batches(device), len(pictures[name].images)) for name in ("train", split)
     )
     both = explainer, train, held_out, settings
     values = {
@@ -129,8 +127,7 @@ def law_rows(
     Critics are fitted to the pictures of "train" and read on those of `split`.
     """
     train, held_out = (
-        features_of(explainer, input_batches(pictures[name].images, device), len(pictures[name].images))
-        for name in ("train", split)
+        features_of(explainer, pictures[name].batches(device), len(pictures[name].images)) for name in ("train", split)
     )
     infomax = explainer.settings.infomax
     both = train, held_out, Fitting(infomax, settings, explainer.layers.grid, device)

@@ -99,9 +99,10 @@ class EpisodeBatches:
     def __call__(self, step: int) -> Batch:
         episode = draw_episode(self.pictures.labels, *self.shape, seed=self.seed, number=step)
         images = to_device(episode_images(self.pictures, episode), self.device)
+        how = self.pictures.normalisation
         if self.augmentation:
-            return Batch(augment(images, self.augmentation, seed=f"{self.seed}:{step}"), self.decide)
-        return Batch(to_input(images), self.decide)
+            return Batch(augment(images, self.augmentation, f"{self.seed}:{step}", how), self.decide)
+        return Batch(to_input(images, normalisation=how), self.decide)
 
 
 def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:

@@ -73,7 +73,11 @@ class QuestionBatches:
         chosen = self.question.draw(self.pictures, step)
         records = [self.pictures.records[index] for index in chosen.tolist()]
         images = to_device(self.pictures.chosen(chosen), self.device)
-        images = augment(images, self.augmentation, f"{self.seed}:{step}") if self.augmentation else to_input(images)
+        how = self.pictures.normalisation
+        if self.augmentation:
+            images = augment(images, self.augmentation, f"{self.seed}:{step}", how)
+        else:
+            images = to_input(images, normalisation=how)
         if wrong and self.question.wrong:
             return self.question.wrong(Batch(images, self.question.ask(records)), step)
         return Batch(images, self.question.ask(turned(records, step) if wrong else records))

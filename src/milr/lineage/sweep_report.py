@@ -135,5 +135,5 @@ def maps_of(fit: Fit, pictures: Pictures, device: str) -> Maps:
     """The maps of an episode's pictures by one fit."""
     assert fit.run
     chosen = choose_device(device)
-    explainer, _ = load_explainer(fit.run, fit.settings["backbone.name"], fit.settings["dataset.size"], chosen)
-    return explainer.maps(to_input(pictures.images).to(chosen))
+    explainer, network = load_explainer(fit.run, fit.settings["backbone.name"], fit.settings["dataset.size"], chosen)
+    return explainer.maps(to_input(pictures.images, chosen, network.origin.normalisation))

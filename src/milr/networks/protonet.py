@@ -8,21 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.data.augmentation import Normalisation
 from milr.errors import MilrError
-from milr.networks.backbones import BACKBONES, load_weights
+from milr.networks.backbones import load_weights, untrained
 from milr.networks.freezing import frozen
 from milr.networks.settings import MetricSettings
+from milr.networks.sources import Origin
 
 
 @dataclass(frozen=True)
 class PrototypicalNetwork:
     """The backbone, how it compares, and what it has seen."""
 
-    backbone: str
+    origin: Origin  # the backbone's name, and how it takes pictures
     network: nn.Module  # [K, 3, S, S] -> [K, D]
     metric: MetricSettings
     mean: Tensor  # [D], the mean representation of the training images; zeros where the metric does not centre
-    size: int  # S, pixels
     classes: tuple[str, ...]  # names of the training classes
 
     def to(self, device: torch.device) -> PrototypicalNetwork:
@@ -32,11 +33,12 @@ class PrototypicalNetwork:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values for a checkpoint."""
         return {
-            "backbone": self.backbone,
+            "backbone": self.origin.name,
+            "origin": asdict(self.origin),
             "weights": self.network.state_dict(),
             "metric": asdict(self.metric),
             "mean": self.mean,
-            "size": self.size,
+            "size": self.origin.size,
             "classes": list(self.classes),
         }
 
@@ -48,10 +50,11 @@ class PrototypicalNetwork:
             raise MilrError(f"the checkpoint of the network lacks {', '.join(missing)}: it is of another version")
         if expected is not None and state["backbone"] != expected:
             raise MilrError(f"the checkpoint holds a {state['backbone']}, not a {expected}")
-        network = BACKBONES[state["backbone"]].build()
-        load_weights(network, state["backbone"], state["weights"], "the checkpoint")
-        metric = MetricSettings(**state["metric"])
-        return cls(state["backbone"], network.eval(), metric, state["mean"], state["size"], tuple(state["classes"]))
+        saved = dict(state.get("origin") or {"name": state["backbone"], "source": "milr", "size": state["size"]})
+        origin = Origin(**{**saved, "normalisation": Normalisation(**saved.get("normalisation", {}))})
+        network = untrained(origin)
+        load_weights(network, origin, state["weights"], "the checkpoint")
+        return cls(origin, network.eval(), MetricSettings(**state["metric"]), state["mean"], tuple(state["classes"]))
 
 
 @torch.no_grad()

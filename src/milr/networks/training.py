@@ -163,7 +163,9 @@ def episode_inputs(
     shape = (training.way, training.shot, training.query)
     episode = draw_episode(pictures.labels, *shape, seed=training.seed, number=number)
     images = to_device(pictures.chosen(torch.cat([episode.support, episode.query], dim=1).flatten()), device)
-    return augment(images, augmentation, f"{training.seed}:{number}") if augmentation else to_input(images)
+    if augmentation:
+        return augment(images, augmentation, f"{training.seed}:{number}", pictures.normalisation)
+    return to_input(images, normalisation=pictures.normalisation)
 
 
 def forward_pass(network: nn.Module, training: Training, device: torch.device) -> Callable[[Tensor], Tensor]:

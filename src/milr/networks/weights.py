@@ -39,13 +39,15 @@ class Part:
         return " ".join(filter(None, words)) or "no prefix"
 
 
-def choose_weights(wanted: Mapping[str, Tensor], content: Any, name: str, source: str) -> dict[str, Tensor]:
+def choose_weights(
+    wanted: Mapping[str, Tensor], content: Any, name: str, source: str, heads: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The tensors of `content` (what a file holds) for a network whose state_dict is `wanted`, in its precision.
 
-    name, source: of the network and of the file, as messages call them. Errors: MilrError where no tensors fit, or
-    those of several networks do.
+    name, source: of the network and of the file, as messages call them. heads: modules beside the usual HEADS whose
+    weights are no part of it. Errors: MilrError where no tensors fit, or those of several networks do.
     """
-    parts = list(parts_of(content, wanted))
+    parts = list(parts_of(content, wanted, heads=heads))
     fitting = distinct([part for part in parts if not problems(part, wanted)])
     if not fitting:
         raise MilrError(f"{source} does not fit {name}: {misfit(content, parts, wanted)}")
@@ -74,16 +76,16 @@ def tell(part: Part, source: str) -> None:
         log.info("%s: left out, as no part of the network: %s", source, shortened(part.left_out))
 
 
-def parts_of(content: Any, wanted: Mapping[str, Tensor], place: str = "") -> Iterator[Part]:
+def parts_of(content: Any, wanted: Mapping[str, Tensor], place: str = "", heads: Sequence[str] = ()) -> Iterator[Part]:
     """Every part of a file, at any depth of its dictionaries, that has a tensor under one of the wanted names."""
     if not isinstance(content, Mapping):
         return
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     tensors = plain_names(tensors)
     starts = dict.fromkeys(prefix for name in tensors for prefix in prefixes(name, wanted))
-    yield from apart([part_under(prefix, tensors, wanted, place) for prefix in starts], wanted)
+    yield from apart([part_under(prefix, tensors, wanted, place, heads) for prefix in starts], wanted)
     for key, value in content.items():
-        yield from parts_of(value, wanted, f"{place}.{key}" if place else str(key))
+        yield from parts_of(value, wanted, f"{place}.{key}" if place else str(key), heads)
 
 
 def apart(parts: Sequence[Part], wanted: Mapping[str, Tensor]) -> list[Part]:
@@ -112,8 +114,11 @@ def prefixes(key: str, wanted: Mapping[str, Tensor]) -> list[str]:
     return [key[:start] for start in starts if key[start:] in wanted]
 
 
-def part_under(prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], place: str) -> Part:
+def part_under(
+    prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], place: str, heads: Sequence[str]
+) -> Part:
     """The part with this prefix."""
+    of_head = tuple(f"{head}." for head in heads)
     children = {key.partition(".")[0] for key in wanted}
     matching, unknown, left_out = {}, [], []
     for key, value in tensors.items():
@@ -121,7 +126,7 @@ def part_under(prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, 
         first = name.partition(".")[0] if name else ""
         if name in wanted:
             matching[str(name)] = value
-        elif name is None or (first in HEADS and first not in children):
+        elif name is None or (first in HEADS and first not in children) or name.startswith(of_head):
             left_out.append(key)
         else:
             unknown.append(name)

@@ -71,7 +71,8 @@ def merge(
 ) -> dict[str, Any]:
     """The values of one section: the source's, with the overrides that are allowed."""
     merged = dict(theirs)
-    if section in given and ours["name"] != theirs.get("name"):  # a group: dataset=cub, backbone=resnet18
+    whose = ours.get("source", "milr"), ours.get("name")  # of a group: dataset=cub, backbone=resnet18
+    if section in given and whose != (theirs.get("source", "milr"), theirs.get("name")):
         if section not in free:
             raise contradiction(section, ours["name"], theirs.get("name"), source)
         merged = {key: theirs[key] if f"{section}.{key}" in BOUND else value for key, value in ours.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from milr.errors import MilrError
+from milr.networks.settings import NO_FILE
 
 PATHS = (
     "dataset.root", "backbone.weights", "outputs", "cache", "source", "resume", "hydra.sweep.dir", "hydra.run.dir",
@@ -20,7 +21,7 @@ PATHS = (
 )  # fmt: skip
 LISTS = ("images",)
 MAY_BE_EMPTY = ("cache", "resume")
-WORDS = ("none", "imagenet", "latest")  # what stands in a path's place
+WORDS = (*NO_FILE, "latest")  # what stands in a path's place
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_./][a-z0-9_./-]*", re.IGNORECASE)  # as Hydra reads it too
 HYDRA_FORMS = re.compile(  # Hydra's own forms
     r"null|\?\?\?|.*\$\{.*|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""

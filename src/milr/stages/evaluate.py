@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from milr.data.augmentation import input_batches, to_input
+from milr.data.augmentation import Normalisation, to_input
 from milr.data.catalogues import view
 from milr.data.loading import load_splits
 from milr.errors import MilrError
@@ -78,8 +78,9 @@ def measured(
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     baselines = possible(baselines, explainer)
     needed = any(METHODS[name].statistics for name in baselines)
-    statistics = training_statistics(explainer, source, settings.cache, device) if needed else None
-    methods = Methods(explainer, baselines, statistics)
+    how = network.origin.normalisation
+    statistics = training_statistics(explainer, source, settings.cache, device, how) if needed else None
+    methods = Methods(explainer, baselines, statistics, how)
     shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
     decide = episode_decision(*shape, network.metric, network.mean.to(device))
     count = settings.evaluate.episodes
@@ -89,7 +90,7 @@ def measured(
         cases = cases_from(continuation.state["cases"]) if continuation.state else {}
         scenes = drawn_episodes(settings, run, shape, count, done)
         for number, pictures in tqdm(scenes, total=count, initial=done, desc="episodes"):
-            batch = Batch(to_input(pictures.images, device), decide)
+            batch = Batch(to_input(pictures.images, device, how), decide)
             maps = methods.maps(batch, seed=number)
             rows = measure_episode(explainer, batch, maps, pictures, dataset.crop, shares, number)
             write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
@@ -127,11 +128,11 @@ def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
 
 
 def training_statistics(
-    explainer: MILR, source: SourceRun, cache: str | None, device: torch.device
+    explainer: MILR, source: SourceRun, cache: str | None, device: torch.device, normalisation: Normalisation
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    _, pictures = load_splits(dataset_of(source), cache, ["train"])
-    return feature_statistics(explainer.layers, input_batches(pictures["train"].images, device))
+    _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation)
+    return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
 
 def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:

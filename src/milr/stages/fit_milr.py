@@ -48,7 +48,10 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = weights_sha256(network.network)
     catalogue, pictures = load_splits(
-        settings.dataset, settings.cache, episodes=needed_pictures(settings.milr, settings.episode)
+        settings.dataset,
+        settings.cache,
+        episodes=needed_pictures(settings.milr, settings.episode),
+        normalisation=network.origin.normalisation,
     )
     run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
@@ -90,18 +93,20 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
         network, local, z, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
     )
     count = settings.critic.views * len(pictures.images)
-    explainer.prepare(views(settings, pictures.images, device), count, settings.seed)
+    explainer.prepare(views(settings, pictures, device), count, settings.seed)
     return explainer
 
 
-def views(settings: FitMilr, images: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """The pictures uint8 [n, 3, S, S] as batches for the network: as they are, mirrored, then augmented."""
+def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterator[Tensor]:
+    """The pictures as batches for the network: as they are, mirrored, then augmented."""
+    images, how = pictures.images, pictures.normalisation
     for view in range(settings.critic.views):
         if view < 2:
-            yield from input_batches(images if view == 0 else images.flip(3), device)
+            yield from input_batches(images if view == 0 else images.flip(3), device, normalisation=how)
         else:
             for number, part in enumerate(images.split(32)):
-                yield augment(to_device(part, device), settings.augmentation, seed=f"{settings.seed}:{view}:{number}")
+                seed = f"{settings.seed}:{view}:{number}"
+                yield augment(to_device(part, device), settings.augmentation, seed, how)
 
 
 def fit_batches(
@@ -132,7 +137,7 @@ def on_validation_of(
         """Tell of one look."""
         run.metrics(split="validation", step=step, **metrics)
         if shown:
-            shown.maps(step, images, explainer.maps(to_input(images, device)), columns)
+            shown.maps(step, images, explainer.maps(to_input(images, device, pictures.normalisation)), columns)
 
     return on_validation
 

@@ -22,10 +22,12 @@ from tqdm import tqdm
 from milr import __version__
 from milr.command.mistakes import unknown_key
 from milr.command.values import check_names, check_paths
+from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
 from milr.fields import check, leaves, load
 from milr.files import sha256_of, write_atomically
-from milr.networks.settings import BackboneSettings
+from milr.networks.backbones import pictures_taken
+from milr.networks.settings import NO_FILE, BackboneSettings
 from milr.runs.disk import disk_errors
 from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
@@ -139,12 +141,24 @@ def typed_settings(cfg: DictConfig, stage: Stage) -> Any:
     check(settings)
     settings.outputs = home(settings.outputs)
     settings.dataset.root = here(settings.dataset.root)
-    backbone: BackboneSettings | None = getattr(settings, "backbone", None)
-    if backbone and backbone.weights not in ("none", "imagenet"):
-        backbone.weights = here(backbone.weights)
+    if hasattr(settings, "backbone"):
+        settings.backbone, settings.dataset = known_network(settings.backbone, settings.dataset)
     if hasattr(settings, "images"):
         settings.images = [here(path) for path in settings.images]
     return settings
+
+
+def known_network(backbone: BackboneSettings, dataset: DatasetSettings) -> tuple[BackboneSettings, DatasetSettings]:
+    """Both with the network's own size, mean and std where they are left open, and absolute paths.
+
+    Errors: MilrError for a network that its source does not have.
+    """
+    if backbone.weights not in NO_FILE:
+        backbone = replace(backbone, weights=here(backbone.weights))
+    if backbone.source == "transformers" and Path(home(backbone.name)).is_dir():
+        backbone = replace(backbone, name=here(backbone.name))
+    size, own = pictures_taken(backbone, dataset.size)
+    return replace(backbone, mean=list(own.mean), std=list(own.std)), replace(dataset, size=size)
 
 
 def first_entries(job: Job) -> Mapping[str, Any]:

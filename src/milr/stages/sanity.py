@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import input_batches
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
@@ -48,17 +48,17 @@ CHECKS = ("estimator", "seeds", "labels", "cascade", *LAWS)
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
-    catalogue, pictures = load_splits(settings.dataset, settings.cache)
-    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
-    if settings.dataset.split not in pictures:
-        raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, fitting.precision
     )
+    catalogue, pictures = load_splits(settings.dataset, settings.cache, normalisation=network.origin.normalisation)
+    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
+    if settings.dataset.split not in pictures:
+        raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
 
     def maps_of(other: MILR) -> Maps:
-        return stack([other.maps(images) for images in input_batches(shown.images, device, 20)])
+        return stack([other.maps(images) for images in shown.batches(device, 20)])
 
     real = maps_of(explainer)
     gallery = {"as fitted": real}
@@ -120,7 +120,7 @@ def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
     """`count` of them at random, or all."""
     order = torch.randperm(len(pictures.images), generator=torch.Generator().manual_seed(seed))[:count]
     records = tuple(pictures.records[index] for index in order.tolist())
-    return Pictures(pictures.images[order], pictures.labels[order], records)
+    return replace(pictures, images=pictures.images[order], labels=pictures.labels[order], records=records)
 
 
 def variants(
@@ -140,12 +140,12 @@ def variants(
     if "cascade" in settings.sanity.checks:
         names = blocks(network.network)
         for count in settings.sanity.cascade:
-            batches = input_batches(pictures["train"].images[:512], device)
+            batches = islice(pictures["train"].batches(device), 16)
             random = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
             centred = network
             if network.metric.centre:  # the mean of what this network says, not of what it said before
-                mean = represent(random, input_batches(pictures["train"].images, device)).mean(0)
+                mean = represent(random, pictures["train"].batches(device)).mean(0)
                 centred = replace(network, mean=mean)
             yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, random, pictures, device)
 

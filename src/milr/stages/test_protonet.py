@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from milr.data.augmentation import input_batches
 from milr.data.catalogues import data_entry, open_split, view
 from milr.data.episodes import Episode, draw_episodes
 from milr.data.loading import pictures_of
@@ -34,10 +33,10 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     if not settings.test.allow_seen:
         refuse_seen(catalogue.class_names.values(), protonet.classes)
     run.record(data=data_entry(dataset, catalogue), split={dataset.split: [*catalogue.class_names.values()]})
-    pictures = pictures_of(catalogue, dataset, settings.cache)
+    pictures = pictures_of(catalogue, dataset, settings.cache, protonet.origin.normalisation)
     numbers = range(settings.test.episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
-    representation = represent(protonet.network, input_batches(pictures.images, device, settings.test.batch_size))
+    representation = represent(protonet.network, pictures.batches(device, settings.test.batch_size))
     accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
     mean, half = mean_and_interval(accuracies)
     write_episodes(run, episodes, accuracies, catalogue.class_names)

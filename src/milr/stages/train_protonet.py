@@ -11,19 +11,21 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.augmentation import augmentation_of, input_batches
+from milr.data.augmentation import augmentation_of
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.episodes import draw_episodes
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
+from milr.data.records import Catalogue
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
 from milr.fields import pick
-from milr.networks.backbones import build_backbone
+from milr.networks.backbones import build_network, origin_of
 from milr.networks.continuation import Continuation
 from milr.networks.distributed import first_before_others, process_group
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.settings import MetricSettings, Training
+from milr.networks.sources import Origin
 from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
@@ -48,10 +50,10 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
     def keep(name: str) -> None:
         """Save the network as it is now, with what it needs to compare pictures."""
         # Only a centring metric needs the mean, and it costs a pass over all training pictures.
-        images = pictures["train"].images if metric.centre else pictures["train"].images[:1]
-        mean = represent(network, input_batches(images, device, BATCH)).mean(0).cpu() * metric.centre
+        inputs = pictures["train"].batches(device, BATCH)
+        mean = represent(network, inputs if metric.centre else [next(inputs)[:1]]).mean(0).cpu() * metric.centre
         classes = tuple(split["train"])
-        best = PrototypicalNetwork(settings.backbone.name, network, metric, mean, settings.dataset.size, classes)
+        best = PrototypicalNetwork(origin, network, metric, mean, classes)
         save_checkpoint(run.path(name), {"kind": "protonet", **best.state()})
 
     def on_validation(step: int, accuracy: float, best: bool) -> None:
@@ -63,8 +65,8 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 
     with process_group(device):
         with first_before_others():
-            network = first_network(settings, device)  # before the pictures, which take long to read
-            catalogue, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
+            origin, network = first_network(settings, device)  # before the pictures, which take long to read
+            catalogue, pictures = load(settings, origin)
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
@@ -108,8 +110,8 @@ def help_to_train(settings: TrainProtonet) -> float:
     device = choose_device(settings.device)
     with process_group(device):
         with first_before_others():
-            network = first_network(settings, device)
-            _, pictures = load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings))
+            origin, network = first_network(settings, device)
+            _, pictures = load(settings, origin)
         return train(settings, network, pictures).accuracy
 
 
@@ -130,10 +132,16 @@ def train(
     )
 
 
-def first_network(settings: TrainProtonet, device: torch.device) -> nn.Module:
-    """The network before the training: its weights from a file, or drawn from the seed."""
+def first_network(settings: TrainProtonet, device: torch.device) -> tuple[Origin, nn.Module]:
+    """The network before the training: its weights from a file or its source, or drawn from the seed."""
+    origin = origin_of(settings.backbone, settings.dataset.size)
     with seeded(settings.seed):
-        return build_backbone(settings.backbone.name, settings.backbone.weights).to(device)
+        return origin, build_network(origin, settings.backbone.weights).to(device)
+
+
+def load(settings: TrainProtonet, origin: Origin) -> tuple[Catalogue, dict[str, Pictures]]:
+    """The catalogue, and the pictures as the network takes them."""
+    return load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings), origin.normalisation)
 
 
 def training_of(settings: TrainProtonet) -> Training:
@@ -152,7 +160,7 @@ def validation(
     plain = replace(metric, centre=False)  # the training images' mean is taken when the training is over
 
     def validate(network: nn.Module) -> float:
-        representation = represent(network, input_batches(pictures.images, device, BATCH))
+        representation = represent(network, pictures.batches(device, BATCH))
         return float(episode_accuracies(representation, episodes, plain).mean())
 
     return validate

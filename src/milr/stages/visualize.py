@@ -33,7 +33,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     totals, shows = [], {}
     for name, pictures in own_pictures(settings) if settings.images else episodes(settings, run):
-        maps = explainer.maps(to_input(pictures.images, device), READINGS)
+        maps = explainer.maps(to_input(pictures.images, device, network.origin.normalisation), READINGS)
         columns = picture_columns(pictures) if settings.images else episode_columns(settings, pictures, maps, network)
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings)}"
