@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -65,11 +66,13 @@ def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
 
 
 def by_name(records: Sequence[Record], root: Path) -> dict[str, Path]:
-    """Each picture under its path below the root, or below the folder `images` in it, and under its bare name."""
+    """Each picture under its path below the root or the folder `images` in it, and its bare name if no other has it."""
     names: dict[str, Path] = {}
+    bare = Counter(record.path.name for record in records)
     for record in records:
         inside = record.path.relative_to(root) if record.path.is_relative_to(root) else record.path
-        for name in {record.path.name, inside.as_posix(), inside.as_posix().removeprefix("images/")}:
+        own = {inside.as_posix(), inside.as_posix().removeprefix("images/")}
+        for name in own | ({record.path.name} if bare[record.path.name] == 1 else set()):
             names[name] = record.path
     return names
 

@@ -39,6 +39,14 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Pictures that are not read yet."""
+
+    labels: Tensor
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
 class Question:
     """Batch `number` of a pool is `draw(pool, number)`, indices; the decision about them `ask(their records)`."""
 
@@ -150,16 +158,21 @@ def of_pairs(size: int, seed: int, known: KnownPairs, ask: Callable[[Sequence[Re
     def draw(pool: Pool, number: int) -> Tensor:
         index = {record.path: place for place, record in enumerate(pool.records)}
         chosen = dict[Path, None]()  # in the order of their drawing, none twice
-        anchors = sorted(path for path in partners[True] if path in index)
+        alike, unlike = (
+            {path: [other for other in partners[same].get(path, []) if other in index] for path in index}
+            for same in (True, False)
+        )
+        anchors = [path for path in index if alike[path] and (unlike[path] or rest == DIFFERENT)]
         for place in permuted(len(anchors), seed, number, "pairs").tolist():
-            for same in (True, False):
-                others = [path for path in partners[same].get(anchors[place], []) if path in index]
-                if others:
-                    chosen |= dict.fromkeys((anchors[place], others[number % len(others)]))
+            for others in (alike[anchors[place]], unlike[anchors[place]]):
+                chosen |= dict.fromkeys((anchors[place], others[number % len(others)])) if others else {}
             if len(chosen) >= size:
                 break
         if not chosen:
-            raise MilrError("no pair of the table is of pictures of this split: name pairs of both its pictures in it")
+            raise MilrError(
+                "the table of pairs names no picture of this split with another one of it that is the same, and one "
+                "that is different"
+            )
         return torch.tensor([index[path] for path in [*chosen][:size]])
 
     def related(records: Sequence[Record]) -> Decision:
