@@ -41,7 +41,7 @@ from milr.networks.settings import MetricSettings
 MASK_STEPS = 200  # as in fit_milr's cub_crops_imagenet
 WARM_UP = 4  # steps of the mask's fit that are not counted
 CRITIC = CriticSettings(steps=2, pairs=False)  # a step of the mask costs the same whatever the critic has learned
-SETTINGS = MilrSettings(beta=0.03, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
+SETTINGS = MilrSettings(beta=7.68, mask=MaskSettings(shared=True, blur=2.5))  # fit_milr's cub_crops_imagenet
 GIB = 1 << 30
 PICTURES = (400, 800, 1300, 1900)  # that the memory of a fit is measured with
 

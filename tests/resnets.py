@@ -1,8 +1,15 @@
-"""A ResNet-18 without its classifier, and images of noise for it."""
+"""A ResNet-18 without its classifier, images of noise for it, and a layer pair by its names."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
+
+from milr.networks.layers import LayerPair
+from milr.networks.settings import LayerSettings
 
 
 def network() -> nn.Module:
@@ -16,3 +23,8 @@ def network() -> nn.Module:
 def images(count: int = 3) -> Tensor:
     """[count, 3, 48, 48], the same each time."""
     return torch.randn(count, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+
+
+def pair_of(network: nn.Module, local: str, z: str, example: Any, layout: str = "auto", **others: Any) -> LayerPair:
+    """A layer pair; `others` are LayerPair's."""
+    return LayerPair(network, example, LayerSettings(local=local, z=z, layout=layout), **others)

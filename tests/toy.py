@@ -80,7 +80,7 @@ def prepared(settings: MilrSettings | None = None, network: nn.Module | None = N
 @cache
 def fitted() -> MILR:
     """An explainer whose decision map lies on the squares. To be looked at; copy.deepcopy gives one to be changed."""
-    explainer = prepared(MilrSettings(beta=0.03))
+    explainer = prepared(MilrSettings(beta=0.48))
     fit(explainer, batch, FitSettings(steps=150, learning_rate=1e-2, critic=CriticSettings(steps=200)))
     return explainer
 

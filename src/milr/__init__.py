@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MaskSettings,
         MilrSettings,
     )
+    from milr.networks.layer_table import layers
     from milr.networks.settings import LayerSettings
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ _PLACES = {
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
+    "milr.networks.layer_table": ("layers",),
     "milr.networks.settings": ("LayerSettings",),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
@@ -71,6 +73,7 @@ __all__ = [
     "episode_decision",
     "export",
     "fit",
+    "layers",
     "multilabel",
     "pairs",
     "prototypes",

@@ -4,19 +4,19 @@ import math
 
 import pytest
 import torch
+from resnets import pair_of
 from torch import Tensor
 
 from milr.evaluation.planted import CELLS, CHANNELS, LAYERS, SYMBOLS, WORLDS, World, error_of
 from milr.explanation.milr import MILR
 from milr.information.readings import READINGS
-from milr.networks.layers import LayerPair
 
 PICTURES = 20_000
 
 
 def content_and_representation(world: World, count: int) -> tuple[Tensor, Tensor]:
     images = world.pictures(count, 5)
-    first = LayerPair(world.network, *LAYERS, images[:2]).first_pass(images)
+    first = pair_of(world.network, *LAYERS, images[:2]).first_pass(images)
     return first.local.flatten(2).transpose(1, 2), first.representation
 
 

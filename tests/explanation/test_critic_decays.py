@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from milr.explanation.critic_fitting import DECAY, CriticTask, fit_critic
+from milr.explanation.critic_fitting import CriticTask, fit_critic
 from milr.explanation.features import Features
+from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.statistics import Standardise

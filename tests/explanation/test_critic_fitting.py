@@ -16,7 +16,6 @@ from torch import Tensor
 from milr.errors import MilrError
 from milr.explanation import critic_fitting
 from milr.explanation.critic_fitting import (
-    DECAY,
     CriticTask,
     critic_loss,
     fit_critic,
@@ -25,6 +24,7 @@ from milr.explanation.critic_fitting import (
     split_features,
 )
 from milr.explanation.features import Features
+from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.infomax import batch_information
@@ -165,7 +165,9 @@ def test_a_loss_is_the_mean_over_the_kinds_of_pairs(denominator: str) -> None:
         (replace(sample, masked=masked), [means[0], means[2]]),
     ):
         assert len(pair_scores(fitted, given)) == len(wanted)
-        assert torch.allclose(critic_loss(fitted, [given], task), -torch.stack(wanted).mean(), atol=1e-6)
+        assert torch.allclose(
+            critic_loss(fitted, [given], task, torch.Generator()), -torch.stack(wanted).mean(), atol=1e-6
+        )
 
 
 def test_a_part_that_is_held_out_is_no_part_of_what_is_left() -> None:

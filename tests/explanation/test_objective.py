@@ -55,7 +55,7 @@ def test_alphas_gradient_reaches_the_mask_and_no_term_reaches_the_critic() -> No
     for alpha, beta in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         progress = begin(explainer.modules, FitSettings())
         terms, loss = backward(explainer, batch(3), progress, alpha, beta)
-        whole = terms.decision_loss + beta * terms.bottleneck - alpha * terms.information_kept
+        whole = terms.decision_loss + beta * terms.bottleneck / 16 - alpha * terms.information_kept
         assert loss.item() == pytest.approx(whole.item(), abs=1e-5)
         gradients[alpha, beta] = torch.cat([p.grad.flatten() for p in explainer.modules.mask.parameters()])
         assert all(p.grad is None and p.requires_grad for p in explainer.modules.critic.parameters())

@@ -119,12 +119,12 @@ def test_a_critic_whose_rate_fell_goes_on_at_the_rate_it_had() -> None:
 
 @pytest.mark.slow
 def test_a_mask_that_had_no_patience_left_makes_no_further_step() -> None:
-    how = replace(HOW, learning_rate=1e-30, patience=1, steps=12)  # too small to change a weight
+    how = replace(HOW, learning_rate=1e-30, patience=1, decays=1, steps=20)  # too small to change a weight
     whole, resumed, steps = prepared(fitted=False), prepared(fitted=False), list[int]()
     kept, states = states_of(whole, how)
     mask = [step for step, state in states.items() if state["phase"] == "mask"]
-    assert mask == [*range(7, 15)]  # 8 steps: the validation of the 8th was no better than that of the 4th
-    going_on = Continuation(states[14])
+    assert mask == [*range(7, 23)]  # 16 steps: beta rises until the 10th, and the 12th and 16th were in vain
+    going_on = Continuation(states[22])
     assert (
         fit(resumed, batch, how, HELD_OUT, lambda step, terms: steps.append(step), continuation=going_on) == kept == 4
     )

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from resnets import pair_of
 from torch import nn
 from torchvision.models import resnet18
 
 from milr.networks.freezing import frozen, weights_sha256
-from milr.networks.layers import LayerPair
 
 
 def small() -> nn.Module:
@@ -51,7 +51,7 @@ def test_two_threads_leave_one_network_as_it_was() -> None:
     model[1].momentum = 0.5
     before = weights_sha256(model)
     images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    pair = LayerPair(model, "0", "2", images)
+    pair = pair_of(model, "0", "2", images)
     expected = pair.first_pass(images).output
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(lambda _: pair.second_pass(pair.first_pass(images).local, images).output, range(60)):

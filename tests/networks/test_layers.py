@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from resnets import images, network
+from resnets import images, network, pair_of
 from torch import Tensor, nn
 from torchvision.models import (
     densenet121,
@@ -14,7 +14,6 @@ from torchvision.models import (
 )
 
 from milr.errors import MilrError
-from milr.networks.layers import LayerPair
 
 
 def hooks(model: nn.Module) -> int:
@@ -25,7 +24,7 @@ def hooks(model: nn.Module) -> int:
     ("local", "z"), [("layer1", "avgpool"), ("layer3.1", "avgpool"), ("layer1", "layer4"), ("maxpool", "layer2")]
 )
 def test_second_pass_with_untouched_features_is_the_first_pass_exactly(local: str, z: str) -> None:
-    pair = LayerPair(network(), local, z, images())
+    pair = pair_of(network(), local, z, images())
     first = pair.first_pass(images())
     second = pair.second_pass(first.local, images())
     assert torch.equal(first.representation, second.representation)
@@ -34,7 +33,7 @@ def test_second_pass_with_untouched_features_is_the_first_pass_exactly(local: st
 
 def test_first_pass_sees_what_the_network_computes() -> None:
     model = network().eval()
-    pair = LayerPair(model, "layer1", "avgpool", images())
+    pair = pair_of(model, "layer1", "avgpool", images())
     first = pair.first_pass(images())
     stem = model.maxpool(model.relu(model.bn1(model.conv1(images()))))
     assert torch.equal(first.local, model.layer1(stem))
@@ -45,12 +44,12 @@ def test_first_pass_sees_what_the_network_computes() -> None:
 
 def test_features_before_an_in_place_layer_are_seen_as_they_were() -> None:
     model = network().eval()
-    first = LayerPair(model, "bn1", "avgpool", images()).first_pass(images())
+    first = pair_of(model, "bn1", "avgpool", images()).first_pass(images())
     assert torch.equal(first.local, model.bn1(model.conv1(images())))
 
 
 def test_changed_features_change_the_representation_and_get_gradients() -> None:
-    pair = LayerPair(network(), "layer1", "avgpool", images())
+    pair = pair_of(network(), "layer1", "avgpool", images())
     local = pair.first_pass(images()).local.requires_grad_()
     pair.second_pass(0.5 * local, images()).representation.sum().backward()
     assert local.grad is not None and local.grad.abs().sum() > 0
@@ -61,7 +60,7 @@ def test_network_is_left_as_it_was_after_a_pass_and_after_an_error() -> None:
     model.layer2.eval()
     model.conv1.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    pair = LayerPair(model, "layer1", "avgpool", images())
+    pair = pair_of(model, "layer1", "avgpool", images())
     local = pair.first_pass(images()).local.requires_grad_()
     pair.second_pass(local, images()).output.sum().backward()
     with pytest.raises(RuntimeError):
@@ -103,7 +102,7 @@ class Skips(nn.Module):
 def test_a_bypass_around_the_local_layer_is_noticed_whatever_the_example(
     network: type[nn.Module], local: str, example: Tensor
 ) -> None:
-    pair = LayerPair(network(), local, "top", example)
+    pair = pair_of(network(), local, "top", example)
     first = pair.first_pass(images())
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
@@ -116,7 +115,7 @@ class Reshapes(Bypass):
 
 
 def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
-    pair = LayerPair(Reshapes(), "local", "top", images(1))
+    pair = pair_of(Reshapes(), "local", "top", images(1))
     first = pair.first_pass(images())
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
@@ -133,7 +132,7 @@ def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
 )
 def test_layers_that_cannot_be_used_are_named(local: str, z: str, message: str) -> None:
     with pytest.raises(MilrError, match=message):
-        LayerPair(network(), local, z, images())
+        pair_of(network(), local, z, images())
 
 
 def test_local_layer_must_give_a_map() -> None:
@@ -142,7 +141,7 @@ def test_local_layer_must_give_a_map() -> None:
 
     model = Flat(nn.Flatten(), nn.Linear(3 * 48 * 48, 4), nn.Linear(4, 2))
     with pytest.raises(MilrError, match="gives no map"):
-        LayerPair(model, "1", "2", images())
+        pair_of(model, "1", "2", images())
 
 
 def test_a_random_layer_is_refused() -> None:
@@ -151,13 +150,13 @@ def test_a_random_layer_is_refused() -> None:
             return super().forward(x) + torch.rand(1)
 
     with pytest.raises(MilrError, match="random"):
-        LayerPair(Noisy(), "local", "top", images())
+        pair_of(Noisy(), "local", "top", images())
 
 
 def test_half_precision_is_exact_in_itself_and_near_the_full_one() -> None:
     full, half = (
-        LayerPair(network(), "layer1", "avgpool", images()),
-        LayerPair(network(), "layer1", "avgpool", images(), precision=torch.bfloat16),
+        pair_of(network(), "layer1", "avgpool", images()),
+        pair_of(network(), "layer1", "avgpool", images(), precision=torch.bfloat16),
     )
     first = half.first_pass(images())
     assert first.local.dtype == first.representation.dtype == first.output.dtype == torch.float32
@@ -174,27 +173,54 @@ def test_a_layer_that_the_mask_cannot_read_is_refused(stage: str, message: str) 
     model = network()
     model.unused = nn.Conv2d(3, 3, 1)
     with pytest.raises(MilrError, match=message):
-        LayerPair(model, "layer1", "avgpool", images(), stages=["layer2", stage])
+        pair_of(model, "layer1", "avgpool", images(), stages=["layer2", stage])
 
 
-def test_a_network_that_gives_no_tensor_is_refused() -> None:
-    class Answers(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = network()
+class Answers(nn.Module):
+    """A network whose output is among others."""
 
-        def forward(self, images: Tensor) -> dict[str, Tensor]:
-            return {"logits": self.body(images)}
+    def __init__(self, make: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.body, self.make = network(), make
 
-    with pytest.raises(MilrError, match="gives a dict: wrap it"):
-        LayerPair(Answers(), "body.layer1", "body.avgpool", images())
+    def forward(self, images: Tensor) -> object:
+        return self.make(self.body(images))
+
+
+@pytest.mark.parametrize(
+    ("make", "choice", "times"),
+    [
+        (lambda output: {"loss": None, "hidden": 2 * output, "logits": output}, "", 1),
+        (lambda output: (output, 2 * output), "1", 2),
+        (lambda output: {"a": output.mean(), "b": output}, "", 1),
+        (lambda output: {"a": output, "b": 3 * output}, "b", 3),
+        (lambda output: [[output]], lambda output: output[0][0], 1),
+    ],
+)
+def test_the_output_is_found_among_others(
+    make: Callable[[Tensor], object], choice: str | Callable[[object], Tensor], times: int
+) -> None:
+    pair = pair_of(Answers(make), "body.layer1", "body.avgpool", images(), output=choice)
+    torch.testing.assert_close(pair.first_pass(images()).output, times * network().eval()(images()))
+
+
+@pytest.mark.parametrize(
+    ("make", "choice", "message"),
+    [
+        (lambda output: {"a": None}, "", "gives a dict with a, in which no tensor has a row"),
+        (lambda output: {"a": output}, "b", "gives a dict with a: output='b' is no tensor in it"),
+    ],
+)
+def test_an_output_that_is_not_there_is_refused(make: Callable[[Tensor], object], choice: str, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        pair_of(Answers(make), "body.layer1", "body.avgpool", images(), output=choice)
 
 
 def test_normalisation_over_the_batch_is_refused_by_the_layers_name() -> None:
     model = network()
     model.layer3[1].bn2 = nn.BatchNorm2d(256, track_running_stats=False)
     with pytest.raises(MilrError, match=r"depends on the other images .*'layer3\.1\.bn2' \(BatchNorm2d\) mixes"):
-        LayerPair(model, "layer1", "avgpool", images(1))
+        pair_of(model, "layer1", "avgpool", images(1))
 
 
 @pytest.mark.parametrize("name", ["dropout", "noise"])
@@ -206,7 +232,7 @@ def test_what_is_random_is_named(name: str) -> None:
     model = network()
     model.layer2.add_module(name, Random())
     with pytest.raises(MilrError, match=rf"two results for the same images: 'layer2\.{name}' \(Random\) is random"):
-        LayerPair(model, "layer1", "avgpool", images())
+        pair_of(model, "layer1", "avgpool", images())
 
 
 def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
@@ -220,7 +246,7 @@ def test_a_network_that_changes_its_statistics_in_eval_is_refused() -> None:
             return super().forward(x)
 
     with pytest.raises(MilrError, match="changes its buffer 'count'"):
-        LayerPair(Counting(), "local", "top", images())
+        pair_of(Counting(), "local", "top", images())
 
 
 @pytest.mark.parametrize(
@@ -237,7 +263,7 @@ def test_a_layer_that_is_changed_in_place_afterwards_may_be_the_global_one(
     build: Callable[..., nn.Module], local: str, z: str
 ) -> None:
     model = build().eval()
-    pair = LayerPair(model, local, z, images(1))
+    pair = pair_of(model, local, z, images(1))
     first = pair.first_pass(images(2))
     assert torch.equal(pair.second_pass(first.local, images(2)).representation, first.representation)
     assert torch.equal(first.output, model(images(2)))
@@ -246,7 +272,7 @@ def test_a_layer_that_is_changed_in_place_afterwards_may_be_the_global_one(
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-6), (torch.bfloat16, 0.0)])
 def test_networks_of_other_precisions(dtype: torch.dtype, error: float) -> None:
     model = network().eval().to(dtype)
-    pair = LayerPair(model, "layer1", "avgpool", images(1))
+    pair = pair_of(model, "layer1", "avgpool", images(1))
     first = pair.first_pass(images())
     expected = model(images().to(dtype)).float()
     assert torch.equal(first.output, expected)
@@ -260,7 +286,7 @@ def test_weights_that_are_not_finite_are_called_that(value: float) -> None:
     with torch.no_grad():
         model.layer2[0].conv1.weight[0, 0, 0, 0] = value
     with pytest.raises(MilrError, match="hold nan or inf, 'layer2.0.conv1.weight' among them"):
-        LayerPair(model, "layer1", "avgpool", images())
+        pair_of(model, "layer1", "avgpool", images())
 
 
 def test_a_network_that_takes_positive_values_only_is_tried_on_such() -> None:
@@ -269,10 +295,10 @@ def test_a_network_that_takes_positive_values_only_is_tried_on_such() -> None:
             return x.log()
 
     model = nn.Sequential(Log(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    pair = LayerPair(model, "1", "3", images().abs() + 0.1)
+    pair = pair_of(model, "1", "3", images().abs() + 0.1)
     assert pair.local_shape == (4, 46, 46)
     with pytest.raises(MilrError, match="'1' gives nan for noise"):
-        LayerPair(model, "1", "3", images())
+        pair_of(model, "1", "3", images())
 
 
 @pytest.mark.parametrize(
@@ -286,12 +312,12 @@ def test_what_is_no_network_yet_is_refused(model: nn.Module, message: str) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(MilrError, match=message):
-            LayerPair(model, "0", "1", images())
+            pair_of(model, "0", "1", images())
 
 
 def test_what_a_network_raises_is_told() -> None:
     with pytest.raises(MilrError, match=r"fails on images \[2, 4, 48, 48\].*RuntimeError: .*channels"):
-        LayerPair(network(), "layer1", "avgpool", torch.zeros(1, 4, 48, 48))
+        pair_of(network(), "layer1", "avgpool", torch.zeros(1, 4, 48, 48))
 
 
 def test_memory_that_runs_out_is_no_bypass() -> None:
@@ -305,7 +331,7 @@ def test_memory_that_runs_out_is_no_bypass() -> None:
             return self.top(self.local(self.below(x))).flatten(1)
 
     with pytest.raises(torch.OutOfMemoryError):
-        LayerPair(Hungry(), "local", "top", images())
+        pair_of(Hungry(), "local", "top", images())
 
 
 class Recurrent(nn.Module):
@@ -314,39 +340,36 @@ class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.patches, self.top = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 4)
-        self.lstm, self.attention = nn.LSTM(8, 8, batch_first=True), nn.MultiheadAttention(8, 2)
+        self.lstm, self.attention = nn.LSTM(8, 8, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.lstm(self.patches(x).flatten(2).transpose(1, 2))[0]
         return self.top(self.attention(tokens, tokens, tokens)[0].mean(1))
 
 
-@pytest.mark.parametrize(
-    ("local", "z", "message"),
-    [
-        ("lstm", "top", r"'lstm' gives a tuple \(tensor \[2, 36, 8\], tuple"),
-        ("patches", "attention", r"'attention' gives a tuple \(tensor \[2, 36, 8\], tensor"),
-    ],
-)
-def test_layers_that_give_tuples_are_described(local: str, z: str, message: str) -> None:
-    with pytest.raises(MilrError, match=message):
-        LayerPair(Recurrent(), local, z, images())
+@pytest.mark.parametrize(("local", "z"), [("lstm", "top"), ("patches", "attention")])
+def test_the_features_are_taken_from_tuples_and_put_back_into_them(local: str, z: str) -> None:
+    pair = pair_of(Recurrent().eval(), local, z, images())
+    first = pair.first_pass(images())
+    assert pair.local_shape == (8, 6, 6)
+    torch.testing.assert_close(pair.second_pass(first.local, images()).output, first.output)
+    assert not torch.equal(pair.second_pass(0 * first.local, images()).representation, first.representation)
 
 
 def test_graphs_and_scripts_are_refused_with_what_is_true_of_them() -> None:
     model = network().eval()
     with pytest.raises(MilrError, match="runs 0 times .* such as 'layer1.1.bn2'"):
-        LayerPair(torch.fx.symbolic_trace(model), "layer1", "avgpool", images())
+        pair_of(torch.fx.symbolic_trace(model), "layer1", "avgpool", images())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
         traced = torch.jit.trace(model, images())
     with pytest.raises(MilrError, match="is TorchScript"):
-        LayerPair(traced, "layer1", "avgpool", images())
+        pair_of(traced, "layer1", "avgpool", images())
     exported = torch.export.export(model, (images(),))
     with pytest.raises(MilrError, match="is a ExportedProgram, not a torch.nn.Module"):
-        LayerPair(exported, "layer1", "avgpool", images())  # type: ignore[arg-type]
+        pair_of(exported, "layer1", "avgpool", images())  # type: ignore[arg-type]
     with pytest.raises(MilrError, match="is a graph of torch.export"):
-        LayerPair(exported.module(), "layer1", "avgpool", images())
+        pair_of(exported.module(), "layer1", "avgpool", images())
 
 
 def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:
@@ -356,12 +379,12 @@ def test_a_global_layer_that_does_not_see_the_local_one_is_refused() -> None:
             return self.top(x).flatten(1)
 
     with pytest.raises(MilrError, match="'top' gives the same whatever"):
-        LayerPair(Apart(), "local", "top", images())
+        pair_of(Apart(), "local", "top", images())
 
 
 def test_one_image_is_no_batch() -> None:
     with pytest.raises(MilrError, match=r"one image \[3, 48, 48\], not a batch: pass example\[None\]"):
-        LayerPair(network(), "layer1", "avgpool", images()[0])
+        pair_of(network(), "layer1", "avgpool", images()[0])
 
 
 class Gate(nn.Module):
@@ -381,7 +404,7 @@ class Gate(nn.Module):
 
 @pytest.mark.parametrize("padding", [False, True])
 def test_a_way_around_the_local_layer_that_is_shut_for_the_example_is_found(padding: bool) -> None:
-    layers = LayerPair(Gate(padding).eval(), "conv1", "avgpool", 0.1 + 0.5 * torch.rand(2, 3, 16, 16))
+    layers = pair_of(Gate(padding).eval(), "conv1", "avgpool", 0.1 + 0.5 * torch.rand(2, 3, 16, 16))
 
     images = 1 + torch.rand(3, 3, 16, 16)
     images[1, :, :8] = 0
@@ -393,7 +416,7 @@ def test_a_way_around_the_local_layer_that_is_shut_for_the_example_is_found(padd
 
 def test_a_network_that_squeezes_one_image_away_gives_it_as_beside_others() -> None:
     torch.manual_seed(0)
-    layers = LayerPair(network_that_squeezes().eval(), "0", "3", images())
+    layers = pair_of(network_that_squeezes().eval(), "0", "3", images())
     whole = layers.first_pass(images())
     alone = layers.first_pass(images()[:1])
     torch.testing.assert_close(alone.output, whole.output[:1])
@@ -426,18 +449,18 @@ def test_code_between_the_layers_is_not_laid_to_a_layers_charge(what: str) -> No
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Head())
     with pytest.raises(MilrError, match=f"code before '3.fc' \\(Linear\\) {what}"):
-        LayerPair(model.eval(), "0", "3", images())
+        pair_of(model.eval(), "0", "3", images())
 
 
 def test_a_module_in_place_of_its_name_is_answered_with_the_name() -> None:
     model = network()
     with pytest.raises(MilrError, match=r"by their names in the network, not as a Sequential: 'layer1'"):
-        LayerPair(model, model.layer1, "avgpool", images())  # type: ignore[arg-type]
+        pair_of(model, model.layer1, "avgpool", images())  # type: ignore[arg-type]
 
 
 def test_a_layer_that_was_replaced_afterwards_is_missed_by_name() -> None:
     model = network()
-    layers = LayerPair(model, "layer1", "avgpool", images())
+    layers = pair_of(model, "layer1", "avgpool", images())
     model.layer1 = nn.Identity()
     with pytest.raises(MilrError, match="layer 'layer1' did not run: was a layer of the network replaced"):
         layers.first_pass(images())
@@ -448,4 +471,4 @@ def test_a_network_that_overflows_is_not_said_to_ignore_its_local_layer() -> Non
     with torch.no_grad():
         model.layer4[1].bn2.weight.fill_(3e38)
     with pytest.raises(MilrError, match="'avgpool' gives inf for noise in the range of the example"):
-        LayerPair(model, "layer1", "avgpool", images())
+        pair_of(model, "layer1", "avgpool", images())

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from resnets import images, network
+from resnets import images, network, pair_of
 from torch import Tensor, nn
 from torchvision.models import (
     convnext_tiny,
@@ -18,7 +18,6 @@ from torchvision.models import (
 )
 
 from milr.errors import MilrError
-from milr.networks.layers import LayerPair
 
 
 class LastChannels(nn.Module):
@@ -36,9 +35,9 @@ class LastChannels(nn.Module):
 
 def test_places_are_told_from_channels_by_a_taller_image() -> None:
     model = LastChannels().eval()
-    pair = LayerPair(model, "local", "top", images(1))
+    pair = pair_of(model, "local", "top", images(1))
     first = pair.first_pass(images())
-    assert pair.local_shape == (12, 12, 12) and pair.layouts["local"] == "channels_last"
+    assert pair.local_shape == (12, 12, 12) and pair.layouts["local"].kind == "channels_last"
     expected = model.local(model.patches(images()).permute(0, 2, 3, 1))
     assert torch.equal(first.local, expected.permute(0, 3, 1, 2))
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
@@ -47,8 +46,8 @@ def test_places_are_told_from_channels_by_a_taller_image() -> None:
 def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
     model = LastChannels(size=48)
     with pytest.raises(MilrError, match="cannot be inferred; say layout='channels_first' or 'channels_last'"):
-        LayerPair(model, "local", "top", images())
-    pair = LayerPair(model, "local", "top", images(), layout="channels_last")
+        pair_of(model, "local", "top", images())
+    pair = pair_of(model, "local", "top", images(), layout="channels_last")
     first = pair.first_pass(images())
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
@@ -56,7 +55,7 @@ def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
 @pytest.mark.slow
 def test_swin_is_read_with_its_channels_last() -> None:
     torch.manual_seed(0)
-    pair = LayerPair(swin_t(), "features.3", "avgpool", torch.zeros(1, 3, 64, 64))
+    pair = pair_of(swin_t(), "features.3", "avgpool", torch.zeros(1, 3, 64, 64))
     assert pair.local_shape == (192, 8, 8)
     assert pair.stages == ("features.1", "features.3", "features.5", "features.7")
 
@@ -73,8 +72,8 @@ def test_attention_of_places_to_places_is_no_map() -> None:
             return (weights @ tokens.transpose(1, 2)[:, None]).mean((1, 2))
 
     model = nn.Sequential(Attends(), nn.Linear(8, 2))
-    with pytest.raises(MilrError, match="cannot be inferred|no map"):
-        LayerPair(model, "0.weights", "1", images())
+    with pytest.raises(MilrError, match="cannot be inferred|no map|are no grid"):
+        pair_of(model, "0.weights", "1", images())
 
 
 RESNET = ("layer1", "layer2", "layer3", "layer4")
@@ -106,12 +105,12 @@ class Wrapped(nn.Module):
 def test_a_wrapped_network_has_the_same_stages_and_features(
     wrap: Callable[[nn.Module], nn.Module], prefix: str, inner: str
 ) -> None:
-    bare = LayerPair(network(), "layer1", "avgpool", images())
+    bare = pair_of(network(), "layer1", "avgpool", images())
     wrapped = wrap(network())
     if "orig" in prefix:
         with torch.no_grad():
             wrapped.eval()(images())  # compiled before the hooks are set
-    pair = LayerPair(wrapped, f"{prefix}layer1", f"{prefix}avgpool", images())
+    pair = pair_of(wrapped, f"{prefix}layer1", f"{prefix}avgpool", images())
     assert bare.stages == RESNET and pair.stages == tuple(f"{inner}{name}" for name in RESNET)
     first, expected = pair.first_pass(images()), bare.first_pass(images())
     assert torch.equal(first.local, expected.local) and torch.equal(first.output, expected.output)
@@ -120,14 +119,14 @@ def test_a_wrapped_network_has_the_same_stages_and_features(
 
 @pytest.mark.slow
 def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_written() -> None:
-    expected = LayerPair(network(), "layer2", "avgpool", images()).first_pass(images())
+    expected = pair_of(network(), "layer2", "avgpool", images()).first_pass(images())
     parts, whole = network().eval(), network().eval()
     parts.layer2 = torch.compile(parts.layer2, backend="eager")
     whole.compile(backend="eager")
     for model in (parts, whole):
         with torch.no_grad():
             model(images())
-        pair = LayerPair(model, "layer2", "avgpool", images())
+        pair = pair_of(model, "layer2", "avgpool", images())
         assert pair.stages == RESNET and torch.equal(pair.first_pass(images()).local, expected.local)
 
 
@@ -151,10 +150,10 @@ def test_stages_are_looked_for_inside_containers(
 ) -> None:
     model = build()
     head = next(name for name, _ in list(model.named_children())[::-1] if name in ("features", "avgpool"))
-    assert LayerPair(model, local, head, torch.zeros(1, 3, 64, 64)).stages == stages
+    assert pair_of(model, local, head, torch.zeros(1, 3, 64, 64)).stages == stages
 
 
 def test_blocks_in_a_module_list_are_stages() -> None:
     model = maxvit.MaxVit((64, 64), 8, 4, [8, 16], [1, 1], 4, 0.0, num_classes=3)
-    pair = LayerPair(model, "blocks.0", "classifier.2", torch.zeros(1, 3, 64, 64))
+    pair = pair_of(model, "blocks.0", "classifier.2", torch.zeros(1, 3, 64, 64))
     assert pair.stages == ("stem", "blocks.0", "blocks.1")

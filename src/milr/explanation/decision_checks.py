@@ -15,6 +15,7 @@ from milr.explanation.decisions import Batch, Decided, checked_batch
 from milr.explanation.inputs import described
 from milr.explanation.settings import FitSettings
 from milr.fields import check
+from milr.networks.inputs import count
 from milr.networks.layers import LayerPair, frozen
 
 
@@ -113,5 +114,5 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
         )
     for number, given in enumerate(validation, 1):
         batch = checked_batch(given, layers, f"validation batch {number}")
-        rows = torch.arange(len(batch.images), device=output.device) % len(output)
+        rows = torch.arange(count(batch.images), device=output.device) % len(output)
         check_decision(batch, layers, output[rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import nan
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class Batch:
     """Images and the decision about them, whose loss is -l in the paper's eq. 10.
 
     Args:
-        images: [K, 3, S, S], as the network takes them.
+        images: [K, 3, S, S], as the network takes them: or a dict of tensors, or a tuple of them, where it takes those.
         decide: takes the network's output [K, E] and gives logits [Q, classes] and labels, class numbers [Q], whose
             cross-entropy is the loss, or a `Decided` with a loss and a score of any other kind. `milr.classify`,
             `multilabel`, `regress`, `pairs`, `prototypes` and `episode_decision` make such functions.
@@ -93,7 +94,7 @@ class Batch:
         (torch.Size([16]), torch.Size([16]), 0.25)
     """
 
-    images: Tensor
+    images: Any  # networks.inputs.Inputs
     decide: Decision
     modules: Sequence[nn.Module] = ()
 

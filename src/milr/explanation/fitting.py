@@ -21,6 +21,7 @@ from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
+from milr.networks.inputs import count
 
 log = logging.getLogger("milr")
 
@@ -42,7 +43,7 @@ def fit(
     1. The critic alone, to the features of the images that `prepare` saw, until the held-out bits have stalled.
        Held out are the images of `validation`, or where there are none a fifth of `prepare`'s (mirrored or augmented
        views of one image count as different ones). (A loaded explainer has no features: its critic stays as it is.)
-    2. The mask, by the paper's objective (eq. 10), with the critic as it is then.
+    2. The mask, by the paper's objective (eq. 10), with the critic as it is then, until the objective has stalled.
     3. The critic again, to pairs of what the mask lets pass too (`critic.pairs`), so that eq. 9 is no extrapolation.
        Without `validation` a fifth of the images of the fit's own batches is held out, of `prepare`'s too.
 
@@ -53,9 +54,9 @@ def fit(
         explainer: after `prepare` or `load`.
         batches: gives the batch of a step, counted from 1; the same one when it is asked again, as after the mask's
             fit, or where a fit goes on.
-        settings: how many steps, and how fast (`FitSettings`).
-        validation: held-out batches. With them the mask ends as it was where the objective on them (`validate`) was
-            lowest, else as it is after the last step.
+        settings: how many steps at most, and how fast (`FitSettings`).
+        validation: held-out batches, whose objective (`validate`) says when it has stalled; without any, the fit's own
+            first batches do. The mask ends as it was where the objective was lowest.
         on_step: called after each step of the mask with its number and `Terms`.
         on_validation: called after each validation of the mask with the step and what `validate` gave.
         on_critic: called after each step of the critic with "critic" or "pairs", the step, and the held-out nats a
@@ -142,7 +143,7 @@ def pairs_task(
 
 def held_out_features(explainer: MILR, validation: Sequence[Batch], masked: bool) -> Features | None:
     """Those of the validation batches; None where they hold fewer than two images."""
-    if sum(len(batch.images) for batch in validation) < 2:
+    if sum(count(batch.images) for batch in validation) < 2:
         return None
     return batch_features(explainer, validation, "validation batch", masked)
 

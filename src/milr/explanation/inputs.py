@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.networks.inputs import Inputs, split, tensors_of
+from milr.networks.inputs import count as rows
 from milr.networks.layers import LayerPair
 
 AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one tensor
@@ -48,16 +50,19 @@ def image_count(images: object) -> int:
     return count
 
 
-def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator[Tensor]:
+def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator[Inputs]:
     """Batches [K, ...] of `prepare`. MilrError where they hold another number of images than expected."""
-    if isinstance(batches, Tensor) and batches.ndim == len(layers.input_shape) + 1:
-        batches = batches.split(AT_ONCE)
+    alone = isinstance(layers.example, Tensor)
+    if (isinstance(batches, Tensor) and batches.ndim == len(layers.input_shape) + 1) or (
+        isinstance(batches, Mapping) and not alone
+    ):
+        batches = split(images_of(batches, layers, "the images of prepare"), AT_ONCE)
     if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
         raise MilrError(f"prepare takes batches of images (a DataLoader, images.split(32)), not {described(batches)}")
     count = 0
     for batch in batches:
         images = images_of(batch, layers, "a batch of prepare")
-        count += len(images)
+        count += rows(images)
         if count > expected:
             raise MilrError(f"prepare was told images={expected}, but the batches hold more: pass their real number")
         yield images
@@ -68,13 +73,38 @@ def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator
         raise MilrError(f"prepare was told images={expected}, but the batches hold {count}: {hint}")
 
 
-def images_of(given: object, layers: LayerPair, what: str) -> Tensor:
+def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
     """The images [K, ...] in `given`, on the network's device and in the precision of its example.
 
     A tensor or an array [K, ...], one image without K, a list of single images, or a pair or dict with exactly one such
-    thing in it (what a DataLoader of images and labels gives). `what` names them in the MilrError for anything else.
+    thing in it (what a DataLoader of images and labels gives). Of a network that is called with a dict or with several
+    tensors such a dict, or a tuple of them; what else is in it is left out. `what` names them in the MilrError for
+    anything else.
     """
-    shape = layers.input_shape
+    if isinstance(layers.example, Tensor):
+        return _one_of(given, layers.example, device_of(layers), what)
+    if isinstance(given, list | tuple) and isinstance(layers.example, dict):  # (inputs, labels)
+        given = next((item for item in given if isinstance(item, Mapping)), given)
+    held = (
+        dict(given) if isinstance(given, Mapping) else dict(enumerate(given)) if isinstance(given, tuple | list) else {}
+    )
+    held = {str(key): value for key, value in held.items()}
+    wanted = tensors_of(layers.example)
+    if missing := [name for name in wanted if name not in held]:
+        names = ", ".join(f"{name} {_written(('K', *one.shape[1:]))}" for name, one in wanted.items())
+        raise MilrError(f"{what}: '{missing[0]}' is missing in {described(given)}; the network is called with {names}")
+    device = device_of(layers)
+    parts = {name: _one_of(held[name], one, device, f"'{name}' of {what}") for name, one in wanted.items()}
+    if len({len(part) for part in parts.values()}) > 1:
+        raise MilrError(
+            f"{what} hold {', '.join(f'{len(part)} {name}' for name, part in parts.items())}: as many of each"
+        )
+    return parts if isinstance(layers.example, dict) else tuple(parts.values())
+
+
+def _one_of(given: object, example: Tensor, device: torch.device, what: str) -> Tensor:
+    """The tensor [K, ...] in `given` that is like the example."""
+    shape = tuple(example.shape[1:])
     if isinstance(given, Mapping | list | tuple):
         given = _chosen(given, shape, what)
     images = _tensor(given, what)
@@ -89,9 +119,9 @@ def images_of(given: object, layers: LayerPair, what: str) -> Tensor:
         )
     if not len(images):
         raise MilrError(f"{what} holds no image: its shape is {_written(tuple(images.shape))}")
-    _check_dtype(images, layers.input_dtype, what)
+    _check_dtype(images, example.dtype, what)
     images = images.detach().as_subclass(Tensor)
-    images = images.to(device_of(layers), layers.input_dtype)
+    images = images.to(device, example.dtype)
     return images.clone() if images.is_inference() else images
 
 

@@ -16,7 +16,7 @@ from milr.explanation.inputs import own_modes
 from milr.explanation.milr import MILR
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
-from milr.explanation.progress import Best, Progress, without_gradients
+from milr.explanation.progress import Best, Progress, decay, without_gradients
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
 from milr.networks.finite import FiniteCheck
@@ -24,6 +24,7 @@ from milr.networks.layers import frozen
 from milr.networks.winograd import FewerProducts
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
+WATCHED = 4  # of the fit's first batches, whose objective says where there is no validation that it has stalled
 
 
 def fit_mask(
@@ -35,7 +36,10 @@ def fit_mask(
     on_validation: Callable[[int, dict[str, float]], None] | None = None,
     continuation: Continuation | None = None,
 ) -> int:
-    """Fits the mask, and the bottleneck where it has weights, as `fit` says; returns the step that was kept."""
+    """Fits the mask, and the bottleneck where it has weights, as `fit` says; returns the step that was kept.
+
+    Where the objective has stalled the rate falls, and the fit goes on from the best step; at last it ends.
+    """
     modules, fitted_before = explainer.ready(), explainer.fitted
     continuation = continuation or Continuation()
     progress = begin(modules, settings)
@@ -43,6 +47,8 @@ def fit_mask(
     fewer = settings.winograd and on_cpu and explainer.layers.precision == torch.float32
     best, finite = progress.best, FiniteCheck(modules.bank.local.device)
     done = progress.resume(continuation.state) if continuation.state else 0
+    watched = validation or [batches(step) for step in range(1, 1 + min(WATCHED, settings.steps))]
+    rising = beta_steps(settings)
     explainer.fitted = fitted_before or done > 0
     alpha, beta = weights(explainer)
 
@@ -55,41 +61,41 @@ def fit_mask(
 
     for step in range(done + 1, settings.steps + 1):
         if settings.patience and best.waited >= settings.patience:
-            break
+            if best.decays >= settings.decays:
+                break
+            decay(best, progress.optimiser)
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
         with FewerProducts() if fewer else nullcontext():
-            terms, loss = backward(explainer, batch, progress, alpha, beta * warm(step, settings))
+            terms, loss = backward(explainer, batch, progress, alpha, beta * min(1.0, step / rising))
         finite.see(step, loss)
         last = step == settings.steps
-        validates = bool(validation) and (last or step % settings.validate_every == 0)
+        validates = last or step % settings.validate_every == 0
         if (validates or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
             raise stopped(bad.step, "the loss", bad.loss)
         progress.optimiser.step()
         explainer.fitted = True
-        if progress.schedule:
-            progress.schedule.step()
         if on_step:
             on_step(step, terms)
         if validates:
-            metrics = validate(explainer, validation)
+            metrics = validate(explainer, watched)
             if not math.isfinite(metrics["objective"]):
                 raise stopped(step, "the objective on the validation batches", metrics["objective"])
             best.see(step, metrics["objective"])
-            if on_validation:
+            if step < rising:
+                best.waited = 0
+            if validation and on_validation:
                 on_validation(step, metrics)
         continuation.on_state(step, partial(progress.snapshot, step))
-    if validation:
-        best.restore()
-    return best.step if validation else settings.steps
+    best.restore()
+    return best.step
 
 
 def begin(modules: Modules, settings: FitSettings) -> Progress:
     """The progress of a fit before its first step."""
     fitted = nn.ModuleList([modules.mask, modules.bottleneck])
     optimiser = torch.optim.Adam(fitted.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     generator = torch.Generator(modules.bank.local.device).manual_seed(settings.seed)
-    return Progress(fitted, optimiser, schedule, generator, Best(fitted))
+    return Progress(fitted, optimiser, generator, Best(fitted))
 
 
 def weights(explainer: MILR) -> tuple[float, float]:
@@ -98,9 +104,9 @@ def weights(explainer: MILR) -> tuple[float, float]:
     return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta
 
 
-def warm(step: int, settings: FitSettings) -> float:
-    """The share of beta at a step, rising in a straight line to 1."""
-    return min(1.0, step / max(1.0, settings.beta_warmup * settings.steps))
+def beta_steps(settings: FitSettings) -> float:
+    """Over how many steps beta rises in a straight line: half of a fit that is given few."""
+    return max(1.0, min(settings.beta_warmup, settings.steps / 2))
 
 
 def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, beta: float) -> tuple[Terms, Tensor]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -15,12 +15,14 @@ from milr.explanation.features import Features
 from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
-from milr.explanation.saving import KnownNetwork, check_state, rebuilt_modules, require_network
+from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
+from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
+from milr.networks.settings import LayerSettings
 
 log = logging.getLogger("milr")
 
@@ -33,13 +35,18 @@ class MILR:
     The network stays as it was: every pass runs it frozen and leaves no hook.
 
     Args:
-        network: any network of images; it may lie on any device.
-        local: name of the layer whose locations x_i are explained, features [K, C, H, W], as in `named_modules()`.
-        z: name of a later layer, whose flattened output [K, D] is the representation z.
-        example: images [K, 3, S, S] as the network takes them; it fixes their size and type.
+        network: any network of images, words or times; it may lie on any device.
+        local: name of the layer whose locations x_i are explained, features [K, C, H, W] or tokens [K, T, C], as in
+            `named_modules()`; empty: a first guess, as `milr.layers` marks it.
+        z: name of a later layer, of which the representation z [K, D] is read; empty: the last pooled embedding.
+        example: images [K, 3, S, S] as the network takes them, or a dict of tensors (keyword arguments), or a tuple of
+            them (several arguments); it fixes their size and type.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
-        layout: of the local layer's output where its shape leaves it open, as `LayerPair` takes it.
+        layers: how the layers' tensors are read, and which output is taken, where they leave it open; `local` and `z`
+            before it count.
+        read: a function of what layer `z` gives, for z [K, D], where `layers.read` has no word for it.
+        output: a function of what the network gives, for its output [K, E].
 
     Attributes:
         fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
@@ -65,16 +72,20 @@ class MILR:
     def __init__(
         self,
         network: nn.Module,
-        local: str,
-        z: str,
-        example: Tensor,
+        local: str = "",
+        z: str = "",
+        example: Inputs | None = None,
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
-        layout: str | None = None,
+        layers: LayerSettings | None = None,
+        read: Callable[[Tensor], Tensor] | None = None,
+        output: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        self.layers = LayerPair(network, local, z, example, self.settings.mask.stages, precision, layout)
+        choice = layers or LayerSettings()
+        choice = replace(choice, local=local or choice.local, z=z or choice.z)
+        self.layers = LayerPair(network, example, choice, self.settings.mask.stages, precision, read, output)
         self._modules: Modules | None = None
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
@@ -118,7 +129,7 @@ class MILR:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Tensor, readings: Sequence[str] = ()) -> Maps:
+    def maps(self, images: Inputs, readings: Sequence[str] = ()) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
         `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
@@ -132,7 +143,7 @@ class MILR:
         with own_modes(self.layers, gradients=False):
             return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
 
-    def _maps(self, modules: Modules, images: Tensor, readings: Sequence[str]) -> Maps:
+    def _maps(self, modules: Modules, images: Inputs, readings: Sequence[str]) -> Maps:
         own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
         untouched, passed = self.bank()
         first = self.layers.first_pass(images)
@@ -151,7 +162,7 @@ class MILR:
             seconds = [self.layers.second_pass(occluded, images).representation for occluded in draws]
             masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
         # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
-        size = (len(images), *self.layers.grid)
+        size = (len(first.local), *self.layers.grid)
         results = {}
         for reading in dict.fromkeys((own, *readings)):
             total = bits(read(reading, denominator, *pair, untouched)).view(size)
@@ -188,7 +199,7 @@ class MILR:
         return {
             "local": self.layers.local,
             "z": self.layers.z,
-            "layout": self.layers.layouts[self.layers.local],
+            "layers": asdict(self.layers.choice),
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -200,18 +211,23 @@ class MILR:
         cls,
         network: nn.Module,
         state: dict[str, Any],
-        example: Tensor,
+        example: Inputs,
         precision: torch.dtype = torch.float32,
         check_network: bool = True,
+        read: Callable[[Tensor], Tensor] | None = None,
+        output: Callable[[Any], Tensor] | None = None,
     ) -> MILR:
         """The fitted module from what `state` gave, on the network that it was fitted on.
 
         MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
-        `check_network=False` takes the network as it is.
+        `check_network=False` takes the network as it is. `read` and `output` are the functions it was made with, if
+        it was: a state cannot hold them.
         """
         state = check_state(state)
-        settings, layout = settings_from_state(state["settings"]), state.get("layout")
-        explainer = cls(network, state["local"], state["z"], example, settings, precision, layout)
+        settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
+        explainer = cls(
+            network, example=example, settings=settings, precision=precision, layers=choice, read=read, output=output
+        )
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"

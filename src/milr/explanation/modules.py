@@ -12,10 +12,12 @@ from milr.explanation.bottlenecks import BOTTLENECKS, Bound
 from milr.explanation.features import Features, FeatureStore
 from milr.explanation.settings import InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
+from milr.information.critics import AnyCritic, Critics
 from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
 from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
+from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
 from milr.seeding import seeded
 
@@ -67,24 +69,28 @@ class Modules(nn.Module):
 
 def critic_of(
     infomax: InfomaxSettings, local: Standardise, representation: Standardise, shape: tuple[int, int]
-) -> Critic:
-    """A critic as the settings want it, not fitted."""
-    return Critic(
-        local,
-        representation,
-        shape,
-        infomax.width,
-        infomax.dimension,
-        infomax.place,
-        infomax.dropout,
-        infomax.representation_width,
-        infomax.place_table,
-        ESTIMATORS[infomax.estimator].second,
-    )
+) -> AnyCritic:
+    """A critic as the settings want it, or several, not fitted."""
+    members = [
+        Critic(
+            local,
+            representation,
+            shape,
+            infomax.width,
+            infomax.dimension,
+            infomax.place,
+            infomax.dropout,
+            infomax.representation_width,
+            infomax.place_table,
+            ESTIMATORS[infomax.estimator].second,
+        )
+        for _ in range(infomax.critics)
+    ]
+    return members[0] if len(members) == 1 else Critics(members)
 
 
 def new_modules(
-    settings: MilrSettings, layers: LayerPair, batches: Iterable[Tensor], images: int, seed: int
+    settings: MilrSettings, layers: LayerPair, batches: Iterable[Inputs], images: int, seed: int
 ) -> tuple[Modules, Features]:
     """The small modules, not fitted, from `images` training images in batches [K, 3, S, S], and these images' features.
 
@@ -102,7 +108,7 @@ def new_modules(
         first = layers.first_pass(batch)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
-        rows = [row for row in range(len(batch)) if store.filled + row in chosen]
+        rows = [row for row in range(len(first.local)) if store.filled + row in chosen]
         bank.append(first.local[rows].flatten(2).transpose(1, 2))
         store.add(first)
     scales = [counted.standardise() for counted in statistics]

@@ -31,9 +31,10 @@ class Terms:
         >>> terms = milr.Terms(
         ...     decision_loss=one, accuracy=one, untouched_accuracy=one, information=2 * one, information_kept=one,
         ...     redundant=one, bottleneck=3 * one, likelihood=0 * one, mask_mean=one, cap=4.0,
+        ...     channels=3,
         ... )
-        >>> terms.loss(alpha=1, beta=0.1)  # decision_loss + beta * bottleneck - alpha * information_kept - likelihood
-        tensor(0.3000)
+        >>> terms.loss(alpha=1, beta=0.1)  # 1 + 0.1 * 3 / 3 - 1 * 1 - 0
+        tensor(0.1000)
         >>> terms.metrics()["saturation"]
         0.5
     """
@@ -48,10 +49,15 @@ class Terms:
     likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
     mask_mean: Tensor
     cap: float  # nats that `information` cannot exceed
+    channels: int  # that the nats of a location are a sum over
 
     def loss(self, alpha: float, beta: float) -> Tensor:
-        """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood."""
-        return self.decision_loss + beta * self.bottleneck - alpha * self.information_kept - self.likelihood
+        """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood.
+
+        The mean is over locations and channels, so that one beta serves layers of 64 channels and of 2,048.
+        """
+        dropped = beta * self.bottleneck / self.channels
+        return self.decision_loss + dropped - alpha * self.information_kept - self.likelihood
 
     def metrics(self) -> dict[str, float]:
         """Plain numbers for logs and people, information in bits."""
@@ -94,6 +100,7 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
         likelihood=modules.bottleneck.likelihood(occluded, first.representation),
         mask_mean=mask.mean(),
         cap=bank.cap("sample", settings.infomax.denominator),
+        channels=first.local.shape[1],
     )
 
 

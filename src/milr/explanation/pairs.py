@@ -13,6 +13,7 @@ from milr.explanation.features import Features, scale_of, stored
 from milr.explanation.milr import MILR
 from milr.explanation.modules import in_half
 from milr.information.bottleneck import noise_like, occlude
+from milr.networks.inputs import count as rows
 from milr.networks.layers import FirstPass, LayerPair
 
 IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
@@ -25,7 +26,7 @@ def some_batches(layers: LayerPair, batches: Callable[[int], Batch], steps: int,
     count = 0
     for step in range(1, steps + 1):
         batch = checked_batch(batches(step), layers, f"batches({step})")
-        count += len(batch.images)
+        count += rows(batch.images)
         yield batch
         if count >= images:
             break

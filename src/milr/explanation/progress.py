@@ -13,6 +13,8 @@ from torch import nn
 
 from milr.networks.continuation import Continuation, State
 
+DECAY = 0.3  # of the learning rate
+
 
 class Best:
     """The modules as they were where the validation objective was lowest, and how long ago that was.
@@ -49,13 +51,20 @@ class Best:
         self.state, self.decays = state["state"], state["decays"]
 
 
+def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
+    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
+    best.restore()
+    best.waited, best.decays = 0, best.decays + 1
+    for group in optimiser.param_groups:
+        group["lr"] *= DECAY
+
+
 @dataclass(frozen=True)
 class Progress:
     """Everything that changes from step to step; what a step is given is a function of its number."""
 
     modules: nn.Module
     optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler | None
     generator: torch.Generator
     best: Best
 
@@ -65,7 +74,6 @@ class Progress:
             "step": step,
             "modules": self.modules.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict() if self.schedule else None,
             "generator": self.generator.get_state(),
             "best": self.best.snapshot(),
         }
@@ -74,8 +82,6 @@ class Progress:
         """Puts back what `snapshot` took; returns its step."""
         self.modules.load_state_dict(state["modules"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
         return int(state["step"])

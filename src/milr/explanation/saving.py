@@ -18,6 +18,7 @@ from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.information.statistics import Standardise
 from milr.networks.layers import LayerPair, weights_sha256
+from milr.networks.settings import LayerSettings
 
 log = logging.getLogger("milr")
 
@@ -76,6 +77,12 @@ def check_state(state: object) -> dict[str, Any]:
     if not isinstance(modules, Mapping) or not {"bank.local", "bank.occluded", "bank.representation"} <= set(modules):
         raise MilrError("this is no state of MILR.state(): its modules have no reference bank")
     return dict(state)
+
+
+def layers_from_state(state: dict[str, Any]) -> LayerSettings:
+    """How the layers were read; an older state has their names alone, and a layout."""
+    held = state.get("layers") or {"layout": state.get("layout") or "auto"}
+    return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
 
 
 def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:

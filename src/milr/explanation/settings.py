@@ -43,6 +43,9 @@ class InfomaxSettings:
     place_table: bool = setting(True, "and by a learned row of its own for each place, which scales hidden units too")
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
+    critics: int = setting(
+        1, "fitted side by side, their scores' mean read: more bits, steadier maps, more time", low=1
+    )
     representation_width: int = setting(
         0, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0
     )
@@ -111,7 +114,7 @@ class ObjectiveSettings:
     """The weights of eq. 10, and the reading of eq. 9."""
 
     alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
-    beta: float = setting(0.01, "weight of the mean decision-related nats per location (eq. 10)", low=0)
+    beta: float = setting(10.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
     redundancy: str = setting(
         "occluded",
         "occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands",
@@ -131,7 +134,7 @@ class MilrSettings(ObjectiveSettings):
     Example:
         >>> import milr, torch, torchvision
         >>> network, images = torchvision.models.resnet18(), torch.randn(2, 3, 32, 32)
-        >>> settings = milr.MilrSettings(beta=0.03, mask=milr.MaskSettings(fill="zero"))
+        >>> settings = milr.MilrSettings(beta=3, mask=milr.MaskSettings(fill="zero"))
         >>> try:
         ...     milr.MILR(network, "layer1", "avgpool", example=images, settings=settings)
         ... except milr.MilrError as error:
@@ -171,19 +174,21 @@ class CriticSettings:
 class FitSteps:
     """How long and how fast the mask is fitted."""
 
-    steps: int = setting(250, "optimiser steps of the mask at most, one episode each", low=1)
-    learning_rate: float = setting(
-        1e-3, "of Adam, falling to zero along a cosine", low=0, never={0: "nothing would be fitted"}
+    steps: int = setting(
+        1000, "optimiser steps of the mask at most, one episode each; it stops when the objective has stalled", low=1
     )
-    beta_warmup: float = setting(
-        0.5,
-        "share of the steps over which beta rises from 0: at full weight at once, the mask can die",
+    learning_rate: float = setting(
+        2e-3, "of Adam; it falls when the objective has stalled", low=0, never={0: "nothing would be fitted"}
+    )
+    beta_warmup: int = setting(
+        100,
+        "steps over which beta rises from 0, at most half of the steps: at full weight at once, the mask can die",
         low=0,
-        high=1,
     )
     winograd: bool = setting(True, "on a CPU: compute wide 3x3 convolutions with fewer products (docs/performance.md)")
-    validate_every: int = setting(50, "steps between validations", low=1)
-    patience: int = setting(0, "validations without a better objective before the fit stops; 0: never", low=0)
+    validate_every: int = setting(25, "steps between validations", low=1)
+    patience: int = setting(3, "validations without a better objective that count as stalled; 0: never", low=0)
+    decays: int = setting(1, "times that it goes on from the best state at a lower rate before it stops", low=0)
 
 
 @dataclass
@@ -196,7 +201,7 @@ class FitSettings(FitSteps):
     Example:
         >>> import milr
         >>> milr.FitSettings(steps=400, patience=3).validate_every  # steps between validations
-        50
+        25
     """
 
     seed: int = setting(0, "of the noise and of what is drawn")

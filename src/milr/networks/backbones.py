@@ -184,14 +184,16 @@ def load_weights(network: nn.Module, origin: Origin, content: Any, source: str) 
         own = [] if matches(name, content) else [other for other in BACKBONES if matches(other, content)]
         end = f"; it fits backbone={own[0]}" if own else ""
         raise MilrError(f"{error}{end}") from error
-    network.load_state_dict(weights)
+    state = network.state_dict()  # with the versions of its modules, which some ask for
+    state.update(weights)
+    network.load_state_dict(state)
 
 
 def fitting_weights(network: nn.Module, origin: Origin, content: Any, source: str) -> dict[str, Tensor]:
     """The content's tensors for the network, as they stand, else as the source itself adapts them to its size."""
     row, wanted = ROWS[origin.source], network.state_dict()
     try:
-        return choose_weights(wanted, content, origin.name, source, row.heads(origin))
+        return choose_weights(wanted, content, origin.name, source, row.heads(origin, network))
     except MilrError:
         try:
             adapted = row.adapt(origin, network, content)
@@ -199,7 +201,7 @@ def fitting_weights(network: nn.Module, origin: Origin, content: Any, source: st
             adapted = content
         if adapted is content:
             raise
-        return choose_weights(wanted, adapted, origin.name, source, row.heads(origin))
+        return choose_weights(wanted, adapted, origin.name, source, row.heads(origin, network))
 
 
 def matches(name: str, content: Any) -> bool:

@@ -2,271 +2,201 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.networks.dependence import Dependence
 from milr.networks.freezing import frozen, weights_sha256
-from milr.networks.inspection import Inspection, check_example, check_network
-from milr.networks.probes import changed_buffers, first_difference, not_finite, probe_images, same
-from milr.networks.trace import CHANNELS_LAST
+from milr.networks.guess import with_guesses
+from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
+from milr.networks.inspection import Inspection, check_network
+from milr.networks.layouts import SEQUENCE, Reading, read_representation
+from milr.networks.outputs import OutputChoice, choose, describe, features_in, pick, with_features
+from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.probes import probe_inputs
+from milr.networks.settings import LayerSettings
 from milr.networks.wrappers import uncompiled, unwrap
 
 __all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
 
-Hook = Callable[[nn.Module, Any, Any], Any]
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class FirstPass:
-    """What the untouched network computes from K images, in float32."""
-
-    local: Tensor  # x, the local features [K, C, H, W]
-    representation: Tensor  # z [K, D]
-    stages: tuple[Tensor, ...]  # the features of each layer that the mask reads, [K, C_s, H_s, W_s]
-    output: Tensor  # what the network itself returns [K, E]
-
-
-@dataclass(frozen=True)
-class SecondPass:
-    """What the upper part computes from occluded local features."""
-
-    representation: Tensor  # z' [K, D]
-    output: Tensor  # [K, E]
+log = logging.getLogger("milr")
 
 
 class LayerPair:
     """A network with a local and a global layer named in it. It alone sets hooks, each taken off within the same call.
 
-    `local` and `z` are names of the module tree ("layer1", "layer3.1", "avgpool"). `stages` (the setting
+    `choice` names the layers ("layer1", "layer3.1", "avgpool"; empty: `guess`) and says how to read them where their
+    tensors leave it open. `read` (z [K, D] of what the global layer gives) and `output` (a tensor with a row for each
+    image of what the network gives) are functions for what `choice` has no word for. `stages` (the setting
     `mask.stages`) names the readout layers, those whose features the mask is computed from; by default the last before
-    each change of resolution, the ends of what papers on ResNets call stages. The command line's stages are others.
-    `example` is any batch [K, 3, H, W], K at least 1, of the size, dtype and device of the images to come: everything
-    else is learned from images of noise like it. A layer that gives [K, H, W, C] is recognised by a picture
-    of another height; `layout` says it where the network takes one size only and the shape leaves it open. `precision`
-    other than float32 runs the network under autocast; what comes out is float32 always. DataParallel,
-    DistributedDataParallel and torch.compile are looked through.
+    each change of resolution, the ends of what papers on ResNets call stages, and of a transformer a few blocks. The
+    command line's stages are others. `example` is any batch, K at least 1, of what the network is called with, of the
+    size, dtype and device of what is to come: a tensor [K, 3, H, W], a dict of tensors (keyword arguments), a tuple of
+    tensors. Everything else is learned from noise like it. `precision` other than float32 runs the network under
+    autocast; what comes out is float32 always. DataParallel, DistributedDataParallel and torch.compile are looked
+    through.
 
-    Raises MilrError for a name that does not exist (with the nearest ones), a layer that runs never or more than once,
-    a local layer without a map, a global layer that does not depend on it, and a network that gives an image another
-    output from run to run, or beside other images.
+    Raises MilrError for a name that does not exist (with the nearest ones), a layer that runs never or more than once
+    without `call`, a local layer without a map, a global layer that does not depend on it, and a network that gives an
+    image another output from run to run, or beside other images.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        local: str,
-        z: str,
-        example: Tensor,
+        example: Any,
+        choice: LayerSettings | None = None,
         stages: Sequence[str] | None = None,
         precision: torch.dtype = torch.float32,
-        layout: str | None = None,
+        read: Reading | None = None,
+        output: OutputChoice | None = None,
     ) -> None:
         check_network(network)
-        check_example(example)
+        choice = choice or LayerSettings()
+        example = checked_example(example, choice.layout == SEQUENCE)
         self.network, self.precision = unwrap(network), precision
-        self.input_shape, self.input_dtype = tuple(example.shape[1:]), example.dtype
+        self.example = take(example, slice(0, 1))  # what `images_of` compares with
+        main = main_tensor(example)
+        self.input_shape, self.input_dtype = tuple(main.shape[1:]), main.dtype
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+        self._read, self._output = read or choice.read, output or choice.output
 
-        probes, others = (self._cast(images) for images in probe_images(example))
-        layers = Inspection(self.network, probes)
-        self.local, self.z = layers.name_of(local), layers.name_of(z)
+        probes, others = (self._cast(images) for images in probe_inputs(example))
+        layers = Inspection(self.network, probes, choice)
+        if not (choice.local and choice.z):
+            layers.choice = choice = with_guesses(layers, choice)
+            self._read = read or choice.read
+            log.info("the layer pair is a guess: local=%s, z=%s (milr.layers shows all)", choice.local, choice.z)
+        self.local, self.z = layers.name_of(choice.local), layers.name_of(choice.z)
         layers.check_order(self.local, self.z)
         self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.readout_layers() or (self.local,)
-        self.layouts = {self.local: layers.layout(self.local, layout, "the local layer")}
+        self.layouts = {self.local: layers.layout(self.local, "the local layer")}
         for name in self.stages:
-            self.layouts[name] = layers.layout(name, layout, "a layer that the mask reads", trust=False)
+            self.layouts[name] = layers.layout(name, "a layer that the mask reads", trust=False)
+        self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
         self._modules = {name: layers.modules[name] for name in (self.local, self.z, *self.stages)}
+        self._runs = {name: layers.run_number(name) for name in self._modules}
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
-        # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them.
+        # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
+        # and so must one whose class token is computed beside the places.
+        self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         self._one_image_below = False
-        self._takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
-        changed = changed_buffers(self.network, lambda: self._check_passes(probes, others))
-        if changed:
-            raise MilrError(
-                f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result"
-            )
+        self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first = self.first_pass(probes)
+        own = self.layouts[self.local]
+        self.sequence = self.layouts[self.local].grid[0] == 1 and main.ndim < 4  # its maps are rows [K, T]
+        self.choice = replace(
+            choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix
+        )
+        if isinstance(self._output, str):
+            self.choice = replace(self.choice, output=self._output)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
 
-    def first_pass(self, images: Tensor) -> FirstPass:
+    def first_pass(self, images: Inputs) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
-        if len(images) == 1 and not self._takes_one:
-            two = self.first_pass(torch.cat([images] * 2))
+        if count(images) == 1 and not self.takes_one:
+            two = self.first_pass(join([images] * 2))
             return FirstPass(two.local[:1], two.representation[:1], tuple(f[:1] for f in two.stages), two.output[:1])
         seen: dict[str, Tensor] = {}
 
-        def keep(name: str) -> Hook:
-            """A hook that keeps what the layer of this name gives."""
+        def keep(name: str) -> Callable[[Any], None]:
+            """Keeps what the layer of this name gives."""
 
-            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                seen[name] = output.clone()  # the next layer may work in place
+            def act(output: Any) -> None:
+                seen[name] = self._features(name, output).clone()  # the next layer may work in place
 
-            return hook
+            return act
 
         names = {self.local, self.z, *self.stages}
         with torch.no_grad(), frozen(self.network), ExitStack() as hooks:
             for name in names:
-                hooks.enter_context(self._modules[name].register_forward_hook(keep(name)))
+                hooks.enter_context(self._on_run(name, keep(name)))
             output = self._run(images)
         if gone := names - seen.keys():
             raise MilrError(
                 f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer"
             )
         return FirstPass(
-            local=self._channels_first(self.local, seen[self.local]).float(),
-            representation=seen[self.z].flatten(1).float(),
-            stages=tuple(self._channels_first(name, seen[name]).float() for name in self.stages),
+            local=self.layouts[self.local].places(seen[self.local]).float(),
+            representation=self._representation(seen[self.z]),
+            stages=tuple(self.layouts[name].places(seen[name]).float() for name in self.stages),
             output=output.flatten(1).float(),
         )
 
-    def second_pass(self, occluded: Tensor, images: Tensor) -> SecondPass:
-        """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`."""
-        if len(occluded) == 1 and not self._takes_one:
-            two = self.second_pass(torch.cat([occluded] * 2), torch.cat([images[:1]] * 2))
+    def second_pass(self, occluded: Tensor, images: Inputs) -> SecondPass:
+        """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`.
+
+        What is no place there, a class token, is what the network gives for the image itself.
+        """
+        if len(occluded) == 1 and not self.takes_one:
+            one = take(images, slice(0, 1))
+            two = self.second_pass(torch.cat([occluded] * 2), join([one] * 2))
             return SecondPass(two.representation[:1], two.output[:1])
-        return self._second_pass(occluded, images[:1] if self._one_image_below else images)
+        return self.pass_above(occluded, take(images, slice(0, 1)) if self._one_image_below else images)
 
-    def _second_pass(self, occluded: Tensor, below: Tensor) -> SecondPass:
+    def pass_above(self, occluded: Tensor, below: Inputs) -> SecondPass:
+        """The second pass with these images below the local layer, which may be others than those of `occluded`."""
         seen: list[Tensor] = []
+        layout = self.layouts[self.local]
 
-        def replace(module: nn.Module, inputs: Any, output: Any) -> Tensor:
+        def replaced(output: Any) -> Any:
             """The occluded features, as the local layer would give them."""
-            last = self.layouts[self.local] == CHANNELS_LAST
-            features = occluded.permute(0, 2, 3, 1).contiguous() if last else occluded
-            return features.to(output.dtype, copy=True)  # the next layer may work in place
+            return with_features(output, layout.put(self._features(self.local, output), occluded))
 
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        def keep(output: Any) -> None:
             """What the global layer gives."""
-            seen.append(output.clone())
+            seen.append(self._features(self.z, output).clone())
 
         with frozen(self.network), ExitStack() as hooks:
-            hooks.enter_context(self._modules[self.local].register_forward_hook(replace))
-            hooks.enter_context(self._modules[self.z].register_forward_hook(keep))
+            hooks.enter_context(self._on_run(self.local, replaced))
+            hooks.enter_context(self._on_run(self.z, keep))
             output = self._run(below)
-        return SecondPass(representation=seen[0].flatten(1).float(), output=output.flatten(1).float())
+        return SecondPass(representation=self._representation(seen[0]), output=output.flatten(1).float())
 
-    def _run(self, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32), uncompiled():
-            output: Tensor = self.network(self._cast(images))
-        if not isinstance(output, Tensor):
-            raise MilrError(f"the network gives a {type(output).__name__}: wrap it in a module that gives one tensor")
-        return output
+    def _on_run(self, name: str, act: Callable[[Any], Any]) -> Any:
+        """A hook on a layer whose function sees what it gives in the run that counts, and may give something else."""
+        wanted, runs = self._runs[name], 0
 
-    def _cast(self, images: Tensor) -> Tensor:
-        """Images of floats in the precision of the network's weights, where these have one."""
-        return images.to(self._dtype) if images.is_floating_point() else images
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+            nonlocal runs
+            runs += 1
+            return act(output) if runs - 1 == wanted else None
 
-    def _channels_first(self, name: str, features: Tensor) -> Tensor:
-        return features.permute(0, 3, 1, 2) if self.layouts[name] == CHANNELS_LAST else features
+        return self._modules[name].register_forward_hook(hook)
 
-    def _check_passes(self, probes: Tensor, others: Tensor) -> None:
-        """What the two passes rest on, seen on two batches of which the first image is the same."""
-        if damaged := not_finite(self.network):
-            raise MilrError(
-                f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
-            )
-        first, beside_another = self.first_pass(probes), self.first_pass(others)
-        if len(first.output) != len(probes):
-            raise MilrError(
-                f"the network gives {list(first.output.shape)} for {len(probes)} images: it must give a row each"
-            )
-        for name, features in ((self.local, first.local), (self.z, first.representation)):
-            if not features.isfinite().all():
-                value = "nan" if features.isnan().any() else "inf"
-                raise MilrError(
-                    f"layer '{name}' gives {value} for noise in the range of the example: pass real images as one, or "
-                    "look at the network's weights and buffers"
-                )
-        again = self._attempt(first.local, probes)
-        self._check_repeats(first, again, probes)
-        for one, other in zip(_tensors(first), _tensors(beside_another), strict=True):
-            if not self._same(one[0], other[0]):
-                where = first_difference(self.network, probes, others, self._dtype)
-                raise MilrError(
-                    f"what the network gives for an image depends on the other images of the batch: {where} mixes "
-                    "them, also in eval(), as batch normalisation without running statistics does"
-                )
-        self._takes_one = self._same_alone(first, probes[:1])
-        changed = self._attempt(beside_another.local, probes)
-        if torch.equal(changed.representation, again.representation):
-            raise MilrError(
-                f"the global layer '{self.z}' gives the same whatever the local layer '{self.local}' gives: name "
-                "layers of which the second depends on the first"
-            )
-        # 1. The part below sees other images, then 2. one image only: does the upper part notice?
-        unnoticed = self._reads_local_alone(first.local, others, again)
-        self._one_image_below = unnoticed and self._works_on_one(first.local, others[:1], again)
+    def _features(self, name: str, output: Any) -> Tensor:
+        features = features_in(output)
+        if features is None:
+            raise MilrError(f"layer '{name}' gives {describe(output)}, without a tensor in it")
+        return features
 
-    def _check_repeats(self, first: FirstPass, again: SecondPass, probes: Tensor) -> None:
-        """MilrError unless the second pass over untouched local features gives what the first did."""
-        if self._same_above(first, again):
-            return
-        if self._same_above(first, self.first_pass(probes)):
-            raise MilrError(
-                f"putting the output of '{self.local}' back in its place changes what comes after: the network "
-                "reads that layer in another way too; name another local layer"
-            )
-        where = first_difference(self.network, probes, probes, self._dtype)
-        raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+    def _representation(self, features: Tensor) -> Tensor:
+        return read_representation(features, self._read, self._z_layout, self.z).float()
 
-    def _attempt(self, local: Tensor, below: Tensor) -> SecondPass:
-        with torch.no_grad():
-            return self._second_pass(local, below)
+    def _run(self, images: Inputs) -> Tensor:
+        kind = main_tensor(images).device.type
+        with torch.autocast(kind, self.precision, enabled=self.precision != torch.float32), uncompiled():
+            output = call(self.network, self._cast(images))
+        if not isinstance(output, Tensor) and not self._output:
+            self._output = choose(output, count(images))
+            log.info("the network gives %s: output=%s is taken", describe(output), self._output)
+        return pick(output, self._output)
 
-    def _same_alone(self, first: FirstPass, image: Tensor) -> bool:
-        """Whether the network gives its first image the same where it sees nothing else."""
-        alone = _result_of(lambda: self.first_pass(image))  # it may not take shapes without the dimension of the images
-        return alone is not None and all(
-            self._same(whole[:1], one) for whole, one in zip(_tensors(first), _tensors(alone), strict=True)
-        )
+    def _cast(self, images: Inputs) -> Inputs:
+        """Floats in the precision of the network's weights, where these have one."""
+        return mapped(images, lambda one: one.to(self._dtype) if one.is_floating_point() else one)
 
-    def _reads_local_alone(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        images = Dependence(below)
-        with images:
-            attempt = _result_of(lambda: self._attempt(local, below))  # some operations cannot be followed
-        return (
-            attempt is not None
-            and _equal(attempt, whole)
-            and not images.reached(attempt.representation, attempt.output)
-        )
-
-    def _works_on_one(self, local: Tensor, below: Tensor, whole: SecondPass) -> bool:
-        attempt = _result_of(lambda: self._attempt(local, below))  # a network that took shapes from its input's fails
-        return attempt is not None and _equal(attempt, whole)
-
-    def _same_above(self, first: FirstPass, other: FirstPass | SecondPass) -> bool:
-        return self._same(other.representation, first.representation) and self._same(other.output, first.output)
-
-    def _same(self, one: Tensor, other: Tensor) -> bool:
-        precision = self.precision if self.precision != torch.float32 else self._dtype
-        return same(one, other, precision)
-
-
-def _result_of(compute: Callable[[], Result]) -> Result | None:
-    """What a computation gives; None if it fails, of anything but want of memory."""
-    try:
-        return compute()
-    except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
-        raise
-    except Exception:  # whatever a network raises
-        return None
-
-
-def _tensors(first: FirstPass) -> tuple[Tensor, ...]:
-    return (first.local, first.representation, *first.stages, first.output)
-
-
-def _equal(one: SecondPass, other: SecondPass) -> bool:
-    return torch.equal(one.representation, other.representation) and torch.equal(one.output, other.output)
+    @property
+    def rounding(self) -> torch.dtype:
+        """The precision that two results of one computation are compared in."""
+        return self.precision if self.precision != torch.float32 else self._dtype

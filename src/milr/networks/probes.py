@@ -1,4 +1,4 @@
-"""Images of noise that show what a network's layers depend on, whatever images a user happens to have at hand."""
+"""Inputs of noise that show what a network's layers depend on, whatever images a user happens to have at hand."""
 
 from __future__ import annotations
 
@@ -10,25 +10,62 @@ import torch
 from torch import Tensor, nn
 
 from milr.networks.freezing import frozen
+from milr.networks.inputs import Inputs, call, count, take, tensors_of
+from milr.networks.outputs import features_in
 from milr.networks.wrappers import uncompiled
 
+AS_THEY_ARE = ("mask", "type", "position")  # in the names of tensors that are taken from the example
 
-def probe_images(example: Tensor) -> tuple[Tensor, Tensor]:
-    """Two batches of two images like `example` [K, ...]; the first image is the same in both, the second is not."""
+
+def probe_inputs(example: Inputs) -> tuple[Inputs, Inputs]:
+    """Two batches of two inputs like the example; the first row is the same in both, the second is not.
+
+    Of images all is noise. Of words the ids are the example's, in another order; masks, and what else has few values
+    or tells positions, are the example's first row.
+    """
     generator = torch.Generator().manual_seed(0)
+    masks = [one for name, one in tensors_of(example).items() if "mask" in name]
+    seen = masks[0][:1].bool() if masks and masks[0].ndim == 2 else None
+    drawn = {name: _drawn(one, name, seen, generator) for name, one in tensors_of(example).items()}
+    if isinstance(example, Tensor):
+        batch: Inputs = drawn[""]
+    else:
+        batch = drawn if isinstance(example, dict) else tuple(drawn.values())
+    return take(batch, torch.tensor([0, 1])), take(batch, torch.tensor([0, 2]))
+
+
+def _drawn(example: Tensor, name: str, seen: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Three rows like those of one tensor of the example."""
     shape = (3, *example.shape[1:])
-    if example.is_floating_point():
+    if example.is_floating_point() and "mask" not in name:
         values = example.double()
         spread = float(values.std()) if values.numel() > 1 else 0.0
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         drawn = noise * (spread or 1.0) + float(values.mean())
         if spread:  # a network may know no values but those that images have
             drawn = drawn.clamp(float(values.min()), float(values.max()))
+    elif example.ndim == 2 and int(example.max()) > 1 and not any(word in name for word in AS_THEY_ARE):
+        drawn = _shuffled(example.cpu(), None if seen is None else seen.cpu(), generator)
+    elif example.ndim > 2 or name == "":
+        drawn = torch.randint(0, max(int(example.max()), 1) + 1, shape, generator=generator)
     else:
-        high = max(int(example.max()), 1) + 1
-        drawn = torch.randint(0, high, shape, generator=generator)
-    images = drawn.to(example.dtype).to(example.device)
-    return images[[0, 1]], images[[0, 2]]
+        drawn = example[:1].expand(shape)
+    return drawn.to(example.dtype).to(example.device)
+
+
+def _shuffled(ids: Tensor, seen: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Three rows of words from the example; the first and the last that are seen, and what is not seen, stay."""
+    base = ids[:1]
+    seen = torch.ones_like(base, dtype=torch.bool) if seen is None else seen
+    free = seen[0].clone()
+    places = free.nonzero()[:, 0]
+    if len(places) > 2:
+        free[places[[0, -1]]] = False
+    words = base[0, free] if len(base[0, free].unique()) > 1 else ids.flatten()
+    rows = base.repeat(3, *[1] * (base.ndim - 1))
+    for row in rows:
+        row[free] = words[torch.randint(0, len(words), (int(free.sum()),), generator=generator)]
+    return rows
 
 
 def same(first: Tensor, second: Tensor, precision: torch.dtype) -> bool:
@@ -41,7 +78,7 @@ def same(first: Tensor, second: Tensor, precision: torch.dtype) -> bool:
     return bool(difference.norm() <= rounding * torch.nan_to_num(a, 0.0, 0.0, 0.0).norm())
 
 
-def first_difference(network: nn.Module, one: Tensor, other: Tensor, precision: torch.dtype) -> str:
+def first_difference(network: nn.Module, one: Inputs, other: Inputs, precision: torch.dtype) -> str:
     """Where image 0 is first not the same in two passes: "'bn1' (BatchNorm2d)", or the code before a module."""
     names = {
         module: f"'{name}' ({type(module).__name__})" if name else "the network's own code"
@@ -53,25 +90,25 @@ def first_difference(network: nn.Module, one: Tensor, other: Tensor, precision: 
     return "the network's own code"
 
 
-def _values(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, bool, Tensor]]:
+def _values(network: nn.Module, images: Inputs) -> list[tuple[nn.Module, bool, Tensor]]:
     """What every module is given (True) and gives (False) for image 0, in the order in which they do."""
     values: list[tuple[nn.Module, bool, Tensor]] = []
 
     def keep(module: nn.Module, given: bool, value: Any) -> None:
-        if isinstance(value, Tensor) and value.ndim and len(value) == len(images) and value.is_floating_point():
+        if isinstance(value, Tensor) and value.ndim and len(value) == count(images) and value.is_floating_point():
             values.append((module, given, value[0].clone()))  # the next layer may work in place
 
     def before(module: nn.Module, inputs: Any) -> None:
         keep(module, True, inputs[0] if inputs else None)
 
     def after(module: nn.Module, inputs: Any, output: Any) -> None:
-        keep(module, False, output)
+        keep(module, False, features_in(output))
 
     with torch.no_grad(), frozen(network), uncompiled(), ExitStack() as hooks:
         for module in network.modules():
             hooks.enter_context(module.register_forward_pre_hook(before))
             hooks.enter_context(module.register_forward_hook(after))
-        network(images)
+        call(network, images)
     return values
 
 

@@ -16,7 +16,6 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -50,7 +49,9 @@ class Source:
     build: Callable[[Origin], nn.Module]  # with random weights
     pretrained: Callable[[Origin], Mapping[str, Tensor]]  # the source's own weights
     adapt: Callable[[Origin, nn.Module, Any], Any] = lambda origin, network, content: content  # to another size
-    heads: Callable[[Origin], tuple[str, ...]] = lambda origin: ()  # modules whose weights a file may have too many
+    heads: Callable[[Origin, nn.Module], tuple[str, ...]] = (
+        lambda origin, network: ()
+    )  # modules whose weights a file may have too many
     config: Callable[[str], str] = lambda name: ""  # name -> Origin.config
 
 
@@ -112,7 +113,7 @@ def timm_adapted(origin: Origin, network: nn.Module, content: Any) -> Any:
     return adapt(dict(content), network) if adapt and isinstance(content, Mapping) else content
 
 
-def timm_heads(origin: Origin) -> tuple[str, ...]:
+def timm_heads(origin: Origin, network: nn.Module) -> tuple[str, ...]:
     """The classifier's name."""
     name = timm_facts(origin.name).classifier
     return (name,) if isinstance(name, str) else tuple(name or ())
@@ -164,16 +165,10 @@ def last_layer(network: nn.Module) -> str:
     ][-1]
 
 
-def torchvision_heads(origin: Origin) -> tuple[str, ...]:
-    """The classifier's last layer, and the outputs that only training has."""
-    with torch.device("meta"):
-        whole = models.get_model(origin.name, weights=None, **torchvision_arguments(origin) | meta_arguments(origin))
-    return last_layer(whole), "AuxLogits", "aux1", "aux2"
-
-
-def meta_arguments(origin: Origin) -> dict[str, Any]:
-    """Nothing is drawn where there are no values."""
-    return {"init_weights": False} if origin.name in ("googlenet", "inception_v3") else {}
+def torchvision_heads(origin: Origin, network: nn.Module) -> tuple[str, ...]:
+    """The classifier's last layer, where it was dropped, and the outputs that only training has."""
+    dropped = [name for name, module in network.named_modules() if isinstance(module, nn.Identity)]
+    return *(name for name in dropped if name.partition(".")[0] in CLASSIFIERS), "AuxLogits", "aux1", "aux2"
 
 
 def torchvision_adapted(origin: Origin, network: nn.Module, content: Any) -> Any:
@@ -340,7 +335,7 @@ SOURCES = {
         transformers_network,
         transformers_pretrained,
         transformers_adapted,
-        lambda origin: ("pooler",),
+        lambda origin, network: ("pooler",),
         lambda name: json.dumps(transformers_config(name).to_dict(), default=str),
     ),
     "import": Source(imported_pictures, imported_network, no_pretrained),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -22,12 +23,22 @@ def unwrap(network: nn.Module) -> nn.Module:
             return network
 
 
-def uncompiled() -> AbstractContextManager[object]:
-    """While this is on, what torch.compile made runs as it was written, hooks included (torch 2.6 and newer)."""
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """While this is on, what torch.compile made runs as it was written, hooks included (torch 2.6 and newer).
+
+    So do the layers of `nn.TransformerEncoder`, which have a fast way without gradients that rounds otherwise.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    stance: AbstractContextManager[object] = nullcontext()
     if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # else nothing was compiled
-        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return stance
-    return nullcontext()
+        stance = torch.compiler.set_stance("force_eager")
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with stance:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:

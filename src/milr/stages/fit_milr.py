@@ -94,10 +94,9 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     if settings.critic.views > 2 and not settings.augmentation.enabled:
         raise MilrError(f"critic.views={settings.critic.views}: from the third on they need augmentation.enabled=true")
     example = example_images(settings.dataset.size, device)
-    local, z = settings.layers.local, settings.layers.z
-    explainer = MILR(
-        network, local, z, example, pick(MilrSettings, settings.milr, settings), dtype_of(settings.precision)
-    )
+    own = pick(MilrSettings, settings.milr, settings)
+    precision = dtype_of(settings.precision)
+    explainer = MILR(network, example=example, settings=own, precision=precision, layers=settings.layers)
     count = settings.critic.views * len(pictures.images)
     explainer.prepare(views(settings, pictures, device), count, settings.seed)
     return explainer

@@ -167,14 +167,14 @@ def refit(
 ) -> MILR:
     """The module fitted to `backbone` as the source run did it; with `permuted`, to wrong labels or targets.
 
-    Wrong labels keep the last step, the only one that is validated then: validation with right ones would choose a
-    state that hardly saw the wrong. The critic needs these episodes all the same, as images that are held out.
+    Wrong labels are wrong in the validation too: with right ones it would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
     batches, validation = fit_batches(fitting, asked, pictures, device)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
     if permuted:
-        how = replace(how, validate_every=how.steps)
+        episode = fitting.episode
+        validation = [permute_supports(batch, episode.way, episode.shot, i) for i, batch in enumerate(validation)]
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
         fit(explainer, partial(batches, wrong=permuted), how, validation, lambda step, terms: bar.update() and None)
     return explainer

@@ -1,0 +1,112 @@
+"""A first guess of the layer pair, for who names none: a map of middling resolution, the last pooled embedding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from torch import nn
+
+from milr.errors import MilrError
+from milr.networks.inspection import Inspection
+from milr.networks.layouts import SEQUENCE, TOKENS
+from milr.networks.settings import LayerSettings
+from milr.networks.trace import Call
+
+SIDE = 21  # places a side that the local layer should have: between 14 and 32 on a scale of ratios
+NOTHING = (nn.Dropout, nn.Identity, nn.Flatten)
+LINKS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what makes probabilities of logits
+
+
+def with_guesses(layers: Inspection, choice: LayerSettings) -> LayerSettings:
+    """The choice with names for the layers that it leaves open; MilrError where none can be.
+
+    Of a network that runs all its layers more than once (a Siamese one) the first run is taken.
+    """
+    if choice.call < 0 and not layers.readout_layers():
+        layers.choice = replace(choice, call=0)
+        layers.choice = choice = layers.choice if layers.readout_layers() else choice
+    z = _named(layers, choice.z) or guess_z(layers, _named(layers, choice.local))
+    local = _named(layers, choice.local) or guess_local(layers, z)
+    for run, what in ((local, "local"), (z, "z")):
+        if run is None:
+            raise MilrError(f"no layer of the network shows itself as {what}: name one, {what}=... (milr.layers)")
+    assert local is not None and z is not None
+    read = choice.read
+    if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
+        read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
+    names = [layers.names[id(run.module)] for run in (local, z)]
+    return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
+
+
+def _named(layers: Inspection, name: str) -> Call | None:
+    return layers.run_of(layers.name_of(name)) if name else None
+
+
+def guess_local(layers: Inspection, z: Call | None) -> Call | None:
+    """The run whose places are explained.
+
+    Of convolutional networks the end of the stage whose resolution is nearest 21 places a side; of transformers the
+    block at the end of the first third; of a sequence what goes into the first block, or what is first embedded.
+    """
+    before = layers.order.index(z) if z else len(layers.order)
+    blocks = [run for run in layers.blocks() if layers.order.index(run) < before]
+    sequences = [run for run in _candidates(layers, before) if layers.layouts[id(run)].grid[0] == 1]
+    if sequences and layers.size[0] == 1:
+        start = layers.order.index(next(blocks[0].finished())) if blocks else 0
+        below = [run for run in sequences if layers.order.index(run) < start]
+        return below[-1] if below else sequences[0]
+    if blocks:
+        return blocks[max(0, len(blocks) // 3 - 1)]
+    ends = [layers.run_of(name) for name in layers.readout_layers()]
+    ends = [run for run in ends if layers.order.index(run) < before and _side(layers, run) > 1]
+    return min(
+        ends or _candidates(layers, before), key=lambda run: abs(math.log(_side(layers, run) / SIDE)), default=None
+    )
+
+
+def guess_z(layers: Inspection, local: Call | None) -> Call | None:
+    """The run that gives the representation, after the local one.
+
+    The last [K, D] or [K, D, 1, 1] before the classifier; else the last tokens (behind the blocks the last norm), the
+    class token or mean of which is read; else the map with the fewest places.
+    """
+    after = layers.order.index(local) + 1 if local else 0
+    candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
+    maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
+    last = max((layers.order.index(run) for run in maps if not run.children), default=0)
+    pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
+    learned = [run for run in pooled if not isinstance(run.module, NOTHING)]
+    tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
+    tokens = [run for run in tokens if not isinstance(run.module, (nn.Linear, *NOTHING))]
+    end = layers.order.index(blocks[-1]) if (blocks := layers.blocks()) else 0
+    norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
+    lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
+    return next((some[-1] for some in (learned, norms, tokens, pooled, lowest[:1]) if some), None)
+
+
+def _before_classifier(pooled: list[Call]) -> list[Call]:
+    """Those before the linear layer, or the equally large ones, with which the network ends, if it ends so."""
+    leaves = [run for run in pooled if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
+    if not leaves or not isinstance(leaves[-1].module, (nn.Linear, nn.Conv2d)):
+        return pooled
+    size = (leaves[-1].output or ())[1]
+    heads = [run for run in leaves if isinstance(run.module, (nn.Linear, nn.Conv2d)) and (run.output or ())[1] == size]
+    return pooled[: pooled.index(heads[0])]
+
+
+def _candidates(layers: Inspection, before: int) -> list[Call]:
+    """Runs that give maps, before the representation."""
+    runs = [run for run in layers.order[:before] if id(run) in layers.layouts and _side(layers, run) > 1]
+    return [run for run in runs if layers.usable(run) and id(run.module) in layers.names]
+
+
+def _side(layers: Inspection, run: Call) -> float:
+    """Places a side, on average; all places of a sequence."""
+    rows, columns = layers.layouts[id(run)].grid
+    return float(columns) if rows == 1 else math.sqrt(rows * columns)
+
+
+def _pooled(layers: Inspection, run: Call) -> bool:
+    shape = run.output or ()
+    return bool(shape) and shape[0] == layers.count and (len(shape) == 2 or shape[2:] == (1, 1))

@@ -1,0 +1,125 @@
+"""What a network is called with: a tensor, a dict of tensors (keyword arguments) or a tuple of them (arguments)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+
+Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
+Result = TypeVar("Result")
+
+PICTURES = ("pixel_values", "images", "image", "input_ids", "input_values", "x")  # names of what the places are of
+
+
+def mapped(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """The same with a function of each tensor in its place."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, dict):
+        return {name: function(tensor) for name, tensor in inputs.items()}
+    return tuple(function(tensor) for tensor in inputs)
+
+
+def tensors_of(inputs: Inputs) -> dict[str, Tensor]:
+    """The tensors by name; arguments by their number, a tensor alone without a name."""
+    if isinstance(inputs, Tensor):
+        return {"": inputs}
+    return dict(inputs) if isinstance(inputs, dict) else {str(number): one for number, one in enumerate(inputs)}
+
+
+def main_name(inputs: Inputs) -> str:
+    """The name of the tensor whose places are explained: the picture, or the words."""
+    tensors = tensors_of(inputs)
+    pictures = [name for name, tensor in tensors.items() if tensor.ndim == 4 and tensor.is_floating_point()]
+    return next((name for name in (*PICTURES, *pictures) if name in tensors), next(iter(tensors)))
+
+
+def main_tensor(inputs: Inputs) -> Tensor:
+    """The tensor whose places are explained."""
+    return tensors_of(inputs)[main_name(inputs)]
+
+
+def with_main(inputs: Inputs, tensor: Tensor) -> Inputs:
+    """The same with another tensor whose places are explained; the others' first rows, repeated as often as needed."""
+    name = main_name(inputs)
+    others = take(inputs, torch.zeros(len(tensor), dtype=torch.long))
+    if isinstance(others, Tensor):
+        return tensor
+    if isinstance(others, dict):
+        return {**others, name: tensor}
+    return tuple(tensor if str(number) == name else one for number, one in enumerate(others))
+
+
+def count(inputs: Inputs) -> int:
+    """How many images, or rows, there are."""
+    return len(inputs) if isinstance(inputs, Tensor) else len(next(iter(tensors_of(inputs).values())))
+
+
+def take(inputs: Inputs, rows: slice | Tensor) -> Inputs:
+    """Some rows of each tensor."""
+    return mapped(inputs, lambda tensor: tensor[rows if isinstance(rows, slice) else rows.to(tensor.device)])
+
+
+def split(inputs: Inputs, size: int) -> list[Inputs]:
+    """Batches of at most so many rows."""
+    return [take(inputs, slice(start, start + size)) for start in range(0, count(inputs), size)]
+
+
+def join(parts: Sequence[Inputs]) -> Inputs:
+    """Batches as one."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    named = [tensors_of(part) for part in parts]
+    joined = {name: torch.cat([part[name] for part in named]) for name in named[0]}
+    return joined if isinstance(first, dict) else tuple(joined.values())
+
+
+def call(network: nn.Module, inputs: Inputs) -> Any:
+    """What the network gives."""
+    if isinstance(inputs, Tensor):
+        return network(inputs)
+    return network(**inputs) if isinstance(inputs, dict) else network(*inputs)
+
+
+def written(inputs: Inputs) -> str:
+    """For an error message: "images [2, 3, 48, 48], torch.float32, cpu", "input_ids [2, 8] torch.int64, ..."."""
+    if isinstance(inputs, Tensor):
+        return f"images {list(inputs.shape)}, {inputs.dtype}, {inputs.device}"
+    return ", ".join(f"{name} {list(one.shape)} {one.dtype}" for name, one in tensors_of(inputs).items())
+
+
+def checked_example(example: Any, sequence: bool) -> Inputs:
+    """The example as a network is called with it; MilrError for what is no batch of images, or of other inputs.
+
+    `sequence`: whether a tensor of three dimensions is known to be rows of words or times, and no image alone.
+    """
+    if isinstance(example, Tensor):
+        if example.ndim == 3 and example.shape[0] in (1, 3) and not sequence:
+            raise MilrError(
+                f"example is one image {list(example.shape)}, not a batch: pass example[None] (of a sequence "
+                "[K, T, C] say layout='sequence')"
+            )
+        if example.ndim < 2 or not example.numel():
+            raise MilrError(f"example is {list(example.shape)}: pass a batch of one or more images [K, 3, H, W]")
+        parts: Inputs = example
+    elif isinstance(example, Mapping | tuple | list) and example:
+        parts = {str(key): one for key, one in example.items()} if isinstance(example, Mapping) else tuple(example)
+    else:
+        raise MilrError(f"example is a {type(example).__name__}, not a tensor [K, 3, H, W]")
+    for name, one in tensors_of(parts).items():
+        if not isinstance(one, Tensor):
+            raise MilrError(
+                f"example holds a {type(one).__name__} ('{name}'): give what the network is called with as tensors, a "
+                "dict of them for keyword arguments, a tuple of them for several"
+            )
+        if one.ndim == 0 or len(one) != count(parts) or not one.numel():
+            raise MilrError(f"example holds '{name}' {list(one.shape)}: each of its tensors needs a row for each image")
+        if one.is_floating_point() and not one.isfinite().all():
+            raise MilrError("example holds nan or inf")
+    return parts

@@ -1,0 +1,90 @@
+"""The tensor among what a module or a network gives: a tensor, a tuple, a dict, a ModelOutput of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from milr.errors import MilrError
+
+OutputChoice = str | Callable[[Any], Tensor]
+
+USUAL = ("logits", "pooler_output", "image_embeds", "text_embeds")  # looked for in this order
+
+
+def describe(output: Any) -> str:
+    """What a module gave, for an error message: "a tensor [2, 64, 24, 24]", "a tuple (tensor [2, 8, 4], None)"."""
+    if isinstance(output, Tensor):
+        return f"a tensor {list(output.shape)}"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} ({', '.join(describe(entry).removeprefix('a ') for entry in output)})"
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with {', '.join(map(str, output))}"
+    return "None" if output is None else f"a {type(output).__name__}"
+
+
+def entries(output: Any) -> dict[Any, Any]:
+    """What a tuple or a dict holds by number or name; nothing for anything else."""
+    if isinstance(output, (tuple, list)):
+        return dict(enumerate(output))
+    return dict(output) if isinstance(output, Mapping) else {}
+
+
+def features_in(output: Any) -> Tensor | None:
+    """The features that a layer gives: its tensor, or the first entry of a tuple, the first tensor of a dict."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, (tuple, list)):
+        return output[0] if output and isinstance(output[0], Tensor) else None
+    return next((value for value in entries(output).values() if isinstance(value, Tensor)), None)
+
+
+def with_features(output: Any, features: Tensor) -> Any:
+    """What the layer gave, with other features in the place of `features_in`."""
+    if isinstance(output, Tensor):
+        return features
+    if isinstance(output, (tuple, list)):
+        rest = (features, *output[1:])
+        return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
+    first = next(name for name, value in output.items() if isinstance(value, Tensor))
+    changed = {**output, first: features}
+    return changed if type(output) is dict else type(output)(**changed)
+
+
+def choose(output: Any, rows: int) -> str:
+    """Which entry of a tuple or a dict is taken where none is named: a usual name, or the first with a row each.
+
+    MilrError if there is none.
+    """
+    held = entries(output)
+    fitting = [name for name, value in held.items() if isinstance(value, Tensor) and value.ndim and len(value) == rows]
+    for name in (*USUAL, *fitting):
+        if name in fitting:
+            return str(name)
+    raise MilrError(
+        f"the network gives {describe(output)}, in which no tensor has a row for each of {rows} images: give "
+        "a function that makes one of it, output=..."
+    )
+
+
+def pick(output: Any, choice: OutputChoice) -> Tensor:
+    """The network's output: a tensor as it is, of a tuple or a dict the entry of this name or number, or f(output).
+
+    MilrError if that is no tensor.
+    """
+    if callable(choice):
+        made = choice(output)
+        if not isinstance(made, Tensor):
+            raise MilrError(f"the function output gives {describe(made)}, not a tensor [K, E]")
+        return made
+    if isinstance(output, Tensor):
+        return output
+    held = {str(name): value for name, value in entries(output).items()}
+    found = held.get(choice)
+    if found is None and choice.isdecimal() and int(choice) < len(held):
+        found = list(held.values())[int(choice)]
+    if not isinstance(found, Tensor):
+        raise MilrError(f"the network gives {describe(output)}: output='{choice}' is no tensor in it")
+    return found

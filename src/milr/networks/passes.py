@@ -1,0 +1,176 @@
+"""What the two passes over a network give, and the checks of what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.networks.dependence import Dependence
+from milr.networks.inputs import Inputs, count, take, tensors_of
+from milr.networks.probes import changed_buffers, first_difference, not_finite, same
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What the untouched network computes from K images, in float32."""
+
+    local: Tensor  # x, the local features [K, C, H, W]; of a sequence [K, C, 1, T]
+    representation: Tensor  # z [K, D]
+    stages: tuple[Tensor, ...]  # the features of each layer that the mask reads, [K, C_s, H_s, W_s]
+    output: Tensor  # what the network itself returns [K, E]
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """What the upper part computes from occluded local features."""
+
+    representation: Tensor  # z' [K, D]
+    output: Tensor  # [K, E]
+
+
+class Passes(Protocol):
+    """The layer pair as far as the checks know it."""
+
+    network: nn.Module
+    local: str
+    z: str
+
+    @property
+    def rounding(self) -> torch.dtype: ...
+
+    def first_pass(self, images: Inputs) -> FirstPass: ...
+
+    def pass_above(self, occluded: Tensor, below: Inputs) -> SecondPass: ...
+
+
+def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:
+    """Whether the network takes one image alone, and whether one is enough below the local layer.
+
+    Seen on two batches of which the first image is the same. `before` is the block before the local layer, if it has
+    one. MilrError where the passes would not give what they must.
+    """
+    takes_one = one_below = False
+
+    def run() -> None:
+        nonlocal takes_one, one_below
+        takes_one, one_below = _check(pair, probes, others, before)
+
+    if changed := changed_buffers(pair.network, run):
+        raise MilrError(f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result")
+    return takes_one, one_below
+
+
+def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:
+    if damaged := not_finite(pair.network):
+        raise MilrError(
+            f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
+        )
+    first, beside_another = pair.first_pass(probes), pair.first_pass(others)
+    if len(first.output) != count(probes):
+        raise MilrError(
+            f"the network gives {list(first.output.shape)} for {count(probes)} images: it must give a row each"
+        )
+    for name, features in ((pair.local, first.local), (pair.z, first.representation)):
+        if not features.isfinite().all():
+            value = "nan" if features.isnan().any() else "inf"
+            raise MilrError(
+                f"layer '{name}' gives {value} for noise in the range of the example: pass real images as one, or "
+                "look at the network's weights and buffers"
+            )
+    again = _attempt(pair, first.local, probes)
+    _check_repeats(pair, first, again, probes)
+    _check_rows(pair, first, beside_another, probes, others)
+    changed = _attempt(pair, beside_another.local, probes)
+    if torch.equal(changed.representation, again.representation):
+        why = hint = ""
+        if before:
+            why = ": a class token no longer depends on its last block's patches"
+            hint = f", for example local={before}"
+        raise MilrError(
+            f"the global layer '{pair.z}' gives the same whatever the local layer '{pair.local}' gives{why}: name "
+            f"layers of which the second depends on the first{hint}"
+        )
+    # 1. The part below sees other images, then 2. one image only: does the upper part notice?
+    one_below = _reads_local_alone(pair, first.local, others, again)
+    one_below = one_below and _works_on_one(pair, first.local, take(others, slice(0, 1)), again)
+    return _same_alone(pair, first, take(probes, slice(0, 1))), one_below
+
+
+def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs, others: Inputs) -> None:
+    """MilrError unless the first image's features are the same beside another image."""
+    for one, two in zip(_tensors(first), _tensors(other), strict=True):
+        if not same(one[0], two[0], pair.rounding):
+            where = first_difference(pair.network, probes, others, pair.rounding)
+            raise MilrError(
+                f"what the network gives for an image depends on the other images of the batch: {where} mixes "
+                "them, also in eval(), as batch normalisation without running statistics does"
+            )
+
+
+def _check_repeats(pair: Passes, first: FirstPass, again: SecondPass, probes: Inputs) -> None:
+    """MilrError unless the second pass over untouched local features gives what the first did."""
+    if _same_above(pair, first, again):
+        return
+    if _same_above(pair, first, pair.first_pass(probes)):
+        raise MilrError(
+            f"putting the output of '{pair.local}' back in its place changes what comes after: the network "
+            "reads that layer in another way too; name another local layer"
+        )
+    where = first_difference(pair.network, probes, probes, pair.rounding)
+    raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+
+
+def _attempt(pair: Passes, local: Tensor, below: Inputs) -> SecondPass:
+    with torch.no_grad():
+        return pair.pass_above(local, below)
+
+
+def _same_alone(pair: Passes, first: FirstPass, image: Inputs) -> bool:
+    """Whether the network gives its first image the same where it sees nothing else."""
+    alone = _result_of(lambda: pair.first_pass(image))  # it may not take shapes without the dimension of the images
+    return alone is not None and all(
+        same(whole[:1], one, pair.rounding) for whole, one in zip(_tensors(first), _tensors(alone), strict=True)
+    )
+
+
+def _reads_local_alone(pair: Passes, local: Tensor, below: Inputs, whole: SecondPass) -> bool:
+    images = Dependence(*tensors_of(below).values())
+    with images:
+        attempt = _result_of(lambda: _attempt(pair, local, below))  # some operations cannot be followed
+    return attempt is not None and _equal(attempt, whole) and not images.reached(attempt.representation, attempt.output)
+
+
+def _works_on_one(pair: Passes, local: Tensor, below: Inputs, whole: SecondPass) -> bool:
+    attempt = _result_of(lambda: _attempt(pair, local, below))  # a network that took shapes from its input's fails
+    return attempt is not None and _equal(attempt, whole)
+
+
+def _same_above(pair: Passes, first: FirstPass, other: FirstPass | SecondPass) -> bool:
+    return same(other.representation, first.representation, pair.rounding) and same(
+        other.output, first.output, pair.rounding
+    )
+
+
+def _result_of(compute: Callable[[], Result]) -> Result | None:
+    """What a computation gives; None if it fails, of anything but want of memory."""
+    try:
+        return compute()
+    except torch.cuda.OutOfMemoryError:  # of any device; torch 2.4 has it under this name alone
+        raise
+    except Exception:  # whatever a network raises
+        return None
+
+
+def _tensors(first: FirstPass) -> tuple[Tensor, ...]:
+    return (first.local, first.representation, *first.stages, first.output)
+
+
+def _equal(one: SecondPass, other: SecondPass) -> bool:
+    return torch.equal(one.representation, other.representation) and torch.equal(one.output, other.output)

@@ -1,0 +1,124 @@
+"""Which tokens [K, T, C] are places of a picture: the grid by the patch embedding, the order by changed patches.
+
+T alone does not tell. Tokens of a class and registers stand before or behind the grid, and some networks keep the grid
+by windows. So one patch at a time is changed in a picture of noise: the token of that patch must change more than most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from milr.networks.inputs import Inputs, main_tensor, with_main
+from milr.networks.layouts import TOKENS, Layout
+from milr.networks.trace import Call, Shape, trace
+
+EXTRA = 16  # tokens of a class and registers, at most
+PATCHES = 8  # that are changed, one at a time
+CLEAR = 0.8  # of all tokens must change less than a changed patch's own, on average over the patches
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is known of the tokens of one number T."""
+
+    size: Size
+    prefixes: tuple[int, ...]  # the likelier first
+
+
+def grids_of(count: int, maps: Iterable[Size], image: Size) -> list[Grid]:
+    """Grids that T tokens may have: a map's that came before (the patch embedding's), else of the image's shape."""
+    sizes = [size for size in dict.fromkeys(maps) if size[0] * size[1] > 1]
+    fitting = [size for size in sizes if 0 <= count - size[0] * size[1] <= _most_extra(size)]
+    if not fitting:
+        shaped = [size for extra in range(EXTRA + 1) for size in _of_shape(count - extra, image)]
+        fitting = [size for size in shaped if count - size[0] * size[1] <= _most_extra(size)]
+    return [Grid(size, tuple(range(count - size[0] * size[1], -1, -1))) for size in fitting]
+
+
+def _most_extra(size: Size) -> int:
+    return min(EXTRA, max(1, size[0] * size[1] // 2))
+
+
+def _of_shape(places: int, image: Size) -> list[Size]:
+    """The grid of so many places in the proportions of the image, if there is one."""
+    rows = round((max(places, 0) * image[0] / image[1]) ** 0.5)
+    if rows < 2 or places % rows:
+        return []
+    size = rows, places // rows
+    return [size] if size[1] > 1 and size[0] * image[1] == size[1] * image[0] else []
+
+
+def token_layouts(
+    network: nn.Module, inputs: Inputs, runs: dict[int, Shape], grids: dict[int, list[Grid]], image: Size
+) -> dict[int, Layout]:
+    """Layouts of runs by their place in the trace, of those whose tokens are a grid in the order of its rows.
+
+    `runs` has the shape [K, T, C] of each such run, `grids` what the tokens of a number T may be.
+    """
+    found: dict[int, tuple[float, Layout]] = {}
+    for size in dict.fromkeys(grid.size for some in grids.values() for grid in some):
+        cells = _cells(size)
+        seen = _changes(network, with_changed_patches(inputs, size, cells, image))
+        for number, shape in runs.items():
+            changes = seen.get(number)
+            prefixes = next((grid.prefixes for grid in grids.get(shape[1], ()) if grid.size == size), ())
+            if changes is None or changes.shape != (len(cells), shape[1]):
+                continue
+            for prefix in prefixes:
+                clear = _clearness(changes, [prefix + row * size[1] + column for row, column in cells])
+                if clear >= CLEAR and clear > found.get(number, (0.0,))[0]:
+                    found[number] = clear, Layout(TOKENS, size, prefix)
+    return {number: layout for number, (_, layout) in found.items()}
+
+
+def _cells(size: Size) -> list[Size]:
+    """Some places of a grid, spread over it."""
+    places = size[0] * size[1]
+    count = min(PATCHES, places)
+    numbers = [(2 * index + 1) * places // (2 * count) for index in range(count)]
+    shifted = [(number + 5 * index) % places for index, number in enumerate(numbers)]  # not all in one column
+    return [(number // size[1], number % size[1]) for number in dict.fromkeys(shifted)]
+
+
+def with_changed_patches(inputs: Inputs, size: Size, cells: list[Size], image: Size) -> Inputs:
+    """The first picture of noise as it is, and with one patch of the second in it, for each of the cells."""
+    pictures = main_tensor(inputs)
+    rows, columns = _axes(pictures, image)
+    changed = pictures[:1].repeat(1 + len(cells), *[1] * (pictures.ndim - 1))
+    for number, cell in enumerate(cells, 1):
+        here, there = changed[number], pictures[1]
+        for axis, length, parts, index in zip((rows, columns), image, size, cell, strict=True):
+            start = index * length // parts
+            width = max(1, (index + 1) * length // parts - start)
+            here, there = here.narrow(axis - 1, start, width), there.narrow(axis - 1, start, width)
+        here.copy_(there)
+    return with_main(inputs, changed)
+
+
+def _axes(pictures: Tensor, image: Size) -> Size:
+    return (2, 3) if tuple(pictures.shape[2:4]) == image else (1, 2)
+
+
+def _changes(network: nn.Module, inputs: Inputs) -> dict[int, Tensor]:
+    """How far each token of each run is from what it was, for each changed patch: [patches, T]."""
+
+    def look(features: Tensor) -> Tensor | None:
+        if features.ndim != 3 or not features.is_floating_point():
+            return None
+        return (features[1:] - features[:1]).float().norm(dim=2).cpu()
+
+    root, _ = trace(network, inputs, look)
+    runs: list[Call] = list(root.finished())
+    return {number: run.seen for number, run in enumerate(runs) if run.seen is not None}
+
+
+def _clearness(changes: Tensor, own: list[int]) -> float:
+    """The share of tokens that change less than the patch's own, on average over the patches."""
+    values = torch.stack([change[token] for change, token in zip(changes, own, strict=True)])
+    return float((changes < values[:, None]).float().mean() * changes.shape[1] / (changes.shape[1] - 1))
