@@ -115,9 +115,9 @@ def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterat
 
 
 def fit_batches(
-    settings: FitMilr, asked: Asked, pictures: dict[str, Pictures], device: torch.device
-) -> tuple[QuestionBatches, list[Batch]]:
-    """The batch of each step, and the batches of the validation.
+    settings: FitMilr, asked: Asked, pictures: dict[str, Pictures], device: torch.device, wrong: bool = False
+) -> tuple[Callable[[int], Batch], list[Batch]]:
+    """The batch of each step, and the batches of the validation; `wrong`: all about wrong labels or targets.
 
     The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
     """
@@ -128,7 +128,7 @@ def fit_batches(
     question = asked.question(tested)
     held_out = QuestionBatches(pictures["validation"], question, None, seed, device)
     count = question.count(settings.milr.validation_episodes, len(pictures["validation"].records))
-    return batches, [held_out(number) for number in range(count)]
+    return partial(batches, wrong=wrong), [held_out(number, wrong) for number in range(count)]
 
 
 def on_validation_of(

@@ -170,13 +170,10 @@ def refit(
     Wrong labels are wrong in the validation too: with right ones it would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
-    batches, validation = fit_batches(fitting, asked, pictures, device)
+    batches, validation = fit_batches(fitting, asked, pictures, device, permuted)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
-    if permuted:
-        episode = fitting.episode
-        validation = [permute_supports(batch, episode.way, episode.shot, i) for i, batch in enumerate(validation)]
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, partial(batches, wrong=permuted), how, validation, lambda step, terms: bar.update() and None)
+        fit(explainer, batches, how, validation, lambda step, terms: bar.update() and None)
     return explainer
 
 
