@@ -117,7 +117,7 @@ def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterat
 def fit_batches(
     settings: FitMilr, asked: Asked, pictures: dict[str, Pictures], device: torch.device, wrong: bool = False
 ) -> tuple[Callable[[int], Batch], list[Batch]]:
-    """The batch of each step, and the batches of the validation; `wrong`: of wrong labels, for a check of the fit.
+    """The batch of each step, and the batches of the validation; `wrong`: all about wrong labels or targets.
 
     The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
     """

@@ -170,7 +170,7 @@ def refit(
     Wrong labels are wrong in the validation too: with right ones it would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
-    batches, validation = fit_batches(fitting, asked, pictures, device, wrong=permuted)
+    batches, validation = fit_batches(fitting, asked, pictures, device, permuted)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
         fit(explainer, batches, how, validation, lambda step, terms: bar.update() and None)
