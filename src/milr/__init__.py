@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.objective import Terms
+    from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
         CriticSettings,
@@ -45,6 +46,7 @@ _PLACES = {
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.explainer": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
+    "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
@@ -80,6 +82,8 @@ __all__ = [
     "prototypes",
     "regress",
     "save_figures",
+    "towards",
+    "towards_class",
     "validate",
 ]
 

@@ -16,6 +16,7 @@ from milr.explanation.inputs import device_of, image_count, images_of, network_d
 from milr.explanation.loaders import with_mirrored
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
+from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import noise_like, occlude
@@ -152,10 +153,12 @@ class MILR:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Inputs, readings: Sequence[str] = ()) -> Maps:
+    def maps(self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Target | None = None) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
-        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
+        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings. `refine`: steps that the
+        mask of these images is refined for, from the fitted one, towards `target`, a loss of each image [K] of the
+        network's output [K, E] (`milr.towards_class`, `milr.towards`); without a target, the class that it decides for.
         One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
         that were never fitted, for readings that there are not, and one that names the image where the network's output
         or a map is not finite.
@@ -163,15 +166,22 @@ class MILR:
         self.require_fitted()
         if unknown := [reading for reading in readings if reading not in READINGS]:
             raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+        check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
-            return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
+            images = images_of(images, self.layers, "the images of maps")
+            return self._maps(self.ready().eval(), images, readings, refine, target)
 
-    def _maps(self, modules: Modules, images: Inputs, readings: Sequence[str]) -> Maps:
+    def _maps(
+        self, modules: Modules, images: Inputs, readings: Sequence[str], refine: int, target: Target | None
+    ) -> Maps:
         own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
         untouched, passed = self.bank()
         first = self.layers.first_pass(images)
         # Step 1: the mask, what it lets pass, and the bits of that (eq. 8).
-        mask = modules.mask(first.stages, self.layers.grid)
+        if refine:
+            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
+        else:
+            mask = modules.mask(first.stages, self.layers.grid)
         draws = [
             occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
             for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
