@@ -159,6 +159,11 @@ def test_attribute_gives_a_map_at_the_inputs_size() -> None:
     assert heat.shape == (8, 1, 32, 32)
     assert torch.equal(heat[:, 0], explainer(IMAGES).upsample(32).decision)
     assert not torch.equal(explainer.attribute(IMAGES, kind="total"), heat)
+    (one,) = explainer.attribute((IMAGES,))  # as Captum's metrics call it
+    assert torch.equal(one, heat)
+    wanted = explainer.attribute(IMAGES, target=[0, 1] * 4, refine=2, batch_size=3)
+    expected = explainer.maps(IMAGES, refine=2, target=milr.towards_class(torch.tensor([0, 1] * 4)))
+    assert torch.allclose(wanted[:, 0], expected.upsample(32).decision, atol=1e-3) and not torch.allclose(wanted, heat)
     with pytest.raises(MilrError, match=r"attribute\(kind=decisive\): choose among total, .*did you mean 'decision'"):
         explainer.attribute(IMAGES, kind="decisive")
 

@@ -20,10 +20,11 @@ from milr.explanation.loaders import counted, example_of, first_batch
 from milr.explanation.loading import fit_batches
 from milr.explanation.maps import KINDS, Maps, stack, upsampled
 from milr.explanation.milr import MILR as Core
+from milr.explanation.refinement import towards_class
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
 from milr.fields import nearest
-from milr.networks.inputs import Inputs, split
+from milr.networks.inputs import Inputs, count, split
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
 VALIDATIONS = 8  # batches of a loader that is given for validation
@@ -115,21 +116,26 @@ class MILR(Core):
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
         return self
 
-    def __call__(self, images: Inputs, batch_size: int = 32) -> Maps:
+    def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0) -> Maps:
         """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
 
-        MilrError as `maps` raises it.
+        `refine`, and errors: as `maps`.
         """
         parts = split(images_of(images, self.layers, "the images"), batch_size)
-        return stack([self.maps(part) for part in parts])
+        return stack([self.maps(part, refine=refine) for part in parts])
 
-    def attribute(self, inputs: Inputs, target: object = None, kind: str = "decision") -> Tensor:
+    def attribute(
+        self, inputs: Any, target: Any = None, kind: str = "decision", refine: int = 0, batch_size: int = 32
+    ) -> Tensor | tuple[Tensor, ...]:
         """A map at the inputs' own size, as Captum's `Attribution.attribute` gives it.
 
         Args:
-            inputs: images [K, C, H, W].
-            target: taken for Captum's sake. The maps explain what the fitted decision reads, whatever the target.
+            inputs: images [K, C, H, W]; a tuple of them gives a tuple, as in Captum.
+            target: class numbers [K], or one for all. Without `refine` they do not count: the fitted mask explains what
+                the decision reads, whichever class it is.
             kind: decision, total, kept, redundant or mask.
+            refine: steps in which the mask of these images is turned to the target, as in `maps`.
+            batch_size: images at a time.
 
         Returns:
             [K, 1, H, W], bits a location of the local layer, bilinear in between; [K, T] of a sequence.
@@ -148,8 +154,16 @@ class MILR(Core):
         """
         if kind not in (*KINDS, "mask"):
             raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
-        heat: Tensor = getattr(self(inputs), kind)
-        return heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
+        parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
+        wanted = None if target is None or not refine else torch.as_tensor(target).expand(sum(map(count, parts)))
+        rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
+        maps = [
+            self.maps(part, refine=refine, target=None if own is None else towards_class(own))
+            for part, own in zip(parts, rows, strict=True)
+        ]
+        heat: Tensor = getattr(stack(maps), kind)
+        heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
+        return (heat,) if isinstance(inputs, tuple) else heat
 
     def to(self, device: torch.device | str) -> MILR:
         """Moves the network and the small modules to a device; gives the explainer. MilrError if there is none such."""
