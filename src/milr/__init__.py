@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
+    from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
-    from milr.explanation.milr import MILR
     from milr.explanation.objective import Terms
     from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
@@ -44,7 +44,7 @@ _PLACES = {
     "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
-    "milr.explanation.milr": ("MILR",),
+    "milr.explanation.explainer": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.settings": (
@@ -76,6 +76,7 @@ __all__ = [
     "export",
     "fit",
     "layers",
+    "load",
     "multilabel",
     "pairs",
     "prototypes",

@@ -1,0 +1,248 @@
+"""What a network decides about the pictures of a data set: the table of the kinds that `decision=` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milr.data.catalogues import data_entry, open_catalogue
+from milr.data.pictures import Pictures, labels_of, load_pictures
+from milr.data.records import Catalogue, Record
+from milr.data.settings import DatasetSettings, EpisodeSettings
+from milr.data.split import divided, of_split, require_episodes, split_of
+from milr.data.tables import PAIRS, TARGETS, read_pairs, read_targets, table_beside
+from milr.errors import MilrError
+from milr.explanation.comparisons import pairs
+from milr.explanation.decision_kinds import classify, multilabel, regress
+from milr.explanation.decisions import Batch
+from milr.explanation.figures import Column
+from milr.explanation.heads import head_from, linear_head
+from milr.explanation.milr import MILR
+from milr.explanation.questions import Listed, Question, episodes, of_classes, of_pairs, single
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.folder import Run
+from milr.runs.inherit import fit_settings_of
+from milr.runs.sources import SourceRun
+from milr.settings.schema import ChainedStageSettings, DecisionSection
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How batches are to be: an episode's shape; of the other kinds how many pictures, and how many of each class."""
+
+    shape: tuple[int, int, int]
+    size: int
+    each: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A decision about the pictures of a data set."""
+
+    section: DecisionSection
+    catalogue: Catalogue  # whole
+    network: PrototypicalNetwork
+    head: nn.Linear | None = None
+
+    @property
+    def row(self) -> Row:
+        """Of the table."""
+        return ROWS[self.section.name]
+
+    def title(self, shape: tuple[int, int]) -> str:
+        """What was decided, for titles."""
+        if self.section.name == "prototypes":
+            return f"{shape[0]}-way {shape[1]}-shot"
+        return f"{self.section.name}, accuracy is {self.row.score}"
+
+    def question(self, batches: Batches) -> Question:
+        """Which pictures make a batch, and what is decided about them."""
+        return self.row.question(self, batches)
+
+    def split_entry(self, names: Sequence[str] = ("train", "validation", "novel")) -> dict[str, list[str]]:
+        """The manifest's `split`: the classes of each part, or where the pictures are divided their files."""
+        parts = {name: part(self.section, self.catalogue, name) for name in names}
+        if not self.row.divided:
+            return {name: [*part.class_names.values()] for name, part in parts.items()}
+        root = self.catalogue.root
+        return {name: [str(record.path.relative_to(root)) for record in part.records] for name, part in parts.items()}
+
+    def with_head(self, explainer: MILR, pictures: Mapping[str, Pictures], device: torch.device) -> Asked:
+        """With a head fitted to the network's embeddings, where the section wants one. MilrError for an own that cannot
+        be."""
+        if not self.row.targets:
+            return self
+        targets = {name: self.row.targets(self, pictures[name].records) for name in ("train", "validation")}
+        if self.section.head == "own":
+            require_answers(self, targets["train"], explainer, next(pictures["train"].batches(device, 2)))
+            return self
+        data = {name: (outputs(explainer, pictures[name], device), targets[name].to(device)) for name in targets}
+        return replace(self, head=linear_head(self.section.name, data["train"], data["validation"]))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it."""
+        return {"head": self.head.state_dict()} if self.head else {}
+
+
+def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue:
+    """The pictures of a split: of its classes, or where the network knows the classes, of them all a part."""
+    if not ROWS[section.name].divided:
+        return of_split(catalogue, name)
+    return divided(catalogue if section.classes == "all" else of_split(catalogue, "train"), name)
+
+
+def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
+    """The decision that a fit-milr run explains, with the head of its checkpoint where it has one."""
+    saved = load_checkpoint(source.checkpoint, "milr").get("head")
+    head = head_from(saved, device) if saved else None
+    return Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
+
+
+def scenes(
+    settings: ChainedStageSettings, run: Run, asked: Asked, batches: Batches, count: int, done: int = 0
+) -> Iterator[tuple[int, Pictures, Question]]:
+    """Numbers `done` to count - 1 of the batches of dataset.split, their pictures read as they are needed.
+
+    Records the data and the split in the run's manifest. No batch only repeats pictures: there may be fewer.
+    """
+    dataset, (way, shot, query) = settings.dataset, batches.shape
+    if asked.section.name == "prototypes":
+        require_episodes(asked.catalogue, dataset.split, way, shot + query)
+    chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
+    run.record_data(data_entry(dataset, chosen), asked.split_entry([dataset.split]))
+    listed = Listed(labels_of(chosen.records), chosen.records)
+    for number in range(done, question.count(count, len(chosen.records))):
+        records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
+        yield number, load_pictures(records, dataset.size, dataset.crop), question
+
+
+def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:
+    """Batches to look at: of an episode, and of the other kinds as many pictures, so many of each class."""
+    each = episode.shot + queries
+    return Batches((episode.way, episode.shot, queries), episode.way * each, max(2, each), seed)
+
+
+def columns_of(records: Sequence[Record], question: Question, output: Tensor | None = None) -> list[Column]:
+    """What stands over each picture; with the network's output, what it answers, where answers have names."""
+    roles = ["support" if place < question.first_query else "query" for place in range(len(records))]
+    if not question.first_query:
+        roles = ["image"] * len(records)
+    given: list[str | None] = [None] * len(records)
+    if output is not None and question.answers and not question.first_query:
+        names = question.answers(records)
+        decided = Batch(output, question.ask(records)).decided(output)
+        given = [names[place] for place in decided.answers().argmax(1).tolist()]
+    names_of = [record.class_name for record in records]
+    return [Column(*column) for column in zip(roles, names_of, given, strict=True)]
+
+
+@torch.no_grad()
+def outputs(explainer: MILR, pictures: Pictures, device: torch.device) -> Tensor:
+    """The network's outputs [n, E] for all pictures."""
+    return torch.cat([explainer.layers.first_pass(images).output.float() for images in pictures.batches(device)])
+
+
+def require_answers(asked: Asked, targets: Tensor, explainer: MILR, images: Tensor) -> None:
+    """MilrError where the network's own output is no answer for every class, or column of a table."""
+    with torch.no_grad():
+        given = explainer.layers.first_pass(images).output.shape[-1]
+    classes = asked.section.name == "classes"
+    wanted = int(targets.max()) + 1 if classes else targets.shape[1]
+    if given != wanted:
+        what = f"classes (decision.classes={asked.section.classes})" if classes else "columns in the table"
+        raise MilrError(
+            f"decision.head=own: the network gives {given} numbers, and there are {wanted} {what}: take "
+            "decision.head=linear" + (", or backbone.head=keep with the data set it was trained on" if classes else "")
+        )
+
+
+# The kinds: each a question, and what a linear head is fitted to.
+
+
+def of_episodes(asked: Asked, batches: Batches) -> Question:
+    """Queries against the prototypes of their episode."""
+    network = asked.network
+    return episodes(batches.shape, network.metric, network.mean, batches.seed)
+
+
+def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
+    """The class of each picture, as the network counts them: in the order of their ids."""
+    ids = asked.catalogue.class_names if asked.section.classes == "all" else split_of(asked.catalogue).train
+    number = {class_id: place for place, class_id in enumerate(ids)}
+    return torch.tensor([number[record.class_id] for record in records])
+
+
+def of_class_numbers(asked: Asked, batches: Batches) -> Question:
+    """The class of each picture."""
+    names = asked.catalogue.class_names
+    ids = names if asked.section.classes == "all" else split_of(asked.catalogue).train
+    answers = [names[class_id] for class_id in ids]
+    return single(
+        batches.size,
+        batches.seed,
+        lambda records: classify(class_numbers(asked, records), asked.head),
+        lambda records: answers,
+    )
+
+
+def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
+    """The numbers of a table for each picture [n, M]."""
+    root, section = asked.catalogue.root, asked.section
+    table = table_beside(root, section.table, TARGETS)
+    if table is None:
+        raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
+    _, values = read_targets(table, records, root)
+    return torch.tensor([values[record.path] for record in records])
+
+
+def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Question:
+    """The numbers of a table, each table read once."""
+    parts = [part(asked.section, asked.catalogue, name).records for name in ("train", "validation", "novel")]
+    records = [record for each in parts for record in each]
+    known = dict(zip([record.path for record in records], table_values(asked, records), strict=True))
+    own = {}
+    if asked.section.name == "regression":
+        own = {"spread": torch.stack([known[record.path] for record in parts[0]]).std(0, correction=0)}
+
+    def ask(records: Sequence[Record]) -> Any:
+        return kind(torch.stack([known[record.path] for record in records]), asked.head, **own)
+
+    return single(batches.size, batches.seed, ask)
+
+
+def of_alike(asked: Asked, batches: Batches) -> Question:
+    """Which pictures are alike: by a table, or of one class."""
+    ask, root = partial(pairs, temperature=asked.section.temperature, kind=asked.section.kind), asked.catalogue.root
+    if table := table_beside(root, asked.section.table, PAIRS):
+        known = read_pairs(table, asked.catalogue.records, root)
+        return of_pairs(batches.size, batches.seed, known, lambda records, same: ask(same))
+    return of_classes(
+        batches.size, batches.each, batches.seed, lambda records: ask([record.class_id for record in records])
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ROWS."""
+
+    question: Callable[[Asked, Batches], Question]
+    score: str  # what "accuracy" is of it in tables and charts
+    divided: bool = False  # whether each class's pictures are divided, and not the classes
+    targets: Callable[[Asked, Sequence[Record]], Tensor] | None = None  # of a head: class numbers [n], or [n, M]
+    without: tuple[str, ...] = ()  # baselines that explain a choice among classes, which this is none
+
+
+ROWS = {
+    "prototypes": Row(of_episodes, "accuracy"),
+    "classes": Row(of_class_numbers, "accuracy", True, class_numbers),
+    "labels": Row(partial(of_table, kind=multilabel), "shared labels", True, table_values, ("iba",)),
+    "regression": Row(partial(of_table, kind=regress), "R²", True, table_values, ("iba",)),
+    "pairs": Row(of_alike, "Recall@1"),
+}
