@@ -80,7 +80,8 @@ class Asked:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs of it."""
-        return {"head": self.head.state_dict()} if self.head else {}
+        state: dict[str, Any] = {"head": self.head.state_dict()} if self.head else {}
+        return state | ({"classes": class_list(self)} if self.section.name == "classes" else {})
 
 
 def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue:
@@ -121,16 +122,21 @@ def of_episodes(asked: Asked, batches: Batches) -> Question:
 
 def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
     """The class of each picture, as the network counts them: in the order of their ids."""
-    ids = asked.catalogue.class_names if asked.section.classes == "all" else split_of(asked.catalogue).train
-    number = {class_id: place for place, class_id in enumerate(ids)}
-    return torch.tensor([number[record.class_id] for record in records])
+    number = {name: place for place, name in enumerate(class_list(asked))}
+    return torch.tensor([number[record.class_name] for record in records])
+
+
+def class_list(asked: Asked) -> list[str]:
+    """The classes' names in that order."""
+    names = asked.catalogue.class_names
+    return [
+        names[class_id] for class_id in (names if asked.section.classes == "all" else split_of(asked.catalogue).train)
+    ]
 
 
 def of_class_numbers(asked: Asked, batches: Batches) -> Question:
     """The class of each picture."""
-    names = asked.catalogue.class_names
-    ids = names if asked.section.classes == "all" else split_of(asked.catalogue).train
-    answers = [names[class_id] for class_id in ids]
+    answers = class_list(asked)
     return single(
         batches.size,
         batches.seed,

@@ -12,6 +12,7 @@ from milr.data.pictures import Pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.data.settings import DatasetSettings, EpisodeSettings
 from milr.data.split import require_episodes
+from milr.errors import MilrError
 from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
 from milr.explanation.heads import head_from
@@ -22,14 +23,24 @@ from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import ChainedStageSettings
-from milr.stages.decisions import Asked, Batches, part
+from milr.stages.decisions import Asked, Batches, class_list, part
 
 
 def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
-    """The decision that a fit-milr run explains, with the head of its checkpoint where it has one."""
-    saved = load_checkpoint(source.checkpoint, "milr").get("head")
-    head = head_from(saved, device) if saved else None
-    return Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
+    """The decision that a fit-milr run explains, with the head of its checkpoint where it has one.
+
+    MilrError for a data set with other classes than those that it decides among.
+    """
+    saved = load_checkpoint(source.checkpoint, "milr")
+    head = head_from(saved["head"], device) if "head" in saved else None
+    asked = Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
+    known = saved.get("classes", [])
+    if known and class_list(asked) != known:
+        raise MilrError(
+            f"the fit explains a decision among {len(known)} classes, {known[0]} and others, and {dataset.root} has "
+            "other classes: look at the data set of the fit, or fit again"
+        )
+    return asked
 
 
 def scenes(
