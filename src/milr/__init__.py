@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.objective import Terms
+    from milr.explanation.quantus import quantus_explain
     from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
@@ -47,6 +48,7 @@ _PLACES = {
     "milr.explanation.explainer": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.refinement": ("towards", "towards_class"),
+    "milr.explanation.quantus": ("quantus_explain",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
@@ -80,6 +82,7 @@ __all__ = [
     "multilabel",
     "pairs",
     "prototypes",
+    "quantus_explain",
     "regress",
     "save_figures",
     "towards",

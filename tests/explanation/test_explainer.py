@@ -14,6 +14,7 @@ from toy import pictures, prepared, trained_network
 
 import milr
 from milr.errors import MilrError
+from milr.explanation import fitting
 
 TRAINING, CLASSES, _ = pictures(64, seed=0)
 IMAGES = pictures(8, seed=7)[0]
@@ -158,5 +159,70 @@ def test_attribute_gives_a_map_at_the_inputs_size() -> None:
     assert heat.shape == (8, 1, 32, 32)
     assert torch.equal(heat[:, 0], explainer(IMAGES).upsample(32).decision)
     assert not torch.equal(explainer.attribute(IMAGES, kind="total"), heat)
+    (one,) = explainer.attribute((IMAGES,))  # as Captum's metrics call it
+    assert torch.equal(one, heat)
+    wanted = explainer.attribute(IMAGES, target=[0, 1] * 4, refine=2, batch_size=3)
+    expected = explainer.maps(IMAGES, refine=2, target=milr.towards_class(torch.tensor([0, 1] * 4)))
+    assert torch.allclose(wanted[:, 0], expected.upsample(32).decision, atol=1e-3) and not torch.allclose(wanted, heat)
     with pytest.raises(MilrError, match=r"attribute\(kind=decisive\): choose among total, .*did you mean 'decision'"):
         explainer.attribute(IMAGES, kind="decisive")
+
+
+SHORT = milr.FitSettings(validate_every=1, critic=milr.CriticSettings(steps=4, images=8, places=8, validate_every=2))
+LABELLED = DataLoader(TensorDataset(TRAINING, CLASSES), 16)
+
+
+def test_a_fit_by_a_loader_prepares_first_and_holds_a_part_out(capsys: pytest.CaptureFixture[str]) -> None:
+    explainer = unprepared().fit(LABELLED, steps=2, settings=SHORT, progress=False)
+    assert explainer.fitted and capsys.readouterr() == ("", "")
+    again = unprepared().fit(LABELLED, steps=2, settings=SHORT)
+    shown = capsys.readouterr().err
+    assert same(explainer, again) and all(f"{bar}:" in shown for bar in ("prepare", "critic", "mask", "pairs"))
+    other = unprepared().fit(LABELLED, steps=2, settings=SHORT, progress=False, seed=1)
+    assert not same(explainer, other)
+
+
+def test_the_critic_is_held_out_on_no_image_that_it_is_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = []
+    fit_critic = fitting.fit_critic
+
+    def kept(critic: Any, task: Any, *rest: Any) -> Any:
+        tasks.append(task)
+        return fit_critic(critic, task, *rest)
+
+    monkeypatch.setattr(fitting, "fit_critic", kept)
+    unprepared().fit(LABELLED, steps=1, settings=SHORT, progress=False)
+    assert len(tasks) == 2  # the critic's, and that of the pairs
+    for task in tasks:
+        assert len(task.train) == 58 and len(task.held_out) == 6
+        assert torch.cdist(task.train.representation, task.held_out.representation).min() > 1e-3
+
+
+def test_a_fit_takes_a_decision_of_ones_own_and_validation_of_both_kinds() -> None:
+    def half(item: Any) -> milr.Batch:
+        return milr.Batch(item[0], milr.classify(item[1] // 2))
+
+    explainer = unprepared().fit(LABELLED, half, steps=1, settings=SHORT, progress=False)
+    by_batches = unprepared().fit(LABELLED, half, 1, [half(item) for item in LABELLED], SHORT, progress=False)
+    by_loader = unprepared().fit(LABELLED, half, 1, LABELLED, SHORT, progress=False)
+    assert explainer.fitted and by_batches.fitted and by_loader.fitted
+
+
+def test_a_generator_cannot_be_fitted_to() -> None:
+    with pytest.raises(MilrError, match="fit goes through it again and again: .*, not a generator"):
+        unprepared().fit(item for item in LABELLED)
+
+
+@pytest.mark.slow
+def test_from_a_bare_timm_model_to_a_figure_in_five_lines(tmp_path: Path) -> None:
+    import timm
+
+    network = timm.create_model("resnet10t", num_classes=4)
+    loader = DataLoader(TensorDataset(torch.randn(32, 3, 64, 64), torch.arange(32) % 4), 16)
+
+    explainer = milr.MILR(network)
+    explainer.fit(loader, steps=2, settings=SHORT, progress=False)
+    images, labels = next(iter(loader))
+    explainer(images[:3]).plot(images[:3], names=labels[:3].tolist()).savefig(tmp_path / "maps.png")
+
+    assert (tmp_path / "maps.png").stat().st_size > 10_000
