@@ -90,7 +90,7 @@ def critic_step(images: int, places: int) -> Work:
 
     def step() -> None:
         sample = features.draw(images, places, generator, torch.device("cpu"))
-        torch.autograd.backward(critic_loss(critic, [sample], task))
+        torch.autograd.backward(critic_loss(critic, [sample], task, torch.Generator()))
 
     return step
 

@@ -255,7 +255,7 @@ def test_a_fit_that_fails_before_its_first_good_state_is_no_fit() -> None:
     explainer = prepared(fitted=False)
     clean = batch(1)
     bad = Batch(clean.images * float("nan"), clean.decide)
-    with pytest.raises(MilrError, match="cross-entropy of the untouched decision about the first batch is nan: look"):
+    with pytest.raises(MilrError, match="loss of the untouched decision about the first batch is nan: look"):
         fit(explainer, lambda step: bad, FitSettings(critic=SHORT, steps=3))
     assert not explainer.fitted
     with pytest.raises(MilrError, match="loss is nan at step 2: .*if no picture of that step holds nan"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,16 +27,17 @@ def load_splits(
     splits: Sequence[str] = ("train", "validation", "novel"),
     episodes: Mapping[str, tuple[int, int]] | None = None,
     normalisation: Normalisation = IMAGENET,
+    part_of: Callable[[Catalogue, str], Catalogue] = of_split,
 ) -> tuple[Catalogue, dict[str, Pictures]]:
     """The whole catalogue, and the pictures of each of `splits`, for a network that wants this taken out of them.
 
     episodes: split -> classes of an episode, and pictures of each. Errors: MilrError, before a picture is read, for a
-    split without classes, or with too few for its episodes.
+    split without classes, or with too few for its episodes. part_of: what a split holds.
     """
     catalogue = open_catalogue(dataset)
     for split, (way, each) in (episodes or {}).items():
         require_episodes(catalogue, split, way, each)
-    parts = {split: of_split(catalogue, split) for split in splits}
+    parts = {split: part_of(catalogue, split) for split in splits}
     for split, part in parts.items():
         log.info("%s: %d pictures of %d classes, %s", split, len(part.records), len(part.class_names), view(dataset))
     return catalogue, {split: pictures_of(part, dataset, cache, normalisation) for split, part in parts.items()}

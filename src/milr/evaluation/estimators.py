@@ -14,7 +14,7 @@ from milr.explanation.milr import MILR
 from milr.explanation.modules import critic_of
 from milr.explanation.settings import CriticSettings
 from milr.information.bottleneck import VariationalBottleneck, gaussian_log_likelihood
-from milr.information.critic import Critic
+from milr.information.critics import AnyCritic, members_of
 from milr.information.units import bits
 from milr.information.whitening import Whitening, fit_whitening
 from milr.seeding import seeded
@@ -30,13 +30,14 @@ def features_of(explainer: MILR, batches: Iterable[Tensor], images: int) -> Feat
     return store.features()
 
 
-def new_critic(explainer: MILR, seed: int, estimator: str | None = None) -> Critic:
+def new_critic(explainer: MILR, seed: int, estimator: str | None = None) -> AnyCritic:
     """A critic like the explainer's, not fitted; of another estimator where one is named."""
     modules, infomax = explainer.modules, explainer.settings.infomax
-    scales = modules.critic.standardise, modules.critic.standardise_representation
+    critic = members_of(modules.critic)[0]
+    scales = critic.standardise, critic.standardise_representation
     with seeded(seed):
-        critic = critic_of(replace(infomax, estimator=estimator or infomax.estimator), *scales, explainer.layers.grid)
-    return critic.to(modules.bank.local.device)
+        settings = replace(infomax, estimator=estimator or infomax.estimator)
+        return critic_of(settings, *scales, explainer.layers.grid).to(modules.bank.local.device)
 
 
 def estimator_bits(

@@ -14,7 +14,7 @@ from milr.errors import MilrError
 from milr.explanation.features import Features, Sample
 from milr.explanation.progress import Best, Progress, decay
 from milr.explanation.settings import CriticSettings
-from milr.information.critic import Critic
+from milr.information.critics import AnyCritic, members_of
 from milr.information.estimators import ESTIMATORS
 from milr.information.infomax import batch_scores
 from milr.networks.continuation import Continuation
@@ -51,7 +51,7 @@ class CriticTask:
 
 
 def fit_critic(
-    critic: Critic,
+    critic: AnyCritic,
     task: CriticTask,
     settings: CriticSettings,
     on_step: Callable[[int, float | None], None] = lambda step, nats: None,
@@ -74,7 +74,7 @@ def fit_critic(
     Raises:
         MilrError: if the loss or a held-out estimate is not finite; the critic is then in its last good state.
     """
-    device = critic.content.weight.device
+    device = device_of(critic)
     continuation = continuation or Continuation()
     optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     progress = Progress(critic, optimiser, torch.Generator().manual_seed(task.seed), Best(critic))
@@ -92,8 +92,9 @@ def fit_critic(
         critic.train()
         drawn = samples(task, settings, progress.generator, device)
         # A function of the step's number: nothing to save, and no other generator is disturbed.
-        with critic.dropout.drawing_from(torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))):
-            loss = critic_loss(critic, drawn, task)
+        loss = critic_loss(
+            critic, drawn, task, torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
+        )
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -127,14 +128,23 @@ def samples(
     ]
 
 
-def critic_loss(critic: Critic, drawn: Sequence[Sample], task: CriticTask) -> Tensor:
-    """What a step minimises, over all kinds of pairs of its samples."""
-    estimator = ESTIMATORS[task.estimator]
-    pairs = [each for sample in drawn for each in pair_scores(critic, sample)]
-    return torch.stack([estimator.loss(scores, task.denominator, second) for scores, second in pairs]).mean()
+def critic_loss(critic: AnyCritic, drawn: Sequence[Sample], task: CriticTask, generator: torch.Generator) -> Tensor:
+    """What a step minimises: of every critic its own bound's loss, over all kinds of pairs of the samples."""
+    losses, members = [], members_of(critic)
+    for member in members:
+        with member.dropout.drawing_from(generator):
+            pairs = [each for sample in drawn for each in pair_scores(member, sample)]
+        estimator = ESTIMATORS[task.estimator]
+        losses.append(torch.stack([estimator.loss(f, task.denominator, second) for f, second in pairs]).mean())
+    return torch.stack(losses).sum()  # no weight is shared: each has the gradient that it would have alone
 
 
-def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:
+def device_of(critic: AnyCritic) -> torch.device:
+    """Where it lies."""
+    return next(critic.parameters()).device
+
+
+def pair_scores(critic: AnyCritic, sample: Sample) -> list[tuple[Tensor, Tensor | None]]:
     """f of every pair of a sample, [K, S, K], and the second score [K, S] where the critic has one.
 
     They are of each kind of pairs: (x, z), and (x', z) or (x, z') where it holds such.
@@ -149,13 +159,13 @@ def pair_scores(critic: Critic, sample: Sample) -> list[tuple[Tensor, Tensor | N
     return [(batch_scores(*both), critic.second_scores(*both)) for both in kinds]
 
 
-def held_out_nats(critic: Critic, task: CriticTask, images: int) -> float:
+def held_out_nats(critic: AnyCritic, task: CriticTask, images: int) -> float:
     """The estimate on the held-out images in nats a place, over all kinds of pairs: batches of `images`, each alone."""
     return float(held_out_values(critic, task, images).mean())
 
 
 @torch.no_grad()
-def held_out_values(critic: Critic, task: CriticTask, images: int) -> Tensor:
+def held_out_values(critic: AnyCritic, task: CriticTask, images: int) -> Tensor:
     """What `held_out_nats` is the mean of: each batch's nats a place [batches]."""
     critic.eval()
     held_out, estimator = task.held_out, ESTIMATORS[task.estimator]
@@ -166,7 +176,7 @@ def held_out_values(critic: Critic, task: CriticTask, images: int) -> Tensor:
     values = []
     for part in order.split(size)[:HELD_OUT_BATCHES]:
         if len(part) == size:
-            kinds = pair_scores(critic, held_out.sample(part, places, critic.content.weight.device))
+            kinds = pair_scores(critic, held_out.sample(part, places, device_of(critic)))
             values.append(torch.stack([estimator.value(f, task.denominator, s) for f, s in kinds]).mean())
     return torch.stack(values)
 

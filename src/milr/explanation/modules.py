@@ -12,6 +12,7 @@ from milr.explanation.bottlenecks import BOTTLENECKS, Bound
 from milr.explanation.features import Features, FeatureStore
 from milr.explanation.settings import InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
+from milr.information.critics import AnyCritic, Critics
 from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
 from milr.information.readings import ProjectedBank
@@ -68,20 +69,24 @@ class Modules(nn.Module):
 
 def critic_of(
     infomax: InfomaxSettings, local: Standardise, representation: Standardise, shape: tuple[int, int]
-) -> Critic:
-    """A critic as the settings want it, not fitted."""
-    return Critic(
-        local,
-        representation,
-        shape,
-        infomax.width,
-        infomax.dimension,
-        infomax.place,
-        infomax.dropout,
-        infomax.representation_width,
-        infomax.place_table,
-        ESTIMATORS[infomax.estimator].second,
-    )
+) -> AnyCritic:
+    """A critic as the settings want it, or several, not fitted."""
+    members = [
+        Critic(
+            local,
+            representation,
+            shape,
+            infomax.width,
+            infomax.dimension,
+            infomax.place,
+            infomax.dropout,
+            infomax.representation_width,
+            infomax.place_table,
+            ESTIMATORS[infomax.estimator].second,
+        )
+        for _ in range(infomax.critics)
+    ]
+    return members[0] if len(members) == 1 else Critics(members)
 
 
 def new_modules(

@@ -29,7 +29,8 @@ from milr.runs.facts import host
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
-from milr.settings.schema import Evaluate
+from milr.settings.schema import DecisionSection, Evaluate, FitMilr
+from milr.stages.decisions import part
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.evaluate import missing_packages
@@ -109,14 +110,27 @@ def check_data(catalogue: Catalogue) -> str:
 
 def check_split(job: Job) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    settings, lines = job.settings, []
+    settings, lines, decision = job.settings, [], decision_of(job)
     for split in job.stage.splits or (settings.dataset.split,):
+        if decision.name != "prototypes":
+            chosen = part(decision, open_catalogue(settings.dataset), split)
+            lines.append(f"{split} {len(chosen.records)} pictures of {len(chosen.class_names)} classes")
+            continue
         needed, each = episode_size(settings, job.source) if split == "train" else tested_size(settings)
         catalogue = open_catalogue(settings.dataset)
         require_episodes(catalogue, split, needed, each)
         count = len(of_split(catalogue, split).class_names)
         lines.append(f"{split} {count} classes (an episode takes {needed} with {each} pictures)")
     return ", ".join(lines)
+
+
+def decision_of(job: Job) -> DecisionSection:
+    """What the stage explains, or its source did."""
+    if isinstance(job.settings, FitMilr):
+        return job.settings.decision
+    if job.source is not None and job.stage.source == "fit_milr":
+        return fit_settings_of(job.source).decision
+    return DecisionSection()
 
 
 def check_device(device: str) -> str:
@@ -153,7 +167,9 @@ def check_disk(outputs: Path) -> str:
 def one_step(job: Job) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
     classes = pictures = 0
-    if job.stage.reads_data:
+    decision = decision_of(job)
+    known = decision.name == "classes" and not isinstance(job.settings, FitMilr)  # they must all be there
+    if job.stage.reads_data and not decision.table and not known:  # a table may say nothing of the first few
         sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
         classes, pictures = map(max, sizes)
     short = replace(job, settings=shortest_settings(job, classes, pictures))
@@ -165,7 +181,7 @@ def one_step(job: Job) -> str:
     ):
         short.work(run)
     seconds = time.perf_counter() - started
-    on = f" on {classes} classes a split" if job.stage.reads_data else ""
+    on = f" on {classes} classes a split" if classes else ""
     return f"{job.stage.cli_name}{on}, {seconds:.1f} s"
 
 

@@ -23,17 +23,17 @@ from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Shares, measure_episode
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
-from milr.explanation.batches import episode_decision
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
-from milr.runs.inherit import dataset_of
+from milr.runs.inherit import dataset_of, fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
+from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device
-from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
+from milr.stages.scenes import asked_by, scenes
 from milr.text import aligned
 
 log = logging.getLogger("milr")
@@ -49,14 +49,15 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
     )
     baselines = available(settings.evaluate.baselines)
-    measurements, cases = measured(settings, run, source, baselines, shares)
+    measurements, cases, asked = measured(settings, run, source, baselines, shares)
     name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
     data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
-    shape = f"{settings.episode.way}-way {settings.episode.shot}-shot"
-    title = f"{shape}, {data_set}, {settings.evaluate.episodes} episodes"
+    count = len({measurement.episode for measurement in measurements})
+    unit = "episodes" if asked.section.name == "prototypes" else "batches"
+    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {unit}"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
     log_table(results, title)
@@ -72,33 +73,35 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
 
 def measured(
     settings: Evaluate, run: Run, source: SourceRun, baselines: Sequence[str], shares: Shares
-) -> tuple[list[Measurement], Cases]:
-    """Every measurement of every map, episode by episode, and the queries for the sheets. Goes on where it was."""
+) -> tuple[list[Measurement], Cases, Asked]:
+    """Every measurement of every map, episode by episode, the queries for the sheets, and what was asked. Goes on where
+    it was."""
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     baselines = possible(baselines, explainer)
+    asked = asked_by(source, dataset, network, device)
+    baselines = explaining(baselines, asked)
     needed = any(METHODS[name].statistics for name in baselines)
     how = network.origin.normalisation
     statistics = training_statistics(explainer, source, settings.cache, device, how) if needed else None
     methods = Methods(explainer, baselines, statistics, how)
-    shape = (settings.episode.way, settings.episode.shot, settings.episode.query)
-    decide = episode_decision(*shape, network.metric, network.mean.to(device))
-    count = settings.evaluate.episodes
+    shape, count = (settings.episode.way, settings.episode.shot, settings.episode.query), settings.evaluate.episodes
+    batches = Batches(shape, asked.section.images, asked.section.each, settings.seed)
     with saved_states(run, every=1, appended=(METRICS, "per_image.csv")) as continuation:
         done = continuation.done
         measurements = read_measurements(run.path("per_image.csv")) if done else []
         cases = cases_from(continuation.state["cases"]) if continuation.state else {}
-        scenes = drawn_episodes(settings, run, shape, count, done)
-        for number, pictures in tqdm(scenes, total=count, initial=done, desc="episodes"):
-            batch = Batch(to_input(pictures.images, device, how), decide)
+        drawn = scenes(settings, run, asked, batches, count, done)
+        for number, pictures, question in tqdm(drawn, total=count, initial=done, desc="episodes"):
+            batch = Batch(to_input(pictures.images, device, how), question.ask(pictures.records))
             maps = methods.maps(batch, seed=number)
             rows = measure_episode(explainer, batch, maps, pictures, dataset.crop, shares, number)
             write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
             measurements += rows
-            cases |= cases_of(number, pictures, maps, first_query=shape[0] * shape[1])
+            cases |= cases_of(number, pictures, maps, question.first_query)
             cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
             continuation.on_state(number + 1, partial(state_of, number + 1, cases))
-    return measurements, cases
+    return measurements, cases, asked
 
 
 def available(baselines: Sequence[str]) -> list[str]:
@@ -127,11 +130,20 @@ def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
     return [name for name in baselines if not refusals[name]]
 
 
+def explaining(baselines: Sequence[str], asked: Asked) -> list[str]:
+    """The baselines that explain a decision of this kind; the log names the others."""
+    without = [name for name in baselines if name in asked.row.without]
+    if without:
+        log.warning("skipped, for classes alone: %s (decision=%s)", ", ".join(without), asked.section.name)
+    return [name for name in baselines if name not in without]
+
+
 def training_statistics(
     explainer: MILR, source: SourceRun, cache: str | None, device: torch.device, normalisation: Normalisation
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation)
+    chosen = partial(part, fit_settings_of(source).decision)
+    _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation, part_of=chosen)
     return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,18 +14,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
-from milr.data.catalogues import data_entry, split_entry
-from milr.data.episodes import draw_episode
+from milr.data.catalogues import data_entry
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
-from milr.explanation.batches import EpisodeBatches, episode_images
 from milr.explanation.decisions import Batch
-from milr.explanation.figures import Column
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
+from milr.explanation.questions import Question, QuestionBatches
 from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 from milr.fields import pick
 from milr.information.units import bits
@@ -35,8 +35,10 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
+from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device, dtype_of, example_images
 from milr.stages.episodes import learned_shape, needed_pictures
+from milr.stages.scenes import columns_of, few_pictures
 
 log = logging.getLogger("milr")
 
@@ -47,15 +49,20 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = weights_sha256(network.network)
+    in_episodes = settings.decision.name == "prototypes"
     catalogue, pictures = load_splits(
         settings.dataset,
         settings.cache,
-        episodes=needed_pictures(settings.milr, settings.episode),
+        episodes=needed_pictures(settings.milr, settings.episode) if in_episodes else None,
         normalisation=network.origin.normalisation,
+        part_of=partial(part, settings.decision),
     )
-    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
+    asked = Asked(settings.decision, catalogue, network)
+    run.record_data(data_entry(settings.dataset, catalogue), asked.split_entry())
     explainer = new_explainer(settings, network.network, pictures["train"], device)
-    batches, validation = fit_batches(settings, network, pictures, device)
+    asked = asked.with_head(explainer, pictures, device)
+    batches, validation = fit_batches(settings, asked, pictures, device)
+    few = asked.question(few_pictures(settings.episode, 1, settings.seed))
     how = pick(FitSettings, settings.milr, seed=settings.seed, critic=pick(CriticSettings, settings.critic))
     try:
         with (
@@ -63,10 +70,10 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             board(run, settings.logger, continuation.done) as shown,
             progress_bars(run, how, settings.milr.log_every) as (curve, on_critic, on_step),
         ):
-            on_validation = on_validation_of(run, shown, explainer, pictures["validation"], settings, device)
+            on_validation = on_validation_of(run, shown, explainer, pictures["validation"], few, device)
             step = fit(explainer, batches, how, validation, on_step, on_validation, on_critic, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
-        save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state()})
+        save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state(), **asked.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
     if weights_sha256(network.network) != before:
@@ -109,28 +116,29 @@ def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterat
 
 
 def fit_batches(
-    settings: FitMilr, network: PrototypicalNetwork, pictures: dict[str, Pictures], device: torch.device
-) -> tuple[EpisodeBatches, list[Batch]]:
-    """The batch of each step, and the batches of the validation.
+    settings: FitMilr, asked: Asked, pictures: dict[str, Pictures], device: torch.device, wrong: bool = False
+) -> tuple[Callable[[int], Batch], list[Batch]]:
+    """The batch of each step, and the batches of the validation; `wrong`: all about wrong labels or targets.
 
     The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
     """
-    episode, metric, mean = settings.episode, network.metric, network.mean
-    shape, augmentation = learned_shape(settings.milr, episode), augmentation_of(settings.augmentation)
-    batches = EpisodeBatches(pictures["train"], shape, metric, mean, augmentation, settings.seed, device)
-    shape = (episode.way, episode.shot, episode.query)
-    held_out = EpisodeBatches(pictures["validation"], shape, metric, mean, None, settings.seed, device)
-    return batches, [held_out(number) for number in range(settings.milr.validation_episodes)]
+    episode, section, seed = settings.episode, settings.decision, settings.seed
+    tested = Batches((episode.way, episode.shot, episode.query), section.images, section.each, seed)
+    learned = asked.question(replace(tested, shape=learned_shape(settings.milr, episode)))
+    batches = QuestionBatches(pictures["train"], learned, augmentation_of(settings.augmentation), seed, device)
+    question = asked.question(tested)
+    held_out = QuestionBatches(pictures["validation"], question, None, seed, device)
+    count = question.count(settings.milr.validation_episodes, len(pictures["validation"].records))
+    return partial(batches, wrong=wrong), [held_out(number, wrong) for number in range(count)]
 
 
 def on_validation_of(
-    run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, settings: FitMilr, device: torch.device
+    run: Run, shown: Board | None, explainer: MILR, pictures: Pictures, question: Question, device: torch.device
 ) -> Callable[[int, dict[str, float]], None]:
-    """What to do at each look at the validation episodes: a line of metrics, and on a board one episode's maps."""
-    episode = draw_episode(pictures.labels, settings.episode.way, settings.episode.shot, 1, settings.seed, number=0)
-    images, columns = episode_images(pictures, episode), []
-    for role, part in (("support", episode.support), ("query", episode.query)):
-        columns += [Column(role, pictures.records[index].class_name) for index in part.flatten().tolist()]
+    """What to do at each look at the validation batches: a line of metrics, and on a board the maps of one."""
+    chosen = question.draw(pictures, 0)
+    images = pictures.chosen(chosen)
+    columns = columns_of([pictures.records[index] for index in chosen.tolist()], question)
 
     def on_validation(step: int, metrics: dict[str, float]) -> None:
         """Tell of one look."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from milr.data.catalogues import data_entry, split_entry, view
+from milr.data.catalogues import data_entry, view
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
@@ -20,23 +20,23 @@ from milr.evaluation.charts import Case, draw_cases
 from milr.evaluation.methods import KINDS
 from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.evaluation.tables import write_csv
-from milr.explanation.batches import permute_supports
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, FitSettings
 from milr.fields import pick
 from milr.information.estimators import ESTIMATORS
-from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.networks.protonet import represent
 from milr.networks.randomise import blocks, randomised
 from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
+from milr.stages.decisions import Asked, part
 from milr.stages.devices import choose_device
-from milr.stages.episodes import learned_shape
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
+from milr.stages.scenes import asked_by
 from milr.text import aligned
 
 log = logging.getLogger("milr")
@@ -51,8 +51,14 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, fitting.precision
     )
-    catalogue, pictures = load_splits(settings.dataset, settings.cache, normalisation=network.origin.normalisation)
-    run.record_data(data_entry(settings.dataset, catalogue), split_entry(catalogue))
+    asked = asked_by(source, settings.dataset, network, device)
+    catalogue, pictures = load_splits(
+        settings.dataset,
+        settings.cache,
+        normalisation=network.origin.normalisation,
+        part_of=partial(part, asked.section),
+    )
+    run.record_data(data_entry(settings.dataset, catalogue), asked.split_entry())
     if settings.dataset.split not in pictures:
         raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
@@ -70,7 +76,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
         seeds = range(settings.seed, settings.seed + settings.sanity.seeds)
         rows += law_rows(laws, explainer, pictures, settings.dataset.split, how, names, seeds, device)
-    for check, variant, other in variants(settings, fitting, network, pictures, device):
+    for check, variant, other in variants(settings, fitting, asked, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
         rows += compared(check, variant, real, gallery[variant])
@@ -126,55 +132,49 @@ def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
 def variants(
     settings: Sanity,
     fitting: FitMilr,
-    network: PrototypicalNetwork,
+    asked: Asked,
     pictures: dict[str, Pictures],
     device: torch.device,
 ) -> Iterator[tuple[str, str, MILR]]:
     """(check, what was changed, the module fitted that way), one after the other."""
+    network = asked.network
     if "seeds" in settings.sanity.checks:
         for number in range(1, settings.sanity.seeds):
             seeded = replace(fitting, seed=fitting.seed + number)
-            yield "seeds", f"seed {seeded.seed}", refit(seeded, network, network.network, pictures, device)
+            yield "seeds", f"seed {seeded.seed}", refit(seeded, asked, network.network, pictures, device)
     if "labels" in settings.sanity.checks:
-        yield "labels", "support labels permuted", refit(fitting, network, network.network, pictures, device, True)
+        what = "support labels permuted" if asked.section.name == "prototypes" else "targets permuted"
+        yield "labels", what, refit(fitting, asked, network.network, pictures, device, True)
     if "cascade" in settings.sanity.checks:
         names = blocks(network.network)
         for count in settings.sanity.cascade:
             batches = islice(pictures["train"].batches(device), 16)
             random = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
-            centred = network
+            centred = asked
             if network.metric.centre:  # the mean of what this network says, not of what it said before
                 mean = represent(random, pictures["train"].batches(device)).mean(0)
-                centred = replace(network, mean=mean)
+                centred = replace(asked, network=replace(network, mean=mean))
             yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, random, pictures, device)
 
 
 def refit(
     fitting: FitMilr,
-    network: PrototypicalNetwork,
+    asked: Asked,
     backbone: nn.Module,
     pictures: dict[str, Pictures],
     device: torch.device,
     permuted: bool = False,
 ) -> MILR:
-    """The module fitted to `backbone` as the source run did it; with `permuted`, to wrong labels of the supports.
+    """The module fitted to `backbone` as the source run did it; with `permuted`, to wrong labels or targets.
 
     Wrong labels are wrong in the validation too: with right ones it would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
-    batches, validation = fit_batches(fitting, network, pictures, device)
-    way, shot, _ = learned_shape(fitting.milr, fitting.episode)
-
-    def batch_of(step: int) -> Any:
-        return permute_supports(batches(step), way, shot, step) if permuted else batches(step)
-
+    batches, validation = fit_batches(fitting, asked, pictures, device, permuted)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
-    if permuted:
-        episode = fitting.episode
-        validation = [permute_supports(batch, episode.way, episode.shot, i) for i, batch in enumerate(validation)]
     with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, batch_of, how, validation, lambda step, terms: bar.update() and None)
+        fit(explainer, batches, how, validation, lambda step, terms: bar.update() and None)
     return explainer
 
 

@@ -15,14 +15,16 @@ from milr.explanation.batches import query_distances
 from milr.explanation.export import export
 from milr.explanation.figures import Column
 from milr.explanation.maps import Maps
+from milr.explanation.questions import Question
 from milr.information.readings import READINGS
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Visualize
+from milr.stages.decisions import Asked
 from milr.stages.devices import choose_device
-from milr.stages.episodes import drawn_episodes
 from milr.stages.explainers import load_explainer
+from milr.stages.scenes import asked_by, columns_of, few_pictures, scenes
 
 log = logging.getLogger("milr")
 
@@ -31,12 +33,18 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
+    asked = None if settings.images else asked_by(source, settings.dataset, network, device)
     totals, shows = [], {}
-    for name, pictures in own_pictures(settings) if settings.images else episodes(settings, run):
+    for name, pictures, question in drawn(settings, run, asked) if asked else own_pictures(settings):
         maps = explainer.maps(to_input(pictures.images, device, network.origin.normalisation), READINGS)
-        columns = picture_columns(pictures) if settings.images else episode_columns(settings, pictures, maps, network)
+        if question is None:
+            columns = [Column("image", record.path.stem) for record in pictures.records]
+        elif question.first_query:
+            columns = episode_columns(settings, pictures, maps, network)
+        else:
+            columns = columns_of(pictures.records, question, maps.output)
         files = [str(record.path) for record in pictures.records]
-        note = f"{name}: {describe(settings)}"
+        note = f"{name}: {describe(settings, asked)}"
         written = export(run.folder / name, pictures.images, maps, columns, files, settings.scale, note)
         shows.update({f"{name}/{file}": what for file, what in written.items()})
         totals.append(maps.total.mean().item())
@@ -49,23 +57,19 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     return mean
 
 
-def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures]]:
+def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures, None]]:
     """The user's files, all in one folder of figures."""
     files = [Path(file) for file in settings.images]
     records = [Record(number, file, class_id=0, class_name=file.stem) for number, file in enumerate(files, 1)]
-    yield "pictures", load_pictures(records, settings.dataset.size, crop="none")
+    yield "pictures", load_pictures(records, settings.dataset.size, crop="none"), None
 
 
-def episodes(settings: Visualize, run: Run) -> Iterator[tuple[str, Pictures]]:
-    """Each seeded episode in a folder of its own."""
-    shape = (settings.episode.way, settings.episode.shot, settings.visualize.queries)
-    for number, pictures in drawn_episodes(settings, run, shape, settings.visualize.episodes):
-        yield f"episode_{number:03d}", pictures
-
-
-def picture_columns(pictures: Pictures) -> list[Column]:
-    """Each picture under its file's name, without a decision."""
-    return [Column("image", record.path.stem) for record in pictures.records]
+def drawn(settings: Visualize, run: Run, asked: Asked) -> Iterator[tuple[str, Pictures, Question]]:
+    """Each seeded episode, or batch, in a folder of its own."""
+    batches = few_pictures(settings.episode, settings.visualize.queries, settings.seed)
+    word = "episode" if asked.section.name == "prototypes" else "batch"
+    for number, pictures, question in scenes(settings, run, asked, batches, settings.visualize.episodes):
+        yield f"{word}_{number:03d}", pictures, question
 
 
 def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network: PrototypicalNetwork) -> list[Column]:
@@ -81,9 +85,9 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
     return columns
 
 
-def describe(settings: Visualize) -> str:
+def describe(settings: Visualize, asked: Asked | None) -> str:
     """What stands over a sheet: whose pictures, how they were cut, and which episodes."""
-    if settings.images:
+    if asked is None:
         return f"your own, crop=none, {settings.dataset.size} px"
-    episode = f"{settings.episode.way}-way {settings.episode.shot}-shot"
-    return f"{episode}, {settings.dataset.split} split, {view(settings.dataset)}"
+    what = asked.title((settings.episode.way, settings.episode.shot))
+    return f"{what}, {settings.dataset.split} split, {view(settings.dataset)}"

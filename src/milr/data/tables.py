@@ -1,0 +1,102 @@
+"""Tables that lie beside a data set's pictures and say what it is about them that a network decides."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from milr.data.records import Record
+from milr.errors import MilrError
+
+TARGETS, PAIRS = "targets.csv", "pairs.csv"
+
+
+def table_beside(root: Path, given: str, name: str) -> Path | None:
+    """The table that was given, or the one of this name in the data set's folder; None where there is none."""
+    path = Path(given).expanduser() if given else root / name
+    if given and not path.is_file():
+        raise MilrError(f"decision.table={given}: there is no such file")
+    return path if path.is_file() else None
+
+
+def read_targets(path: Path, records: Sequence[Record], root: Path) -> tuple[list[str], Mapping[Path, list[float]]]:
+    """The columns of a table (image, value, ...) and the values of each picture. MilrError for what it has not."""
+    header, rows = rows_of(path)
+    if len(header) < 2:
+        raise MilrError(f"{path}: its first line names the columns: image, and one or more of values")
+    files, values = by_name(records, root), dict[Path, list[float]]()
+    for line, row in rows:
+        if file := picture_of(row[0], files, path, line):
+            values[file] = [number(cell, path, line) for cell in row[1:]]
+    require_all(path, values, records)
+    return header[1:], values
+
+
+def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[Path, Path, bool]]:
+    """The pairs of a table (image, image, same 0|1) whose pictures are both among the records."""
+    header, rows = rows_of(path)
+    if len(header) != 3:
+        raise MilrError(f"{path}: its first line names three columns, image, image, same; it has {len(header)}")
+    files, pairs = by_name(records, root), list[tuple[Path, Path, bool]]()
+    for line, (one, other, same) in rows:
+        if same.strip() not in ("0", "1"):
+            raise MilrError(f"{path}, line {line}: the third column is 1 (the same) or 0, not {same!r}")
+        files_of_row = picture_of(one, files, path, line), picture_of(other, files, path, line)
+        if files_of_row[0] and files_of_row[1]:
+            pairs.append((files_of_row[0], files_of_row[1], same.strip() == "1"))
+    return pairs
+
+
+def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The first line, and the others with their numbers. MilrError for lines of another length."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MilrError(f"{path} cannot be read as a table ({error}): it is a CSV file in UTF-8") from error
+    if len(lines) < 2:
+        raise MilrError(f"{path}: a first line with the columns' names and at least one more are needed")
+    for number, row in enumerate(lines, 1):
+        if len(row) != len(lines[0]):
+            raise MilrError(f"{path}, line {number}: {len(row)} columns, and {len(lines[0])} in the first line")
+    return lines[0], iter(enumerate(lines[1:], 2))
+
+
+def by_name(records: Sequence[Record], root: Path) -> dict[str, Path]:
+    """Each picture under its path below the root or the folder `images` in it, and its bare name if no other has it."""
+    names: dict[str, Path] = {}
+    bare = Counter(record.path.name for record in records)
+    for record in records:
+        inside = record.path.relative_to(root) if record.path.is_relative_to(root) else record.path
+        own = {inside.as_posix(), inside.as_posix().removeprefix("images/")}
+        for name in own | ({record.path.name} if bare[record.path.name] == 1 else set()):
+            names[name] = record.path
+    return names
+
+
+def picture_of(name: str, files: Mapping[str, Path], path: Path, line: int) -> Path | None:
+    """The picture of this name; None for one that is not among the records, of another split for example."""
+    if not name.strip():
+        raise MilrError(f"{path}, line {line}: the image has no name")
+    return files.get(Path(name.strip()).as_posix())
+
+
+def number(cell: str, path: Path, line: int) -> float:
+    """A finite number."""
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise MilrError(f"{path}, line {line}: {cell!r} is no finite number")
+    return value
+
+
+def require_all(path: Path, values: Mapping[Path, object], records: Sequence[Record]) -> None:
+    """MilrError where a picture has no line."""
+    missing = [record.path for record in records if record.path not in values]
+    if missing:
+        raise MilrError(f"{path} says nothing of {len(missing)} of {len(records)} pictures, {missing[0]} among them")

@@ -1,0 +1,201 @@
+"""What a network decides about the pictures of a data set: the table of the kinds that `decision=` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milr.data.pictures import Pictures
+from milr.data.records import Catalogue, Record
+from milr.data.split import divided, of_split, split_of
+from milr.data.tables import PAIRS, TARGETS, read_pairs, read_targets, table_beside
+from milr.errors import MilrError
+from milr.explanation.comparisons import pairs
+from milr.explanation.decision_kinds import classify, multilabel, regress
+from milr.explanation.heads import linear_head
+from milr.explanation.milr import MILR
+from milr.explanation.questions import Question, episodes, of_classes, of_pairs, single
+from milr.networks.protonet import PrototypicalNetwork
+from milr.settings.schema import DecisionSection
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How batches are to be: an episode's shape; of the other kinds how many pictures, and how many of each class."""
+
+    shape: tuple[int, int, int]
+    size: int
+    each: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A decision about the pictures of a data set."""
+
+    section: DecisionSection
+    catalogue: Catalogue  # whole
+    network: PrototypicalNetwork
+    head: nn.Linear | None = None
+
+    @property
+    def row(self) -> Row:
+        """Of the table."""
+        return ROWS[self.section.name]
+
+    def title(self, shape: tuple[int, int]) -> str:
+        """What was decided, for titles."""
+        if self.section.name == "prototypes":
+            return f"{shape[0]}-way {shape[1]}-shot"
+        return f"{self.section.name}, accuracy is {self.row.score}"
+
+    def question(self, batches: Batches) -> Question:
+        """Which pictures make a batch, and what is decided about them."""
+        return self.row.question(self, batches)
+
+    def split_entry(self, names: Sequence[str] = ("train", "validation", "novel")) -> dict[str, list[str]]:
+        """The manifest's `split`: the classes of each part, or where the pictures are divided their files."""
+        parts = {name: part(self.section, self.catalogue, name) for name in names}
+        if not self.row.divided:
+            return {name: [*part.class_names.values()] for name, part in parts.items()}
+        root = self.catalogue.root
+        return {name: [str(record.path.relative_to(root)) for record in part.records] for name, part in parts.items()}
+
+    def with_head(self, explainer: MILR, pictures: Mapping[str, Pictures], device: torch.device) -> Asked:
+        """With a head fitted to the network's embeddings, where the section wants one. MilrError for an own that cannot
+        be."""
+        if not self.row.targets:
+            return self
+        targets = {name: self.row.targets(self, pictures[name].records) for name in ("train", "validation")}
+        if self.section.head == "own":
+            require_answers(self, targets["train"], explainer, next(pictures["train"].batches(device, 2)))
+            return self
+        data = {name: (outputs(explainer, pictures[name], device), targets[name].to(device)) for name in targets}
+        return replace(self, head=linear_head(self.section.name, data["train"], data["validation"]))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs of it."""
+        state: dict[str, Any] = {"head": self.head.state_dict()} if self.head else {}
+        return state | ({"classes": class_list(self)} if self.section.name == "classes" else {})
+
+
+def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue:
+    """The pictures of a split: of its classes, or where the network knows the classes, of them all a part."""
+    if not ROWS[section.name].divided:
+        return of_split(catalogue, name)
+    return divided(catalogue if section.classes == "all" else of_split(catalogue, "train"), name)
+
+
+@torch.no_grad()
+def outputs(explainer: MILR, pictures: Pictures, device: torch.device) -> Tensor:
+    """The network's outputs [n, E] for all pictures."""
+    return torch.cat([explainer.layers.first_pass(images).output.float() for images in pictures.batches(device)])
+
+
+def require_answers(asked: Asked, targets: Tensor, explainer: MILR, images: Tensor) -> None:
+    """MilrError where the network's own output is no answer for every class, or column of a table."""
+    with torch.no_grad():
+        given = explainer.layers.first_pass(images).output.shape[-1]
+    classes = asked.section.name == "classes"
+    wanted = int(targets.max()) + 1 if classes else targets.shape[1]
+    if given != wanted:
+        what = f"classes (decision.classes={asked.section.classes})" if classes else "columns in the table"
+        raise MilrError(
+            f"decision.head=own: the network gives {given} numbers, and there are {wanted} {what}: take "
+            "decision.head=linear" + (", or backbone.head=keep with the data set it was trained on" if classes else "")
+        )
+
+
+# The kinds: each a question, and what a linear head is fitted to.
+
+
+def of_episodes(asked: Asked, batches: Batches) -> Question:
+    """Queries against the prototypes of their episode."""
+    network = asked.network
+    return episodes(batches.shape, network.metric, network.mean, batches.seed)
+
+
+def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
+    """The class of each picture, as the network counts them: in the order of their ids."""
+    number = {name: place for place, name in enumerate(class_list(asked))}
+    return torch.tensor([number[record.class_name] for record in records])
+
+
+def class_list(asked: Asked) -> list[str]:
+    """The classes' names in that order."""
+    names = asked.catalogue.class_names
+    return [
+        names[class_id] for class_id in (names if asked.section.classes == "all" else split_of(asked.catalogue).train)
+    ]
+
+
+def of_class_numbers(asked: Asked, batches: Batches) -> Question:
+    """The class of each picture."""
+    answers = class_list(asked)
+    return single(
+        batches.size,
+        batches.seed,
+        lambda records: classify(class_numbers(asked, records), asked.head),
+        lambda records: answers,
+    )
+
+
+def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
+    """The numbers of a table for each picture [n, M]."""
+    root, section = asked.catalogue.root, asked.section
+    table = table_beside(root, section.table, TARGETS)
+    if table is None:
+        raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
+    _, values = read_targets(table, records, root)
+    return torch.tensor([values[record.path] for record in records])
+
+
+def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Question:
+    """The numbers of a table, each table read once."""
+    parts = [part(asked.section, asked.catalogue, name).records for name in ("train", "validation", "novel")]
+    records = [record for each in parts for record in each]
+    known = dict(zip([record.path for record in records], table_values(asked, records), strict=True))
+    own = {}
+    if asked.section.name == "regression":
+        own = {"spread": torch.stack([known[record.path] for record in parts[0]]).std(0, correction=0)}
+
+    def ask(records: Sequence[Record]) -> Any:
+        return kind(torch.stack([known[record.path] for record in records]), asked.head, **own)
+
+    return single(batches.size, batches.seed, ask)
+
+
+def of_alike(asked: Asked, batches: Batches) -> Question:
+    """Which pictures are alike: by a table, or of one class."""
+    ask, root = partial(pairs, temperature=asked.section.temperature, kind=asked.section.kind), asked.catalogue.root
+    if table := table_beside(root, asked.section.table, PAIRS):
+        known = read_pairs(table, asked.catalogue.records, root)
+        return of_pairs(batches.size, batches.seed, known, lambda records, same: ask(same))
+    return of_classes(
+        batches.size, batches.each, batches.seed, lambda records: ask([record.class_id for record in records])
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ROWS."""
+
+    question: Callable[[Asked, Batches], Question]
+    score: str  # what "accuracy" is of it in tables and charts
+    divided: bool = False  # whether each class's pictures are divided, and not the classes
+    targets: Callable[[Asked, Sequence[Record]], Tensor] | None = None  # of a head: class numbers [n], or [n, M]
+    without: tuple[str, ...] = ()  # baselines that explain a choice among classes, which this is none
+
+
+ROWS = {
+    "prototypes": Row(of_episodes, "accuracy"),
+    "classes": Row(of_class_numbers, "accuracy", True, class_numbers),
+    "labels": Row(partial(of_table, kind=multilabel), "shared labels", True, table_values, ("iba",)),
+    "regression": Row(partial(of_table, kind=regress), "R²", True, table_values, ("iba",)),
+    "pairs": Row(of_alike, "Recall@1"),
+}
