@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
+    from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
-    from milr.explanation.milr import MILR
     from milr.explanation.objective import Terms
+    from milr.explanation.quantus import quantus_explain
+    from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
         CriticSettings,
@@ -43,8 +45,10 @@ _PLACES = {
     "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
-    "milr.explanation.milr": ("MILR",),
+    "milr.explanation.explainer": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
+    "milr.explanation.refinement": ("towards", "towards_class"),
+    "milr.explanation.quantus": ("quantus_explain",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
@@ -74,11 +78,15 @@ __all__ = [
     "export",
     "fit",
     "layers",
+    "load",
     "multilabel",
     "pairs",
     "prototypes",
+    "quantus_explain",
     "regress",
     "save_figures",
+    "towards",
+    "towards_class",
     "validate",
 ]
 

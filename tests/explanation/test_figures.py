@@ -18,13 +18,13 @@ from milr.explanation.figures import (
     ROWS,
     Column,
     colour_scale,
-    displayable,
     figure,
     readable,
     save_figures,
     upsample,
 )
 from milr.explanation.maps import Maps, stack
+from milr.explanation.shown import SCALED, displayable, drawn
 
 
 def maps(count: int = 2) -> Maps:
@@ -132,7 +132,7 @@ def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> 
     export(tmp_path / "out", images, maps(), shown, ["a b,c.jpg", "ñ.jpg"], "kind", "")
     with (tmp_path / "out" / "maps.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["file"], row["species"], row["predicted"]) for row in rows] == [
+    assert [(row["file"], row["name"], row["predicted"]) for row in rows] == [
         ("a b,c.jpg", name, ""),
         ("ñ.jpg", name, name),
     ]
@@ -195,12 +195,11 @@ def test_a_grey_picture_is_grey_and_gradients_are_no_hindrance() -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.linspace(-2, 2, 24).view(2, 3, 2, 2), r"not torch.float32 from -2 to 2: undo a normalisation first"),
         (torch.linspace(0, 255, 24).view(2, 3, 2, 2), r"floats from 0 to 1, not torch.float32 from 0 to 255"),
         (torch.full((2, 3, 2, 2), float("nan")), "from nan to nan"),
         (torch.full((2, 3, 2, 2), 300), "not torch.int64 from 300 to 300"),
-        (torch.zeros(2, 24, 24, 3), r"must be \[K, 3, H, W\], at least one, not \[2, 24, 24, 3\]"),
-        (torch.zeros(3, 24, 24), r"not \[3, 24, 24\]"),
+        (torch.zeros(2, 24, 24, 4), r"must be \[K, 3, H, W\], at least one, not \[2, 24, 24, 4\]"),
+        (torch.zeros(2, 24, 24), r"not \[2, 24, 24\]"),
         (torch.zeros(0, 3, 24, 24), r"not \[0, 3, 24, 24\]"),
         (torch.zeros(3, 3, 24, 24), "3 images, 2 maps, 2 columns: there must be one of each"),
         (torch.zeros(1, 3, 24, 24), "1 images, 2 maps, 2 columns: there must be one of each"),
@@ -239,8 +238,29 @@ def test_the_rounding_of_a_normalisation_that_was_undone_is_no_other_picture() -
     assert torch.equal(displayable(off), displayable(images))
 
 
-def test_floats_to_255_are_asked_to_be_divided_and_a_list_to_be_stacked() -> None:
+def test_floats_to_255_are_asked_to_be_divided() -> None:
     with pytest.raises(MilrError, match="from 0 to 255: divide by 255"):
         displayable(torch.tensor([0.0, 128.0, 255.0]).expand(1, 3, 1, 3))
-    with pytest.raises(MilrError, match="not a list: torch.stack"):
-        displayable([torch.zeros(3, 4, 4)] * 2)  # type: ignore[arg-type]
+
+
+def test_a_normalisation_is_undone_where_it_is_known_and_said_to_be_guessed_where_not() -> None:
+    images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    network = (images / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    undone, note = drawn(network, mean, std)
+    assert torch.equal(undone, images) and note == ""
+    guessed, note = drawn(network)
+    assert note == SCALED and guessed.flatten(1).min(1).values.tolist() == [0, 0] and guessed.max() == 255
+    drawing = figure(ROWS[:1], network, maps(), columns(), note="mine")
+    assert "".join(drawing.get_suptitle().split()) == "".join(f"mine; {SCALED}".split())
+    with pytest.raises(MilrError, match="both mean and std"):
+        drawn(network, mean)
+
+
+def test_pictures_come_with_their_channels_first_or_last_alone_in_lists_and_as_arrays() -> None:
+    images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
+    last = images.permute(0, 2, 3, 1)
+    for form in (last, last.numpy(), list(images), [Image.fromarray(each.numpy()) for each in last]):
+        assert torch.equal(drawn(form)[0], images)
+    for one in (images[0], last[0]):
+        assert torch.equal(drawn(one)[0], images[:1])

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
+from milr.explanation.decisions import Batch
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
 from milr.explanation.settings import FitSettings
@@ -226,3 +227,39 @@ def test_a_default_of_float64_does_not_reach_the_small_modules() -> None:
     assert maps.total.dtype == maps.redundant.dtype == torch.float32
     explainer.modules.load_state_dict(expected.modules.state_dict())
     assert torch.allclose(explainer.maps(IMAGES).total, expected.maps(IMAGES).total, atol=1e-5)
+
+
+class Sentences(Network):
+    """Called with two tensors by their names."""
+
+    def forward(self, pixel_values: Tensor, attention_mask: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(pixel_values * attention_mask[:, None, None, None])
+
+
+def test_a_network_of_several_inputs_gets_them_out_of_what_loaders_give() -> None:
+    mask = torch.ones(8)
+    inputs = {"pixel_values": IMAGES, "attention_mask": mask}
+    explainer = MILR(Sentences().eval(), "layer1", "avgpool", {name: value[:2] for name, value in inputs.items()})
+    explainer.prepare([{**inputs, "labels": LABELS}, (inputs, LABELS)], 16)
+    explainer.fitted = True
+    expected = explainer.maps(inputs).total
+    assert torch.equal(
+        explainer.maps({"labels": LABELS, **{key: one.numpy() for key, one in inputs.items()}}).total, expected
+    )
+    fit(explainer, lambda step: Batch(inputs, lambda output: (output, LABELS)), FitSettings(steps=1, critic=SHORT))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pixel_values": IMAGES}, "'attention_mask' is missing in a dict; .* called with pixel_values .K, 3, 32, 32."),
+        ({"pixel_values": IMAGES, "attention_mask": torch.ones(7)}, "hold 8 pixel_values, 7 attention_mask: as many"),
+        ({"pixel_values": IMAGES[:, :2], "attention_mask": torch.ones(8)}, "'pixel_values' of .* must have the shape"),
+        (IMAGES, "'pixel_values' is missing in a torch.Tensor"),
+    ],
+)
+def test_inputs_that_lack_something_are_refused_by_its_name(given: Any, message: str) -> None:
+    example = {"pixel_values": IMAGES[:2], "attention_mask": torch.ones(2)}
+    explainer = MILR(Sentences().eval(), "layer1", "avgpool", example)
+    with pytest.raises(MilrError, match=message):
+        explainer.prepare([given], 8)

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 import transformers
+from families import IMAGES, LAYERS, Recurrent, Siamese, Text, UNet, sentences, words
 from torch import Tensor, nn
 from torchvision.models import DenseNet, SwinTransformer, VisionTransformer, regnet_x_400mf, resnet18, vgg11
 
@@ -18,76 +19,11 @@ from milr.networks.inputs import Inputs, call, count, split, take
 from milr.networks.wrappers import uncompiled
 
 VIT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 4}
-LAYERS = {"depth": 3, "embed_dim": 32, "num_heads": 2}
 MAXVIT = "maxvit_rmlp_pico_rw_256"
-IMAGES = 8
-
-
-class Recurrent(nn.Module):
-    """Words through a GRU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.gru, self.head = nn.Embedding(20, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 4)
-
-    def forward(self, words: Tensor) -> Tensor:
-        return self.head(self.gru(self.embed(words))[0][:, -1])
-
-
-class Text(nn.Module):
-    """Words through a transformer, some of them masked, in a dict."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.head = nn.Embedding(20, 8), nn.Linear(8, 4)
-        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 3)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        tokens = self.encoder(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
-        return {"tokens": tokens, "logits": self.head((tokens * attention_mask[:, :, None]).mean(1))}
-
-
-class UNet(nn.Module):
-    """Three resolutions down and up again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        sizes = {"down1": (3, 8), "down2": (8, 8), "down3": (8, 16), "up2": (24, 8), "up1": (16, 8)}
-        for name, (given, made) in sizes.items():
-            self.add_module(name, nn.Sequential(nn.Conv2d(given, made, 3, padding=1), nn.BatchNorm2d(made), nn.ReLU()))
-        self.pool, self.larger, self.top = nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(8, 2, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        one = self.down1(images)
-        two = self.down2(self.pool(one))
-        three = self.down3(self.pool(two))
-        two = self.up2(torch.cat([self.larger(three), two], 1))
-        return self.top(self.up1(torch.cat([self.larger(two), one], 1)))
-
-
-class Siamese(nn.Module):
-    """Two images through one body."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = timm.create_model("resnet10t", num_classes=8), nn.Linear(8, 2)
-
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        return self.head((self.body(one) - self.body(other)).abs())
 
 
 def images(size: int = 32) -> Tensor:
     return torch.randn(IMAGES, 3, size, size)
-
-
-def words() -> Tensor:
-    return torch.randint(1, 20, (IMAGES, 10))
-
-
-def sentences() -> dict[str, Tensor]:
-    mask = torch.ones(IMAGES, 10, dtype=torch.long)
-    mask[:, 8:] = 0
-    return {"input_ids": words(), "attention_mask": mask}
 
 
 def timm_vit(name: str, size: int = 32, patch: int = 4) -> nn.Module:
@@ -138,7 +74,8 @@ def test_a_network_is_explained_as_it_is(family: str) -> None:
     maps = explainer.maps(inputs)
 
     layers = explainer.layers
-    assert maps.decision.shape == (IMAGES, *layers.grid) and layers.grid[0] * layers.grid[1] >= 10
+    size = layers.grid[1:] if layers.sequence else layers.grid
+    assert maps.decision.shape == (IMAGES, *size) and layers.grid[0] * layers.grid[1] >= 10
     assert layers.sequence == (family in ("GRU", "text transformer"))
     loaded = milr.MILR.load(network, explainer.state(), take(inputs, slice(0, 1)))
     assert loaded.layers.choice == layers.choice and loaded.layers.stages == layers.stages

@@ -15,7 +15,8 @@ from torch import Tensor
 from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of, literal, readable
+from milr.explanation.figures import MIX, colour_map, colour_scale, literal, readable
+from milr.explanation.shown import displayable, frame_of
 
 COLOURS = {"total": "tab:blue", "kept": "tab:cyan", "redundant": "tab:green", "decision": "tab:red"}
 OTHER_COLOURS = (

@@ -15,7 +15,8 @@ from matplotlib.cm import ScalarMappable
 from torch import Tensor, stack
 
 from milr.evaluation.charts import canvas
-from milr.explanation.figures import MIX, colour_map, colour_scale, displayable, frame_of
+from milr.explanation.figures import MIX, colour_map, colour_scale
+from milr.explanation.shown import displayable, frame_of
 
 Pair = tuple[float, float]  # alpha and beta
 

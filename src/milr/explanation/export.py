@@ -6,12 +6,14 @@ import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from milr.explanation.figures import Column, displayable, require_one_each, save_figures
-from milr.explanation.maps import KINDS, Maps
+from milr.explanation.figures import Column, require_one_each, save_figures
+from milr.explanation.maps import Maps
+from milr.explanation.shown import drawn
 
 
 def export(
@@ -23,7 +25,7 @@ def export(
 
     Args:
         folder: made if it is not there; its parent must be.
-        images: [K, 3, H, W] (or grey, [K, 1, H, W]), uint8 or floats from 0 to 1.
+        images: [K, 3, H, W], as `save_figures` takes them.
         maps: theirs. maps.npz holds them [K, H, W], maps.csv their sums and means (`Maps.rows`), all in bits.
         columns: what stands over each image.
         files: the images' names in maps.npz and maps.csv.
@@ -47,13 +49,14 @@ def export(
         ...     sorted(shows) == sorted(file.name for file in folder.iterdir())
         True
     """
-    images = displayable(images)
+    images, scaled = drawn(images)
+    note = "; ".join(filter(None, (note, scaled)))
     require_one_each(images=len(images), maps=len(maps.total), columns=len(columns), files=len(files))
     making = folder.with_name(f".{folder.name}.part")
     making.mkdir(exist_ok=True)
     try:
         shows = save_figures(making, images, maps, columns, scale, note)
-        save_maps(making / "maps.npz", images, maps, [column.species for column in columns], files)
+        save_maps(making / "maps.npz", images, maps, [column.name for column in columns], files)
         save_table(making / "maps.csv", maps, columns, files)
         folder.mkdir(exist_ok=True)
         for file in making.iterdir():
@@ -64,22 +67,15 @@ def export(
 
 
 def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], files: Sequence[str]) -> None:
-    """Each of `maps.KINDS` and the mask [K, H, W] in bits (mask: 0 to 1), the cap, images, labels and file names.
-
-    Other readings of eq. 1 are there as total_sample, redundant_sample and so on.
-    """
-    arrays = {kind: getattr(maps, kind).cpu().numpy() for kind in (*KINDS, "mask")}
-    for reading, kinds in maps.readings.items():
-        arrays |= {f"{kind}_{reading}": values.cpu().numpy() for kind, values in kinds.items()}
-    np.savez_compressed(
-        path, **arrays, images=images.cpu().numpy(), labels=np.array(labels), files=np.array(files), cap=maps.cap
-    )
+    """`Maps.arrays`, all in bits (mask: 0 to 1), with images, labels and file names."""
+    named: dict[str, Any] = {"images": images.cpu().numpy(), "labels": np.array(labels), "files": np.array(files)}
+    np.savez_compressed(path, **maps.arrays(), **named)
 
 
 def save_table(path: Path, maps: Maps, columns: Sequence[Column], files: Sequence[str]) -> None:
     """One row an image: what it is, and `Maps.rows`."""
     rows = [
-        {"file": file, "role": column.role, "species": column.species, "predicted": column.predicted or "", **row}
+        {"file": file, "role": column.role, "name": column.name, "predicted": column.predicted or "", **row}
         for file, column, row in zip(files, columns, maps.rows(), strict=True)
     ]
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -20,6 +21,7 @@ from torch.nn.functional import interpolate
 
 from milr.errors import MilrError
 from milr.explanation.maps import SUMMED, Maps
+from milr.explanation.shown import drawn, frame_of
 
 MIX = 0.55  # how much of a mixed picture is heatmap
 DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and direction
@@ -27,11 +29,11 @@ DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and
 
 @dataclass(frozen=True)
 class Column:
-    """What stands over one image in `save_figures`: its role, its species, and for a query what the network decided.
+    """What stands over one image in `save_figures`: its role, its name, and what the network decided. All may be empty.
 
     Attributes:
-        role: "support", "query", or "image".
-        species: the class as the data set names it.
+        role: what it is there for, as "support" or "query".
+        name: the class or the picture, as the data set names it.
         predicted: the class that the network decided for.
         distances: to the prototypes, in the order of the supports, in the metric's own unit.
 
@@ -41,16 +43,16 @@ class Column:
         ['query', 'Yellow headed', 'Blackbird', 'predicted:', 'American', 'Goldfinch']
     """
 
-    role: str  # "support", "query", or "image"
-    species: str
+    role: str = ""
+    name: str = ""
     predicted: str | None = None
     distances: tuple[float, ...] | None = None  # to the prototypes, in the order of the supports
 
     def title(self) -> str:
         """Lines to write over the column."""
-        lines = [self.role, *textwrap.wrap(readable(self.species), 16)]
+        lines = [*self.role.splitlines(), *textwrap.wrap(readable(self.name), 16)]
         if self.predicted is not None:
-            predicted = "the same" if self.predicted == self.species else readable(self.predicted)
+            predicted = "the same" if self.predicted == self.name else readable(self.predicted)
             lines += textwrap.wrap(f"predicted: {predicted}", 16)
         return literal("\n".join(lines))
 
@@ -89,37 +91,6 @@ def readable(name: str) -> str:
 def literal(text: str) -> str:
     """The text as matplotlib must be given it: between two dollars it would read mathematics."""
     return text.replace("$", r"\$")
-
-
-def displayable(images: Tensor) -> Tensor:
-    """Pictures to draw, uint8 [K, 3, H, W] on the CPU: of whole numbers to 255, or floats from 0 to 1; grey or RGB.
-
-    MilrError for anything else: normalised floats would be clipped, and show another picture.
-    """
-    if isinstance(images, list | tuple) and all(isinstance(image, Tensor) for image in images):
-        raise MilrError("images to draw must be one tensor [K, 3, H, W], not a list: torch.stack them")
-    images = torch.as_tensor(images).detach().cpu()
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
-        raise MilrError(f"images to draw must be [K, 3, H, W], at least one, not {list(images.shape)}")
-    floats = images.is_floating_point()
-    values = images.double() if images.dtype != torch.bool else 255 * images.double()
-    low, high = values.min().item(), values.max().item()
-    rounding = 1e-3 if floats else 0.0  # of a normalisation that was undone: less than a step of uint8
-    if not (low >= -rounding and high <= (1 if floats else 255) + rounding):
-        hint = "undo a normalisation first (images * std + mean), or clamp what an interpolation made"
-        if floats and low >= 0 and 1 < high <= 255:
-            hint = "divide by 255 what goes to 255, clamp what an interpolation made"
-        raise MilrError(
-            f"images to draw must be uint8, or floats from 0 to 1, not {images.dtype} from {low:.3g} to {high:.3g}: "
-            + hint
-        )
-    whole = (255 * values.clamp(0, 1)).round() if floats else values
-    return whole.to(torch.uint8).expand(-1, 3, -1, -1)
-
-
-def frame_of(picture: Tensor) -> tuple[int, int, int, int]:
-    """Where imshow puts a picture [3, H, W] and every map of it: (left, right, bottom, top) in its pixels."""
-    return (0, picture.shape[-1], picture.shape[-2], 0)
 
 
 def require_one_each(**counts: int) -> None:
@@ -163,32 +134,52 @@ def reach_of(values: Tensor) -> float:
     return max(float(np.percentile(values.flatten().double().abs().numpy(), 99.5)), 1e-12)
 
 
-def figure(
-    rows: Sequence[SheetRow], images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
-) -> Figure:
-    """Rows of pictures, one column an image: images [K, 3, H, W] as `displayable` takes them, with their maps.
+class Shown(Figure):
+    """A figure that a notebook shows, whether or not pyplot was ever imported there."""
 
-    `scale` "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
-    MilrError for images that cannot be drawn, or another number of them than of maps or columns.
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.savefig(file, dpi=80, format="png")
+        return file.getvalue()
+
+
+def figure(
+    rows: Sequence[SheetRow],
+    images: Any,
+    maps: Maps,
+    columns: Sequence[Column | str],
+    scale: str = "kind",
+    note: str = "",
+) -> Shown:
+    """Rows of pictures, one column an image: images [K, 3, H, W] as `drawn` takes them, with their maps.
+
+    None draws maps alone. `scale` "kind": one colour scale for all maps of a kind; "image": one for each map, with a
+    colour bar each. MilrError for images that cannot be drawn, or another number of them than of maps or columns.
     """
-    images = displayable(images)
-    require_one_each(images=len(images), maps=len(maps.total), columns=len(columns))
+    titled = [Column(name=column) if isinstance(column, str) else column for column in columns]
+    if images is None:
+        require_one_each(maps=len(maps), columns=len(columns))
+    else:
+        images, scaled = drawn(images)
+        note = "; ".join(filter(None, (note, scaled)))
+        require_one_each(images=len(images), maps=len(maps), columns=len(columns))
     width, height = len(columns), len(rows)
-    tall = 1.45 * min(max(images.shape[2] / images.shape[3], 0.75), 3) + 0.1  # a row needs place for its title
-    drawing = Figure(figsize=(1.45 * width + 1.6, tall * height + 1.35 + 0.3 * bool(note)), layout="constrained")
+    across = (maps.total if images is None else images).shape[-2:]
+    tall = 1.45 * min(max(across[0] / across[1], 0.75), 3) + 0.1  # a row needs place for its title
+    drawing = Shown(figsize=(1.45 * width + 1.6, tall * height + 1.35 + 0.3 * bool(note)), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(height, width, squeeze=False)
     for r, row in enumerate(rows):
         _draw_row(drawing, list(axes[r]), row, images, maps, scale)
         axes[r, 0].set_ylabel(row.title + ("\nand image" if row.mixed else ""), fontsize=9)
-    for axis, column in zip(axes[0], columns, strict=True):
-        wrong = column.predicted is not None and column.predicted != column.species
+    for axis, column in zip(axes[0], titled, strict=True):
+        wrong = column.predicted is not None and column.predicted != column.name
         axis.set_title(column.title(), fontsize=8, color="firebrick" if wrong else "black")
-    for axis, column in zip(axes[-1], columns, strict=True):
+    for axis, column in zip(axes[-1], titled, strict=True):
         if column.distances is not None:
             axis.set_xlabel("distances\n" + _distances(column.distances), fontsize=7)
     if note:
-        drawing.suptitle(note, fontsize=9)
+        drawing.suptitle(textwrap.fill(note, max(40, 24 * width)), fontsize=9)
     return drawing
 
 
@@ -199,17 +190,19 @@ def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor, maps: Maps, scale: str) -> None:
-    pictures, frame = images.permute(0, 2, 3, 1).numpy(), frame_of(images)
-    for axis, picture in zip(axes, pictures, strict=True):
+def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor | None, maps: Maps, scale: str) -> None:
+    for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-        if row.kind is None or row.mixed:
-            axis.imshow(picture, extent=frame)
+    if images is not None and (row.kind is None or row.mixed):
+        for axis, picture in zip(axes, images.permute(0, 2, 3, 1).numpy(), strict=True):
+            axis.imshow(picture, extent=frame_of(images))
     if row.kind is None:
         return
     values: Tensor = getattr(maps, row.kind).cpu()
-    shown = upsample(values, DISPLAY_FACTOR) * DISPLAY_FACTOR**2  # in bits per location again, as the colour bar says
+    sequence = values.ndim == 2  # [K, T]: a strip of T places, with nothing between two of them
+    shown = values[:, None] if sequence else upsample(values, DISPLAY_FACTOR) * DISPLAY_FACTOR**2  # bits a location
+    frame = frame_of(shown if images is None or sequence else images)
     signed = row.kind == "redundant"
     # The three of eq. 9 add up, so that they share the total's scale; the capacity has one of its own.
     totals = maps.total.cpu() if row.kind in SUMMED else None
@@ -218,8 +211,10 @@ def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor, 
         norm = shared
         if scale == "image":
             norm = colour_scale(own, signed, None if totals is None else reach_of(totals[number]))
-        alpha = MIX if row.mixed else 1.0
+        alpha = MIX if row.mixed and images is not None else 1.0
         axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=frame)
+        if sequence:
+            axis.set_aspect("auto")
         if scale == "image":
             _colour_bar(drawing, [axis], norm, row.colours, label="bits per location", horizontal=True)
     if scale != "image":
@@ -248,7 +243,7 @@ def _distances(values: tuple[float, ...]) -> str:
 
 
 def save_figures(
-    folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], scale: str = "kind", note: str = ""
+    folder: Path, images: Any, maps: Maps, columns: Sequence[Column | str], scale: str = "kind", note: str = ""
 ) -> dict[str, str]:
     """The paper's figures 2 to 6 and what the mask keeps: each row of the sheet as a PNG of its own, all as sheet.png.
 
@@ -256,9 +251,10 @@ def save_figures(
 
     Args:
         folder: an existing folder.
-        images: [K, 3, H, W] (or grey, [K, 1, H, W]), uint8 or floats from 0 to 1.
+        images: [K, 3, H, W] or [K, H, W, 3] (or grey, with one channel), uint8 or floats; normalised ones are drawn
+            from the least to the highest value of each, and the figure says so.
         maps: theirs, in bits a location.
-        columns: what stands over each.
+        columns: what stands over each: text, or a `Column`.
         scale: "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
         note: a line over each figure.
 
@@ -274,7 +270,7 @@ def save_figures(
         >>> bits = torch.rand(1, 8, 8)
         >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     shows = milr.save_figures(Path(folder), torch.rand(1, 3, 32, 32), maps, [milr.Column("image", "Wren")])
+        ...     shows = milr.save_figures(Path(folder), torch.rand(1, 3, 32, 32), maps, ["Wren"])
         >>> shows["figure4_total_mixed.png"]
         'total information mixed with the image'
     """

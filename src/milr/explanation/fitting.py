@@ -17,7 +17,7 @@ from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images
+from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images, without
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.continuation import Continuation
@@ -25,6 +25,7 @@ from milr.networks.inputs import count
 
 log = logging.getLogger("milr")
 
+ROUNDING = 5e-3  # of the spread of z: how far two passes over one image are apart at most
 OnCritic = Callable[[str, int, float | None], None]
 
 
@@ -116,6 +117,10 @@ def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch]
     held_out = held_out_features(explainer, validation, masked=False)
     if held_out is None:
         features, held_out = split_features(features)
+    elif len(others := without(features, held_out, ROUNDING)) >= LEAST:
+        features = others
+    else:
+        log.warning("the critic is held out on images that it is fitted to: prepare saw hardly any others")
     return task_of(explainer, features, held_out, seed)
 
 
@@ -137,6 +142,8 @@ def pairs_task(
         return None
     if held_out is None:
         pairs, held_out, known = split_images(pairs, known)
+    elif known and len(others := without(known, held_out, ROUNDING)) >= LEAST:
+        known = others
     task = task_of(explainer, pairs, held_out, seed)
     return replace(task, train=known, pairs=pairs) if known else task
 

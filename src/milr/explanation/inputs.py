@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.inputs import Inputs, split, tensors_of
@@ -32,8 +32,13 @@ def own_modes(layers: LayerPair, gradients: bool) -> Iterator[None]:
 
 
 def device_of(layers: LayerPair) -> torch.device:
-    """Where the network's first parameter or buffer lies; the CPU where it has none."""
-    tensors = chain(layers.network.parameters(), layers.network.buffers())
+    """Where the network of these layers lies."""
+    return network_device(layers.network)
+
+
+def network_device(network: nn.Module) -> torch.device:
+    """Where a network's first parameter or buffer lies; the CPU where it has none."""
+    tensors = chain(network.parameters(), network.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from milr.errors import MilrError
+from milr.fields import load
+from milr.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUMMED = ("total", "kept", "redundant")  # the first is the sum of the other two (paper, eq. 9)
 KINDS = (*SUMMED, "decision")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Maps:
-    """Information per location in bits, each map [K, H, W] at the local layer's own resolution.
+    """Information per location in bits, each map [K, H, W] at the local layer's own resolution ([K, T] of a sequence).
 
-    `MILR.maps` makes them. They are float32 tensors on the network's device.
+    `MILR.maps` makes them. They are float32 tensors on the network's device. `maps[2]`, `maps[:5]`, `maps[mask]` are
+    maps of some of the images, always with the dimension of the images; `len(maps)` is how many they are of.
 
     Attributes:
         total: I(x_i; z) in the reading of `infomax.map`, in bits (paper, eq. 1 and 2).
@@ -41,6 +53,8 @@ class Maps:
         >>> row = maps.rows()[0]
         >>> row["total_bits"], row["decision_mean_bits"], row["redundant_share_negative"]
         (64.0, 0.5, 1.0)
+        >>> maps[0].upsample(32)
+        Maps of 1 image, 32 x 32, mean bits a location: total 1, kept 2, redundant -1, decision 0.5; mask 1, cap 6
     """
 
     total: Tensor
@@ -62,6 +76,91 @@ class Maps:
                     f"{name} holds nan or inf for image {broken[0]} ({len(broken)} of {len(self.output)} images): "
                     "look at the picture's values, and at the weights of the network and of the fitted module"
                 )
+
+    def __len__(self) -> int:
+        return len(self.total)
+
+    def __getitem__(self, images: Any) -> Maps:
+        """Those of an image, a slice, a list of numbers or a mask [K]. IndexError for images that there are not."""
+        if not isinstance(images, slice | list | Tensor | np.ndarray):
+            number = range(len(self))[index(images)]
+            images = slice(number, number + 1)
+        return self._changed(lambda tensor: tensor[images], self.output[images])
+
+    def to(self, device: torch.device | str) -> Maps:
+        """The same on another device."""
+        return self._changed(lambda tensor: tensor.to(device), self.output.to(device))
+
+    def upsample(self, size: int | tuple[int, ...]) -> Maps:
+        """Maps [K, H', W'] at another size, bilinear; one number is a square (or the length of a sequence, linear).
+
+        The values stay bits a location of the local layer's grid: they are read as heights, not shared out among
+        pixels, so that sums over an upsampled map mean nothing. `output` stays as it is.
+        """
+        return self._changed(lambda heat: upsampled(heat, size), self.output)
+
+    def of_sequences(self) -> Maps:
+        """Maps [K, 1, T] of sequences as rows [K, T]."""
+        return self._changed(lambda heat: heat.flatten(1), self.output)
+
+    def _changed(self, change: Callable[[Tensor], Tensor], output: Tensor) -> Maps:
+        """The same change to every map, with this output."""
+        own = {kind: change(getattr(self, kind)) for kind in (*KINDS, "mask")}
+        readings = {name: {kind: change(map) for kind, map in kinds.items()} for name, kinds in self.readings.items()}
+        return Maps(**own, output=output, cap=self.cap, readings=readings)
+
+    def plot(
+        self,
+        images: Any = None,
+        names: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        note: str = "",
+    ) -> Figure:
+        """A figure with a column for each image: itself, then each of its maps; a notebook shows it.
+
+        Args:
+            images: [K, 3, H, W] or [K, H, W, 3], uint8, floats from 0 to 1, or as the network takes them; None: maps
+                alone.
+            names: what stands over each column; of a sequence, under each of its places.
+            mean: of the normalisation, a number for each colour, to be undone. Without it each image that is no
+                picture goes from its least to its highest value, and the figure says so.
+            std: of the normalisation.
+            note: a line over the figure.
+
+        Raises:
+            MilrError: for images that cannot be drawn, or another number of them than of maps.
+        """
+        return load("milr.explanation.plotting:plot")(self, images, names, mean, std, note)  # matplotlib takes a moment
+
+    def save(self, path: str | Path, images: Any = None, **how: Any) -> None:
+        """Writes the maps: .npz, each map under its own name; .png, .pdf, .svg, .jpg, what `plot(images, ...)` draws.
+
+        MilrError for another ending, and for a folder that is not there.
+        """
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
+        if path.suffix == ".npz":
+            write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
+        elif path.suffix in PICTURES:
+            drawing = self.plot(images, **how)
+            write_atomically(path, lambda file: drawing.savefig(file, dpi=110, format=path.suffix[1:]))
+        else:
+            raise MilrError(f"maps.save({path.name}): choose an ending among .npz, {', '.join(PICTURES)}")
+
+    def arrays(self) -> dict[str, Any]:
+        """Each map under its own name, other readings of eq. 1 as total_sample, redundant_sample and so on."""
+        arrays = {kind: getattr(self, kind).cpu().numpy() for kind in (*KINDS, "mask")}
+        for reading, kinds in self.readings.items():
+            arrays |= {f"{kind}_{reading}": values.cpu().numpy() for kind, values in kinds.items()}
+        return arrays | {"cap": np.array(self.cap)}
+
+    def __repr__(self) -> str:
+        count, size = len(self), " x ".join(map(str, self.total.shape[1:]))
+        means = ", ".join(f"{kind} {getattr(self, kind).mean().item():.3g}" for kind in KINDS)
+        last = f"mask {self.mask.mean().item():.3g}, cap {self.cap:.3g}"
+        return f"Maps of {count} image{'s' * (count != 1)}, {size}, mean bits a location: {means}; {last}"
 
     def rows(self) -> list[dict[str, float]]:
         """One row an image: the maps' sums and means in bits, cap, saturation, share of negative redundancy."""
@@ -90,9 +189,20 @@ class Maps:
 
 def stack(maps: Sequence[Maps]) -> Maps:
     """The maps of several batches as one."""
+    if len(maps) == 1:
+        return maps[0]
     joined = {kind: torch.cat([getattr(m, kind) for m in maps]) for kind in (*KINDS, "mask", "output")}
     readings = {
         reading: {kind: torch.cat([m.readings[reading][kind] for m in maps]) for kind in kinds}
         for reading, kinds in maps[0].readings.items()
     }
     return Maps(**joined, cap=maps[0].cap, readings=readings)
+
+
+def upsampled(heat: Tensor, size: int | Sequence[int]) -> Tensor:
+    """[K, H, W] -> [K, *size], bilinear, the values' unit as it was; [K, T] -> [K, size], linear."""
+    wanted = (size,) * (heat.ndim - 1) if isinstance(size, int) else tuple(size)
+    if len(wanted) != heat.ndim - 1 or min(wanted) < 1:
+        raise MilrError(f"maps {list(heat.shape)} cannot be brought to the size {size}: give one for each dimension")
+    mode = "bilinear" if heat.ndim == 3 else "linear"
+    return interpolate(heat[:, None], wanted, mode=mode, align_corners=False)[:, 0]

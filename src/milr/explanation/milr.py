@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.explanation.features import Features
-from milr.explanation.inputs import device_of, image_count, images_of, own_modes, training_batches
+from milr.explanation.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
+from milr.explanation.loaders import with_mirrored
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
+from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
-from milr.networks.inputs import Inputs
+from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.layers import LayerPair
-from milr.networks.settings import LayerSettings
+from milr.networks.probes import probe_inputs
+from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
 
+Own = TypeVar("Own", bound="MILR")
 OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
 
 
@@ -40,13 +44,14 @@ class MILR:
             `named_modules()`; empty: a first guess, as `milr.layers` marks it.
         z: name of a later layer, of which the representation z [K, D] is read; empty: the last pooled embedding.
         example: images [K, 3, S, S] as the network takes them, or a dict of tensors (keyword arguments), or a tuple of
-            them (several arguments); it fixes their size and type.
+            them (several arguments); it fixes their size and type. Without one the layers are looked for when `prepare`
+            has its first batch.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
-        layers: how the layers' tensors are read, and which output is taken, where they leave it open; `local` and `z`
-            before it count.
-        read: a function of what layer `z` gives, for z [K, D], where `layers.read` has no word for it.
-        output: a function of what the network gives, for its output [K, E].
+        layers: how the layers' tensors are read, and which output is taken, where they leave it open; what else is
+            given counts before it.
+        how: single fields of `LayerSettings`: layout="tokens", grid=[14, 14], ...; read may be a function of what layer
+            `z` gives, for z [K, D], and output one of what the network gives, for its output [K, E].
 
     Attributes:
         fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
@@ -78,32 +83,51 @@ class MILR:
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
         layers: LayerSettings | None = None,
-        read: Callable[[Tensor], Tensor] | None = None,
-        output: Callable[[Any], Tensor] | None = None,
+        **how: Any,
     ) -> None:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
-        choice = layers or LayerSettings()
-        choice = replace(choice, local=local or choice.local, z=z or choice.z)
-        self.layers = LayerPair(network, example, choice, self.settings.mask.stages, precision, read, output)
+        self.network, self.precision = network, precision
+        self.functions = {name: how.pop(name) for name in ("read", "output") if callable(how.get(name))}
+        self.choice = layer_settings(layers, local=local, z=z, **how)
+        self._layers: LayerPair | None = None
+        if example is not None:
+            self.read_layers(example)
         self._modules: Modules | None = None
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
         self._known: KnownNetwork | None = None
         self._bank = BankProjection()
 
-    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0) -> None:
+    @property
+    def layers(self) -> LayerPair:
+        """The layer pair; MilrError before there was an example."""
+        if self._layers is None:
+            raise MilrError("the layers are not known yet: call prepare(...), or give MILR(..., example=images[:2])")
+        return self._layers
+
+    def read_layers(self, example: Inputs) -> None:
+        """Finds the layers in the network by images like those to come; without an example `prepare` does it."""
+        stages = self.settings.mask.stages
+        self._layers = LayerPair(self.network, example, self.choice, stages, self.precision, **self.functions)
+
+    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0, views: int = 1) -> None:
         """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
 
-        They are the training images, or several views of each. The small modules start anew.
+        They are the training images, or several views of each; `views=2` adds mirror images. The small modules start
+        anew.
         A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
         another number of images, or anything else than images like the example's.
         """
         count = image_count(images)
+        if views not in (1, 2):
+            raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
         with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             training = training_batches(batches, self.layers, count)
+            if views == 2:
+                training, count = with_mirrored(training), 2 * count
             self._modules, self.features = new_modules(self.settings, self.layers, training, count, seed)
         self._known, self.fitted = known, False
 
@@ -129,10 +153,12 @@ class MILR:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Inputs, readings: Sequence[str] = ()) -> Maps:
+    def maps(self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Target | None = None) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
-        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings.
+        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings. `refine`: steps that the
+        mask of these images is refined for, from the fitted one, towards `target`, a loss of each image [K] of the
+        network's output [K, E] (`milr.towards_class`, `milr.towards`); without a target, the class that it decides for.
         One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
         that were never fitted, for readings that there are not, and one that names the image where the network's output
         or a map is not finite.
@@ -140,15 +166,22 @@ class MILR:
         self.require_fitted()
         if unknown := [reading for reading in readings if reading not in READINGS]:
             raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+        check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
-            return self._maps(self.ready().eval(), images_of(images, self.layers, "the images of maps"), readings)
+            images = images_of(images, self.layers, "the images of maps")
+            return self._maps(self.ready().eval(), images, readings, refine, target)
 
-    def _maps(self, modules: Modules, images: Inputs, readings: Sequence[str]) -> Maps:
+    def _maps(
+        self, modules: Modules, images: Inputs, readings: Sequence[str], refine: int, target: Target | None
+    ) -> Maps:
         own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
         untouched, passed = self.bank()
         first = self.layers.first_pass(images)
         # Step 1: the mask, what it lets pass, and the bits of that (eq. 8).
-        mask = modules.mask(first.stages, self.layers.grid)
+        if refine:
+            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
+        else:
+            mask = modules.mask(first.stages, self.layers.grid)
         draws = [
             occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
             for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
@@ -178,7 +211,7 @@ class MILR:
             readings=results,
         )
         maps.require_finite()
-        return maps
+        return maps.of_sequences() if self.layers.sequence else maps
 
     def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
         """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
@@ -200,6 +233,8 @@ class MILR:
             "local": self.layers.local,
             "z": self.layers.z,
             "layers": asdict(self.layers.choice),
+            "functions": list(self.functions),
+            "example": take(probe_inputs(self.layers.example)[0], slice(0, 1)),  # noise: no picture goes into a file
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -208,26 +243,32 @@ class MILR:
 
     @classmethod
     def load(
-        cls,
+        cls: type[Own],
         network: nn.Module,
         state: dict[str, Any],
-        example: Inputs,
+        example: Inputs | None = None,
         precision: torch.dtype = torch.float32,
         check_network: bool = True,
-        read: Callable[[Tensor], Tensor] | None = None,
-        output: Callable[[Any], Tensor] | None = None,
-    ) -> MILR:
+        **functions: Any,
+    ) -> Own:
         """The fitted module from what `state` gave, on the network that it was fitted on.
 
+        `example`: images as the network takes them, for a state of an earlier version, which holds none like them.
         MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
         `check_network=False` takes the network as it is. `read` and `output` are the functions it was made with, if
         it was: a state cannot hold them.
         """
         state = check_state(state)
         settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
-        explainer = cls(
-            network, example=example, settings=settings, precision=precision, layers=choice, read=read, output=output
-        )
+        if missing := [name for name in state.get("functions", ()) if name not in functions]:
+            raise MilrError(
+                f"this MI-LR module was made with a function for {missing[0]}, which no file holds: pass it"
+            )
+        if example is None and state.get("example") is None:
+            raise MilrError("this MI-LR state is of an earlier version, without an example: pass example=images[:2]")
+        explainer = cls(network, settings=settings, precision=precision, layers=choice, **functions)
+        device = network_device(network)
+        explainer.read_layers(mapped(state["example"], lambda part: part.to(device)) if example is None else example)
         layers = explainer.layers
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"

@@ -90,11 +90,11 @@ def first_rows(representation: Tensor) -> Tensor:
     return (first == torch.arange(len(first))).nonzero()[:, 0]
 
 
-def close(one: Tensor, other: Tensor) -> Tensor:
+def close(one: Tensor, other: Tensor, within: float = SAME) -> Tensor:
     """Which z of [P, D] and of [Q, D] are of one image, but for rounding and small changes of it: [P, Q]."""
     centre = other.mean(0)
     spread = (other - centre).square().sum(1).mean().sqrt()
-    return torch.cdist(one - centre, other - centre) <= SAME * spread
+    return torch.cdist(one - centre, other - centre) <= within * spread
 
 
 def split_images(
@@ -108,9 +108,11 @@ def split_images(
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     held_out = pairs.at(images[order[: max(2, round(share * len(images)))]])
 
-    def others(features: Features) -> Features:
-        same = close(features.representation, held_out.representation).any(1)
-        return features.at((~same).nonzero()[:, 0])
+    rest = without(known, held_out) if known is not None else None
+    return without(pairs, held_out), held_out, rest if rest is not None and len(rest) > 1 else None
 
-    rest = others(known) if known is not None else None
-    return others(pairs), held_out, rest if rest is not None and len(rest) > 1 else None
+
+def without(features: Features, held_out: Features, within: float = SAME) -> Features:
+    """The features of other images than those held out."""
+    same = [close(part, held_out.representation, within).any(1) for part in features.representation.split(4096)]
+    return features.at((~torch.cat(same)).nonzero()[:, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from milr.explanation.bottlenecks import BOTTLENECKS
 from milr.explanation.inputs import described
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
+from milr.files import write_atomically
 from milr.information.statistics import Standardise
 from milr.networks.layers import LayerPair, weights_sha256
 from milr.networks.settings import LayerSettings
@@ -57,6 +59,28 @@ def norms(network: nn.Module) -> list[float]:
     result = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
     joined: list[float] = torch.stack([norm.to(result[0].device) for norm in result]).tolist() if result else []
     return joined
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Writes what `MILR.state` gave to a file, whole or not at all. MilrError for a folder that is not there."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
+    write_atomically(path, lambda file: torch.save({"kind": "milr", **state}, file))
+
+
+def read_state(path: str | Path) -> dict[str, Any]:
+    """What `save_state` wrote, or a run's milr.pt, on the CPU. MilrError for any other file."""
+    path = Path(path)
+    if not path.is_file():
+        raise MilrError(f"there is no file {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds
+        raise MilrError(f"{path} was not written by explainer.save, or it is cut ({type(error).__name__})") from None
+    if not isinstance(state, dict) or state.get("kind") != "milr":
+        raise MilrError(f"{path} holds no fitted MI-LR module: save one by explainer.save(path)")
+    return state
 
 
 def check_state(state: object) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class ObjectiveSettings:
     """The weights of eq. 10, and the reading of eq. 9."""
 
     alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
-    beta: float = setting(10.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
+    beta: float = setting(4.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
     redundancy: str = setting(
         "occluded",
         "occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands",
@@ -187,7 +187,7 @@ class FitSteps:
     )
     winograd: bool = setting(True, "on a CPU: compute wide 3x3 convolutions with fewer products (docs/performance.md)")
     validate_every: int = setting(25, "steps between validations", low=1)
-    patience: int = setting(3, "validations without a better objective that count as stalled; 0: never", low=0)
+    patience: int = setting(2, "validations without a better objective that count as stalled; 0: never", low=0)
     decays: int = setting(1, "times that it goes on from the best state at a lower rate before it stops", low=0)
 
 

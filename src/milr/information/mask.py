@@ -38,12 +38,19 @@ class MaskModule(nn.Module):
 
     def forward(self, stages: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The mask at `size` (H, W)."""
+        return self.opened(self.scores(stages, size))
+
+    def scores(self, stages: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """What is behind the mask [K, channels, H, W], any number."""
         joined = sum(
             interpolate(read(stage), size, mode="bilinear", align_corners=False)
             for read, stage in zip(self.read, stages, strict=True)
         )
-        scores = self.combine(joined)
-        # Blurred before the sigmoid, so that an open mask stays exactly 1.
+        scores: Tensor = self.combine(joined)
+        return scores
+
+    def opened(self, scores: Tensor) -> Tensor:
+        """The mask of scores [K, channels, H, W], which are blurred before the sigmoid: an open one stays exactly 1."""
         return torch.sigmoid(blurred(scores, self.blur) if self.blur else scores)
 
 

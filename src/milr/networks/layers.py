@@ -78,7 +78,7 @@ class LayerPair:
         layers.check_order(self.local, self.z)
         self.stages = tuple(layers.name_of(name) for name in stages or ()) or layers.readout_layers() or (self.local,)
         self.layouts = {self.local: layers.layout(self.local, "the local layer")}
-        for name in self.stages:
+        for name in set(self.stages) - {self.local}:
             self.layouts[name] = layers.layout(name, "a layer that the mask reads", trust=False)
         self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
         self._modules = {name: layers.modules[name] for name in (self.local, self.z, *self.stages)}

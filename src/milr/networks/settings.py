@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from milr.fields import setting
+from milr.errors import MilrError
+from milr.fields import nearest, setting
 
 AS_EPISODE = {1: "an episode needs at least 2 classes, and 0 means as many as in episode.way"}
 
@@ -60,6 +62,20 @@ class LayerSettings:
     grid: list[int] = setting([], "rows and columns of the tokens; []: as the patch embedding gives")
     output: str = setting("", "of a network that gives a tuple or a dict: the number or the name of its output")
     call: int = setting(-1, "which run of layers that run more than once, from 0; -1: they run once", low=-1)
+
+
+def layer_settings(layers: LayerSettings | None, **given: Any) -> LayerSettings:
+    """The settings from `layers` and single fields, which count before it. MilrError for fields that there are not."""
+    names = [each.name for each in fields(LayerSettings)]
+    if unknown := [name for name in given if name not in names]:
+        near = nearest(unknown[0], names)
+        raise MilrError(f"there is no argument {unknown[0]}={near}: of the layers there are {', '.join(names)}")
+    chosen = {name: value for name, value in given.items() if value not in ("", None)}
+    if "output" in chosen:
+        chosen["output"] = str(chosen["output"])  # the number of an output is no less than its name
+    if "grid" in chosen:
+        chosen["grid"] = list(chosen["grid"])
+    return replace(layers or LayerSettings(), **chosen)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from milr.networks.wrappers import uncompiled
 Shape = tuple[int, ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One run of one module; `children` are the runs of other modules in it, in their order."""
 

@@ -81,7 +81,7 @@ class EvaluateSection:
             *("grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "attention_rollout"),
             *("iba", "integrated_gradients", "occlusion"),
         ],
-        "the last three take minutes an episode; []: none",
+        "the last three take minutes an episode; refined: MI-LR's, after 10 steps on each picture; []: none",
     )
     sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
 
@@ -191,7 +191,10 @@ class TrainProtonet(NetworkStageSettings):
 class ChainedStageSettings(NetworkStageSettings):
     """A stage that goes on from the run folder of an earlier one."""
 
-    source: str = setting(MISSING, "the run that it goes on from: latest, or its folder")
+    source: str = setting(
+        MISSING,
+        "the run that it goes on from: latest | its folder | none: no training, the network as backbone.* says",
+    )
 
 
 @dataclass
@@ -248,6 +251,12 @@ class Calibrate(StageSettings):
     infomax: PlantedInfomax = field(default_factory=PlantedInfomax)
     critic: PlantedCritic = field(default_factory=PlantedCritic)
     calibrate: CalibrateSection = field(default_factory=CalibrateSection)
+
+
+@dataclass
+class Layers(StageSettings):
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    layers: LayerSettings = field(default_factory=LayerSettings)
 
 
 @dataclass

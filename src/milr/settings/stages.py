@@ -17,6 +17,7 @@ from milr.settings.schema import (
     Data,
     Evaluate,
     FitMilr,
+    Layers,
     Sanity,
     StageSettings,
     TestProtonet,
@@ -176,6 +177,13 @@ STAGES = {
             "make, download or check a data set, and say what it holds",
             Data,
             "milr.stages.data:data",
+            makes_run=False,
+        ),
+        Stage(
+            "layers",
+            "a table of a network's layers: shapes, what each can be, and which are taken where none are named",
+            Layers,
+            "milr.stages.layers:layers",
             makes_run=False,
         ),
     )

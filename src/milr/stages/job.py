@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -24,7 +25,7 @@ from milr.command.mistakes import unknown_key
 from milr.command.values import check_names, check_paths
 from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
-from milr.fields import check, leaves, load
+from milr.fields import check, leaves, load, pick
 from milr.files import sha256_of, write_atomically
 from milr.networks.backbones import pictures_taken
 from milr.networks.settings import NO_FILE, BackboneSettings
@@ -37,7 +38,8 @@ from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_source, is_done, read_config
 from milr.settings.paths import here, home
-from milr.settings.stages import Stage
+from milr.settings.schema import FitMilr, TrainProtonet, TrainSection
+from milr.settings.stages import STAGES, Stage, cli_name
 from milr.stages.devices import divide_threads
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
@@ -73,23 +75,54 @@ def run_job(cfg: DictConfig, stage: Stage, instead: Callable[[Job], float] | Non
     with console(), terminable(), disk_errors():
         if not stage.makes_run:
             return float(load(stage.work)(typed_settings(cfg, stage)))
-        return (instead or carry_out)(job_of(cfg, stage))
+        if not instead:
+            return carry_out(job_of(cfg, stage))
+        with TemporaryDirectory(prefix="milr-check-") as scratch:
+            return instead(job_of(cfg, stage, Path(scratch)))
 
 
-def job_of(cfg: DictConfig, stage: Stage) -> Job:
-    """The job from what Hydra composed. Errors: MilrError for settings, a source or a run to resume that is wrong."""
+def job_of(cfg: DictConfig, stage: Stage, scratch: Path | None = None) -> Job:
+    """The job from what Hydra composed. Errors: MilrError for settings, a source or a run to resume that is wrong.
+
+    scratch: where a source is made that is to be thrown away; None: among the outputs.
+    """
     resume = str(cfg.get("resume") or "")
     folder = run_to_resume(Path(home(str(cfg.outputs))), stage.name, resume) if resume else None
     if folder and stage.source and OmegaConf.is_missing(cfg, "source"):
         cfg.source = read_config(folder)["source"]
     settings, source, typed = typed_settings(cfg, stage), None, command_overrides()
     if stage.source:
-        source = find_source(Path(settings.outputs), stage.source, settings.source)
+        if settings.source == "none":
+            source = untrained_source(settings, stage, typed, scratch or Path(settings.outputs))
+        else:
+            source = find_source(Path(settings.outputs), stage.source, settings.source)
         settings = replace(inherit(settings, source, typed, stage.free), source=str(source.folder))
+        if isinstance(settings, FitMilr) and settings.backbone.source == "milr":  # of one's own the layers are known
+            layers = settings.layers
+            named = replace(layers, local=layers.local or "layer1", z=layers.z or "avgpool")
+            settings = replace(settings, layers=named)
     if folder:
         settings = settings_to_resume(settings, folder, typed)
     check(settings)
     return Job(stage, settings, source, (stage.cli_name, *typed), folder)
+
+
+def untrained_source(settings: Any, stage: Stage, typed: list[str], outputs: Path) -> SourceRun:
+    """A run of train-protonet over no episodes, for a stage that takes the network as it is (source=none).
+
+    Errors: MilrError for a stage that needs more than a network, and in a sweep, whose jobs would each make their own.
+    """
+    train = STAGES["train_protonet"]
+    if stage.source != train.name:
+        raise MilrError(f"source=none: {stage.cli_name} goes on from a run of {cli_name(stage.source)}: name one")
+    if in_sweep():
+        raise MilrError("source=none in a sweep: `milr train-protonet train.episodes=0 ...` first, then source=latest")
+    own = pick(TrainProtonet, settings, outputs=str(outputs), train=TrainSection(episodes=0), resume="")
+    job = Job(train, own, None, (stage.cli_name, *typed))
+    log.info("source=none: the network is taken as it is, by a training of no episodes, whose run is the source")
+    with open_job(job) as run:
+        run.record(objective=job.work(run))
+    return find_source(outputs, train.name, str(run.folder))
 
 
 def carry_out(job: Job) -> float:

@@ -1,0 +1,50 @@
+"""A progress bar for each phase of a fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+from milr.explanation.objective import Terms
+from milr.explanation.settings import FitSettings
+from milr.information.units import bits
+
+SHOWN = ("accuracy", "decision_bits", "redundant_bits", "mask_mean")  # of the terms
+EVERY = 10  # steps between looks at the terms: each waits for the device
+
+
+class Bars:
+    """What `fit` calls after each step, as bars: `with Bars(settings, shown=True) as bars: fit(..., bars.on_step)`."""
+
+    def __init__(self, settings: FitSettings, shown: bool) -> None:
+        self.settings, self.shown = settings, shown
+        self.bars: dict[str, tqdm[Any]] = {}
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for bar in self.bars.values():
+            bar.close()
+
+    def moved(self, phase: str, step: int, total: int) -> tqdm[Any]:
+        """The phase's bar, a step further; the one before it ends."""
+        if phase not in self.bars:
+            self.__exit__()
+            self.bars[phase] = tqdm(total=total, initial=step - 1, desc=phase, unit="step", disable=not self.shown)
+        self.bars[phase].update()
+        return self.bars[phase]
+
+    def on_critic(self, phase: str, step: int, nats: float | None) -> None:
+        """As `fit` calls it."""
+        bar = self.moved(phase, step, self.settings.critic.steps)
+        if nats is not None:
+            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
+
+    def on_step(self, step: int, terms: Terms) -> None:
+        """As `fit` calls it."""
+        bar = self.moved("mask", step, self.settings.steps)
+        if self.shown and step % EVERY == 0:
+            metrics = terms.metrics()
+            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN})

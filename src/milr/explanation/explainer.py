@@ -1,0 +1,239 @@
+"""`milr.MILR` as people type it: prepare and fit by a DataLoader, maps by a call, files, Captum's `attribute`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from milr.errors import MilrError
+from milr.explanation import fitting
+from milr.explanation.bars import Bars
+from milr.explanation.decisions import Batch
+from milr.explanation.inputs import described, images_of
+from milr.explanation.loaders import counted, example_of, first_batch
+from milr.explanation.loading import fit_batches
+from milr.explanation.maps import KINDS, Maps, stack, upsampled
+from milr.explanation.milr import MILR as Core
+from milr.explanation.refinement import towards_class
+from milr.explanation.saving import read_state, save_state
+from milr.explanation.settings import FitSettings
+from milr.fields import nearest
+from milr.networks.inputs import Inputs, count, split
+
+HELD_OUT_SHARE = 0.1  # of a loader's images
+VALIDATIONS = 8  # batches of a loader that is given for validation
+
+
+class MILR(Core):
+    __doc__ = Core.__doc__
+
+    def prepare(
+        self,
+        batches: Iterable[Any],
+        images: int | None = None,
+        seed: int = 0,
+        views: int = 1,
+        progress: bool = False,
+    ) -> None:
+        """Reads the training images once: the layers where there was no example, statistics, features, the bank.
+
+        Args:
+            batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts.
+            images: how many they hold; found if not given, by way of a temporary file for what has no length.
+            seed: of what is drawn.
+            views: 2 adds the mirror image of every one: more for the critic to learn from, where left is like right.
+            progress: show a bar.
+
+        Raises:
+            MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
+        """
+        if self._layers is None:
+            first, batches = first_batch(batches)
+            self.read_layers(example_of(first, self.network))
+        if images is None:
+            batches, images = counted(batches, self.layers)
+        if progress and not isinstance(batches, Tensor | Mapping):
+            batches = tqdm(batches, desc="prepare", unit="batch")
+        super().prepare(batches, images, seed, views)
+
+    def fit(
+        self,
+        loader: Iterable[Any],
+        decision: str | Callable[[Any], Batch] = "classes",
+        steps: int | None = None,
+        validation: Iterable[Any] | None = None,
+        settings: FitSettings | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> MILR:
+        """Fits the small modules to the decisions about a loader's images; prepares them with it if need be.
+
+        Args:
+            loader: gives (images, targets) or dicts, as often as it is walked; a tenth of it, 512 images at most, is
+                held out.
+            decision: "classes" (the network's output is the logits), "prototypes", "multilabel", "regression",
+                "pairs", or a function that makes a `Batch` of what the loader gives.
+            steps: of the mask, at most; None: as `settings` say, until it has stalled.
+            validation: a loader of held-out images, or batches; nothing of `loader` is held out then.
+            settings: how it is fitted otherwise.
+            seed: of all that is drawn.
+            progress: show bars.
+
+        Returns:
+            The explainer.
+
+        Raises:
+            MilrError: for a loader without images or targets, or that can be walked once; and as `milr.fit`.
+
+        Example:
+            >>> import milr, torch, torchvision
+            >>> data = torch.utils.data.TensorDataset(torch.randn(24, 3, 32, 32), torch.arange(24) % 4)
+            >>> loader = torch.utils.data.DataLoader(data, batch_size=8)
+            >>> short = milr.FitSettings(critic=milr.CriticSettings(steps=2))
+            >>> network = torchvision.models.resnet18(num_classes=4)
+            >>> milr.MILR(network, "layer1", "avgpool").fit(loader, steps=2, settings=short, progress=False)
+            MILR(ResNet, local='layer1', z='avgpool', 8 x 8 places, fitted)
+        """
+        if isinstance(loader, Iterator):
+            raise MilrError(
+                f"fit goes through it again and again: give a DataLoader or a list, not {described(loader)}"
+            )
+        how = replace(settings or FitSettings(), seed=seed)
+        how = how if steps is None else replace(how, steps=steps)
+        batches, held_out = fit_batches(loader, decision, seed, HELD_OUT_SHARE if validation is None else 0.0)
+        if validation is not None:
+            held_out = validation_batches(validation, decision, seed)
+        if self._modules is None:
+            images = loader if isinstance(decision, str) else [decision(item).images for item in loader]
+            self.prepare(images, seed=seed, progress=progress)
+        with Bars(how, progress) as bars:
+            fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
+        return self
+
+    def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0) -> Maps:
+        """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
+
+        `refine`, and errors: as `maps`.
+        """
+        parts = split(images_of(images, self.layers, "the images"), batch_size)
+        return stack([self.maps(part, refine=refine) for part in parts])
+
+    def attribute(
+        self, inputs: Any, target: Any = None, kind: str = "decision", refine: int = 0, batch_size: int = 32
+    ) -> Tensor | tuple[Tensor, ...]:
+        """A map at the inputs' own size, as Captum's `Attribution.attribute` gives it.
+
+        Args:
+            inputs: images [K, C, H, W]; a tuple of them gives a tuple, as in Captum.
+            target: class numbers [K], or one for all. Without `refine` they do not count: the fitted mask explains what
+                the decision reads, whichever class it is.
+            kind: decision, total, kept, redundant or mask.
+            refine: steps in which the mask of these images is turned to the target, as in `maps`.
+            batch_size: images at a time.
+
+        Returns:
+            [K, 1, H, W], bits a location of the local layer, bilinear in between; [K, T] of a sequence.
+
+        Raises:
+            MilrError: for a kind that there is not, and as `maps` raises it.
+
+        Example:
+            >>> import milr, torch, torchvision
+            >>> images = torch.randn(8, 3, 32, 32)
+            >>> explainer = milr.MILR(torchvision.models.resnet18(num_classes=4), "layer1", "avgpool")
+            >>> explainer.prepare(images.split(4))
+            >>> explainer.fitted = True  # for the example: to see maps of modules that were not fitted
+            >>> explainer.attribute(images[:2], target=torch.tensor([0, 1])).shape
+            torch.Size([2, 1, 32, 32])
+        """
+        if kind not in (*KINDS, "mask"):
+            raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
+        parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
+        wanted = None if target is None or not refine else torch.as_tensor(target).expand(sum(map(count, parts)))
+        rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
+        maps = [
+            self.maps(part, refine=refine, target=None if own is None else towards_class(own))
+            for part, own in zip(parts, rows, strict=True)
+        ]
+        heat: Tensor = getattr(stack(maps), kind)
+        heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
+        return (heat,) if isinstance(inputs, tuple) else heat
+
+    def to(self, device: torch.device | str) -> MILR:
+        """Moves the network and the small modules to a device; gives the explainer. MilrError if there is none such."""
+        move(self.network, device)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Writes the small modules, with the names of the layers, for `milr.load`; the network is not in the file.
+
+        MilrError before `prepare`, or for a folder that is not there.
+        """
+        save_state(path, self.state())
+
+    def __repr__(self) -> str:
+        name, choice = type(self.network).__name__, self.choice
+        if self._layers is None:
+            return f"MILR({name}, local={choice.local!r}, z={choice.z!r}, not prepared)"
+        stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
+        grid = " x ".join(map(str, self._layers.grid))
+        return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
+
+
+def load(
+    path: str | Path,
+    network: nn.Module,
+    device: torch.device | str | None = None,
+    precision: torch.dtype = torch.float32,
+    check_network: bool = True,
+    **functions: Any,
+) -> MILR:
+    """The fitted explainer from a file, on the network that it was fitted on.
+
+    Args:
+        path: written by `explainer.save`; a run's milr.pt, which `milr fit-milr` leaves, too.
+        network: that very network, with its weights.
+        device: where the network is to be put; where it is if None.
+        precision: as `MILR` takes it.
+        check_network: False takes another network as it is.
+        functions: `read` and `output`, where the explainer was made with functions.
+
+    Raises:
+        MilrError: for a file that is not there, cut, or of something else, and for another network.
+
+    Example:
+        >>> import milr, tempfile, torch, torchvision
+        >>> network, images = torchvision.models.resnet18(num_classes=4), torch.randn(8, 3, 32, 32)
+        >>> explainer = milr.MILR(network, "layer1", "avgpool")
+        >>> explainer.prepare(images.split(4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explainer.save(folder + "/milr.pt")
+        ...     milr.load(folder + "/milr.pt", network)
+        MILR(ResNet, local='layer1', z='avgpool', 8 x 8 places, prepared, not fitted)
+    """
+    state = read_state(path)
+    if device is not None:
+        move(network, device)
+    return MILR.load(network, state, precision=precision, check_network=check_network, **functions)
+
+
+def move(network: nn.Module, device: torch.device | str) -> None:
+    """The network to a device; MilrError if there is none such."""
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise MilrError(f"the network cannot go to {str(device)!r}: {str(error).splitlines()[0]}") from None
+
+
+def validation_batches(given: Iterable[Any], decision: str | Callable[[Any], Batch], seed: int) -> list[Batch]:
+    """Held-out batches as they are, or the first of a loader."""
+    if isinstance(given, list | tuple) and all(isinstance(batch, Batch) for batch in given):
+        return list(given)
+    batches, _ = fit_batches(given, decision, seed, 0.0)
+    return [batches(step) for step in range(1, VALIDATIONS + 1)]

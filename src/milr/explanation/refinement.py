@@ -1,0 +1,154 @@
+"""The mask of the pictures at hand, refined from the amortised one for their own decision or for a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from milr.errors import MilrError
+from milr.explanation.inputs import described
+from milr.explanation.modules import Modules
+from milr.explanation.settings import MilrSettings
+from milr.information.bottleneck import noise_like, occlude
+from milr.networks.inputs import Inputs
+from milr.networks.layers import FirstPass, LayerPair, frozen
+from milr.networks.prototypes import logits
+from milr.networks.settings import MetricSettings
+
+Target = Callable[[Tensor], Tensor]
+
+DRAWS = 2  # of noise in each step, the same for every image: a map must not depend on its batch
+RATE = 0.3  # of Adam on the scores behind the mask
+COSINE = MetricSettings("cosine", 0.1)
+
+
+def towards_class(classes: Tensor | int, decide: Callable[[Tensor], Tensor] | None = None) -> Target:
+    """A target for `MILR.maps`: why this class, whether or not the network decides for it.
+
+    Args:
+        classes: class numbers [K], or one for all images.
+        decide: output [K, E] -> logits [K, classes], where the output is none itself: a head, or a comparison with
+            prototypes.
+
+    Returns:
+        A function of outputs [K, E]: the cross-entropy of each image in nats [K].
+
+    Example:
+        >>> import milr, torch
+        >>> target = milr.towards_class(torch.tensor([0, 1]))
+        >>> target(torch.tensor([[4.0, 0.0], [4.0, 0.0]]))
+        tensor([0.0181, 4.0181])
+    """
+
+    def loss(output: Tensor) -> Tensor:
+        scores = decide(output) if decide else output
+        wanted = torch.as_tensor(classes, device=scores.device).expand(len(scores))
+        return cross_entropy(scores, wanted, reduction="none")
+
+    return loss
+
+
+def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSettings = COSINE) -> Target:
+    """A target for `MILR.maps`: why like this embedding, of a prototype, a partner picture or a text.
+
+    Args:
+        embedding: [E], or one for each image [K, E].
+        against: [M, E], what it is preferred to: other prototypes, or pictures that it is not like. None: nothing.
+        metric: how outputs are compared with embeddings. For one that centres, subtract the mean before, on both sides.
+
+    Returns:
+        A function of outputs [K, E]: the cross-entropy in nats [K]; without `against` the distance over the
+        temperature (of the cosine, one minus it).
+
+    Raises:
+        MilrError: for a metric that centres.
+
+    Example:
+        >>> import milr, torch
+        >>> partner, other = torch.eye(2)
+        >>> milr.towards(partner)(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+        tensor([ 0., 10.])
+        >>> milr.towards(partner, against=other[None])(torch.tensor([[1.0, 1.0]]))
+        tensor([0.6931])
+    """
+    if metric.centre:
+        raise MilrError("milr.towards knows no mean: subtract it from the embeddings and, in a function, the output")
+
+    def similarity(output: Tensor, others: Tensor) -> Tensor:
+        return logits(output[:, None], others, metric)[:, 0]
+
+    def loss(output: Tensor) -> Tensor:
+        own = similarity(output, embedding.to(output).expand(len(output), -1)[:, None])
+        if against is None:
+            best = 1 / metric.temperature if metric.distance == "cosine" else 0.0
+            return best - own[:, 0]
+        scores = torch.cat([own, similarity(output, against.to(output).expand(len(output), -1, -1))], 1)
+        return cross_entropy(scores, torch.zeros_like(scores[:, 0], dtype=torch.long), reduction="none")
+
+    return loss
+
+
+def refined_mask(
+    settings: MilrSettings,
+    layers: LayerPair,
+    modules: Modules,
+    first: FirstPass,
+    images: Inputs,
+    steps: int,
+    target: Target | None,
+) -> Tensor:
+    """The mask [K, C or 1, H, W] after some steps of Adam from the amortised one, each image's on its own.
+
+    A step lowers the target's loss, over several draws of noise, plus beta times the mean nats per place and channel.
+    Alpha has no part in it: what a picture knows beside the target is not asked for. Without a target it is the
+    classifier's own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
+    """
+    target = target or own_class(first)
+    scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
+    optimiser = torch.optim.Adam([scores], lr=RATE)
+    generator = torch.Generator().manual_seed(0)
+    with torch.enable_grad(), frozen(layers.network):
+        for _ in range(steps):
+            mask, losses = modules.mask.opened(scores), []
+            for _ in range(DRAWS):
+                noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
+                occluded = occlude(first.local, mask, settings.mask.fill, noise)
+                losses.append(checked(target(layers.second_pass(occluded, images).output), len(mask)))
+            passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
+            loss = torch.stack(losses).mean(0) + settings.beta * passed
+            optimiser.zero_grad()
+            torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
+            optimiser.step()
+    return modules.mask.opened(scores).detach()
+
+
+def check_refine(steps: object, target: object) -> None:
+    """MilrError for no number of steps, or a target of none."""
+    if not isinstance(steps, int) or steps < 0:
+        raise MilrError(f"maps(images, refine={steps!r}): a number of steps, 10 for example, or 0 for none")
+    if target is not None and (not callable(target) or not steps):
+        what = "give the steps too, refine=10" if callable(target) else "it is a function of the network's output"
+        raise MilrError(f"maps(images, target): {what}")
+
+
+def own_class(first: FirstPass) -> Target:
+    """The class that the untouched network decides for. MilrError for one whose output is the representation."""
+    output = first.output
+    if output.shape == first.representation.shape and torch.equal(output, first.representation):
+        raise MilrError(
+            "maps(images, refine): the network's output is z itself and decides nothing: name a target, "
+            "milr.towards(embedding) or milr.towards_class(classes, decide)"
+        )
+    return towards_class(output.argmax(1))
+
+
+def checked(loss: object, count: int) -> Tensor:
+    """A target's loss [K]; MilrError for anything else."""
+    if not isinstance(loss, Tensor) or loss.shape != (count,):
+        raise MilrError(f"a target gives a loss of each image, [{count}], not {described(loss)}")
+    if not loss.requires_grad:
+        raise MilrError("the target's loss has no gradient to the output that it gets: no detach, no NumPy in it")
+    return loss

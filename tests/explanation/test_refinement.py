@@ -1,0 +1,113 @@
+"""Masks refined for the pictures at hand: for their own decision, and for a target."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from toy import COLOURS, SIZE, SQUARE, pictures, prepared, trained_network
+
+from milr.errors import MilrError
+from milr.explanation.milr import MILR
+from milr.explanation.refinement import Target, towards, towards_class
+from milr.explanation.settings import MaskSettings, MilrSettings
+from milr.networks.settings import MetricSettings
+
+SHARED = MilrSettings(mask=MaskSettings(shared=True))
+
+
+def two_squares(count: int) -> tuple[Tensor, Tensor]:
+    """Images with a square of class 0 on the left and one of class 1 on the right; the places of each [2, 16, 16]."""
+    images = 0.3 * torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    places = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
+    for colour, left in enumerate((4, 20)):
+        images[:, :, 12 : 12 + SQUARE, left : left + SQUARE] += COLOURS[colour][:, None, None]
+        places[colour, 12 : 12 + SQUARE, left : left + SQUARE] = True
+    return images, places[:, ::2, ::2]
+
+
+def test_a_target_lights_what_speaks_for_it() -> None:
+    images, places = two_squares(8)
+    explainer = prepared(SHARED)
+    found = [explainer.maps(images, refine=20, target=towards_class(number)).decision for number in (0, 1)]
+    shares = torch.stack([(map_ * places[:, None]).sum((2, 3)) / map_.sum((1, 2)) for map_ in found])  # target, square
+    assert (shares[0, 0] > shares[1, 0]).all() and (shares[1, 1] > shares[0, 1]).all()
+
+
+def test_refined_for_its_own_class_a_mask_costs_less_and_decides_as_before() -> None:
+    images, _, _ = pictures(8, seed=70)
+    explainer = prepared(SHARED)
+    own = trained_network()(images).argmax(1)
+    before, after = explainer.maps(images), explainer.maps(images, refine=10)
+    assert torch.equal(explainer.maps(images, refine=10, target=towards_class(own)).mask, after.mask)
+    assert after.decision.sum() < 0.5 * before.decision.sum()
+    mask = after.mask[:, None]
+    layers = explainer.layers
+    with torch.no_grad():
+        second = layers.second_pass(mask * layers.first_pass(images).local, images).output
+    assert (second.argmax(1) == own).float().mean() >= 0.75
+    assert torch.equal(explainer.maps(images).mask, before.mask)  # the fitted mask is as it was
+
+
+def test_a_refined_map_does_not_depend_on_its_batch() -> None:
+    images, _, _ = pictures(4, seed=71)
+    explainer = prepared()
+    together, alone = explainer.maps(images, refine=3), explainer.maps(images[2], refine=3)
+    torch.testing.assert_close(together.decision[2], alone.decision[0], rtol=1e-3, atol=1e-3)
+
+
+def test_refinement_leaves_the_network_and_the_modules_untouched() -> None:
+    network = copy.deepcopy(trained_network()).train()
+    explainer, (images, _, _) = prepared(network=network), pictures(2, seed=72)
+    before = copy.deepcopy(network.state_dict())
+    explainer.maps(images, refine=2)
+    assert network.training and all(parameter.requires_grad for parameter in network.parameters())
+    assert all(parameter.grad is None for parameter in [*network.parameters(), *explainer.modules.parameters()])
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("refine", "target", "message"),
+    [
+        (-1, None, "refine=-1.*a number of steps"),
+        (0, towards_class(0), "give the steps too, refine=10"),
+        (5, 3, "a function of the network's output"),
+        (1, lambda output: output.sum(), r"a loss of each image, \[2\], not"),
+        (1, lambda output: output.detach()[:, 0], "no gradient to the output"),
+    ],
+)
+def test_what_is_no_target_is_refused(refine: int, target: Target, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        prepared().maps(pictures(2, seed=73)[0], refine=refine, target=target)
+
+
+def test_a_network_that_decides_nothing_asks_for_a_target() -> None:
+    network = copy.deepcopy(trained_network())
+    network.fc = nn.Identity()  # type: ignore[assignment]
+    images = pictures(16, seed=74)[0]
+    explainer = MILR(network, "layer1", "avgpool", images[:2])
+    explainer.prepare(images.split(8), len(images))
+    explainer.fitted = True
+    with pytest.raises(MilrError, match="output is z itself"):
+        explainer.maps(images[:2], refine=1)
+    partner = network.eval()(images[2:3]).detach()[0]
+    assert explainer.maps(images[:2], refine=1, target=towards(partner)).mask.shape == (2, 16, 16)
+
+
+@pytest.mark.parametrize("metric", [MetricSettings("cosine", 0.2), MetricSettings("euclidean", 3.0)])
+def test_towards_is_the_prototypical_networks_own_comparison(metric: MetricSettings) -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, own, others = (torch.randn(*shape, generator=generator) for shape in ((4, 6), (4, 6), (3, 6)))
+    found = towards(own, others, metric)(output)
+    for one, wanted, loss in zip(output, own, found, strict=True):
+        candidates = torch.cat([wanted[None], others])
+        if metric.distance == "cosine":
+            scores = torch.cosine_similarity(one[None], candidates) / 0.2
+        else:
+            scores = -(one - candidates).square().sum(1) / 3
+        assert loss.item() == pytest.approx(cross_entropy(scores, torch.tensor(0)).item(), abs=1e-5)
+    with pytest.raises(MilrError, match="knows no mean"):
+        towards(own, metric=MetricSettings(centre=True))
