@@ -92,9 +92,11 @@ def test_the_baselines_find_the_known_cause() -> None:
     explainer = prepared()
     batch, masks = labelled(16, seed=14)
     statistics = feature_statistics(explainer.layers, [pictures(256, 0)[0]])
+    local = explainer.layers.first_pass(batch.images).local
     found = {
         "integrated gradients": integrated_gradients(trained_network(), batch, SHAPE),
         "occlusion": occlusion(trained_network(), batch, SHAPE),
+        "refined": METHODS["refined"].make(Scene(explainer, batch, local, explainer.maps(batch.images), 0, None)),
         "iba": per_sample_bottleneck(explainer.layers, batch, statistics, torch.Generator().manual_seed(0)),
     }
     chance = (SQUARE / 32) ** 2

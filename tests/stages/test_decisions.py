@@ -53,7 +53,7 @@ def results(run: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def test_a_linear_head_on_the_training_classes_is_fitted_measured_and_refitted(
-    copy: Path, undrawn: list[list[Column]]
+    copy: Path, undrawn: list[list[Column]], capsys: Capture
 ) -> None:
     assert call(copy, "fit-milr", "source=latest", "decision=classes", "decision.head=linear", *SHORT) == 0
     run = newest(copy, "fit_milr")
@@ -73,6 +73,8 @@ def test_a_linear_head_on_the_training_classes_is_fitted_measured_and_refitted(
         seen = {Path(row["file"]).name for row in csv.DictReader(file)}
     assert seen == {Path(name).name for name in parts["novel"]}  # none twice, and none that was fitted to
 
+    assert call(copy, "evaluate", f"source={run}", "dataset.classes=3", *LOOK) == 2
+    assert "among 6 classes" in error(capsys)
     assert call(copy, "visualize", f"source={run}") == 0
     (columns,) = undrawn
     assert len(columns) == 6 and {column.role for column in columns} == {"image"}

@@ -25,7 +25,7 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
     with (run / "results.csv").open() as file:
         results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
     maps = {name for name, _ in results}
-    assert maps == {*KINDS, *CONTROLS, *BASELINES}
+    assert maps == {*KINDS, *CONTROLS, *BASELINES} - {"attention_rollout", "refined"}  # no attention; not by default
     assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
     pointing = results["decision", "pointing, defining"]
     assert int(pointing["n"]) == 9 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])

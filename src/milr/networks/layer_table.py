@@ -18,6 +18,7 @@ from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call, Shape
 from milr.networks.wrappers import unwrap
 
+SAME = (nn.Identity, nn.modules.dropout._DropoutNd)  # give what they are given: no rows of their own
 HEADINGS = ("name", "shape", "layout", "runs", "can be", "default")
 
 
@@ -59,7 +60,8 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
         choice: layers that are named already, and how tensors are read where they leave it open.
 
     Returns:
-        A row for each layer that gives a tensor with a row for each image, in the order in which they end.
+        A row for each layer that gives a tensor with a row for each image, in the order in which they end. Those that
+        only pass on what they are given (Identity, Dropout) are left out.
 
     Raises:
         MilrError: for a network that fails on the example, and an example that is none.
@@ -83,6 +85,8 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
     rows = {}
     for run in seen.order[:-2]:
         name = seen.names.get(id(run.module))
+        if isinstance(run.module, SAME):
+            continue
         if name and name not in rows and run.output and run.output[0] == seen.count and len(run.output) > 1:
             default = [what for what, named in (("local", choice.local), ("z", choice.z)) if named == name]
             default += ["stage"] if name in stages else []

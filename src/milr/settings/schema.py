@@ -112,7 +112,7 @@ class EvaluateSection:
             *("grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "attention_rollout"),
             *("iba", "integrated_gradients", "occlusion"),
         ],
-        "the last three take minutes an episode; []: none",
+        "the last three take minutes an episode; refined: MI-LR's, after 10 steps on each picture; []: none",
     )
     sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
 

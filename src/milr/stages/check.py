@@ -167,7 +167,9 @@ def check_disk(outputs: Path) -> str:
 def one_step(job: Job) -> str:
     """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
     classes = pictures = 0
-    if job.stage.reads_data and not decision_of(job).table:  # which may say nothing of the first few
+    decision = decision_of(job)
+    known = decision.name == "classes" and not isinstance(job.settings, FitMilr)  # they must all be there
+    if job.stage.reads_data and not decision.table and not known:  # a table may say nothing of the first few
         sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
         classes, pictures = map(max, sizes)
     short = replace(job, settings=shortest_settings(job, classes, pictures))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,26 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milr.data.catalogues import data_entry, open_catalogue
-from milr.data.pictures import Pictures, labels_of, load_pictures
+from milr.data.pictures import Pictures
 from milr.data.records import Catalogue, Record
-from milr.data.settings import DatasetSettings, EpisodeSettings
-from milr.data.split import divided, of_split, require_episodes, split_of
+from milr.data.split import divided, of_split, split_of
 from milr.data.tables import PAIRS, TARGETS, read_pairs, read_targets, table_beside
 from milr.errors import MilrError
 from milr.explanation.comparisons import pairs
 from milr.explanation.decision_kinds import classify, multilabel, regress
-from milr.explanation.decisions import Batch
-from milr.explanation.figures import Column
-from milr.explanation.heads import head_from, linear_head
+from milr.explanation.heads import linear_head
 from milr.explanation.milr import MILR
-from milr.explanation.questions import Listed, Question, episodes, of_classes, of_pairs, single
+from milr.explanation.questions import Question, episodes, of_classes, of_pairs, single
 from milr.networks.protonet import PrototypicalNetwork
-from milr.runs.checkpoints import load_checkpoint
-from milr.runs.folder import Run
-from milr.runs.inherit import fit_settings_of
-from milr.runs.sources import SourceRun
-from milr.settings.schema import ChainedStageSettings, DecisionSection
+from milr.settings.schema import DecisionSection
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,8 @@ class Asked:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs of it."""
-        return {"head": self.head.state_dict()} if self.head else {}
+        state: dict[str, Any] = {"head": self.head.state_dict()} if self.head else {}
+        return state | ({"classes": class_list(self)} if self.section.name == "classes" else {})
 
 
 def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue:
@@ -96,51 +89,6 @@ def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue
     if not ROWS[section.name].divided:
         return of_split(catalogue, name)
     return divided(catalogue if section.classes == "all" else of_split(catalogue, "train"), name)
-
-
-def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
-    """The decision that a fit-milr run explains, with the head of its checkpoint where it has one."""
-    saved = load_checkpoint(source.checkpoint, "milr").get("head")
-    head = head_from(saved, device) if saved else None
-    return Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
-
-
-def scenes(
-    settings: ChainedStageSettings, run: Run, asked: Asked, batches: Batches, count: int, done: int = 0
-) -> Iterator[tuple[int, Pictures, Question]]:
-    """Numbers `done` to count - 1 of the batches of dataset.split, their pictures read as they are needed.
-
-    Records the data and the split in the run's manifest. No batch only repeats pictures: there may be fewer.
-    """
-    dataset, (way, shot, query) = settings.dataset, batches.shape
-    if asked.section.name == "prototypes":
-        require_episodes(asked.catalogue, dataset.split, way, shot + query)
-    chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
-    run.record_data(data_entry(dataset, chosen), asked.split_entry([dataset.split]))
-    listed = Listed(labels_of(chosen.records), chosen.records)
-    for number in range(done, question.count(count, len(chosen.records))):
-        records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
-        yield number, load_pictures(records, dataset.size, dataset.crop), question
-
-
-def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:
-    """Batches to look at: of an episode, and of the other kinds as many pictures, so many of each class."""
-    each = episode.shot + queries
-    return Batches((episode.way, episode.shot, queries), episode.way * each, max(2, each), seed)
-
-
-def columns_of(records: Sequence[Record], question: Question, output: Tensor | None = None) -> list[Column]:
-    """What stands over each picture; with the network's output, what it answers, where answers have names."""
-    roles = ["support" if place < question.first_query else "query" for place in range(len(records))]
-    if not question.first_query:
-        roles = ["image"] * len(records)
-    given: list[str | None] = [None] * len(records)
-    if output is not None and question.answers and not question.first_query:
-        names = question.answers(records)
-        decided = Batch(output, question.ask(records)).decided(output)
-        given = [names[place] for place in decided.answers().argmax(1).tolist()]
-    names_of = [record.class_name for record in records]
-    return [Column(*column) for column in zip(roles, names_of, given, strict=True)]
 
 
 @torch.no_grad()
@@ -174,16 +122,21 @@ def of_episodes(asked: Asked, batches: Batches) -> Question:
 
 def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
     """The class of each picture, as the network counts them: in the order of their ids."""
-    ids = asked.catalogue.class_names if asked.section.classes == "all" else split_of(asked.catalogue).train
-    number = {class_id: place for place, class_id in enumerate(ids)}
-    return torch.tensor([number[record.class_id] for record in records])
+    number = {name: place for place, name in enumerate(class_list(asked))}
+    return torch.tensor([number[record.class_name] for record in records])
+
+
+def class_list(asked: Asked) -> list[str]:
+    """The classes' names in that order."""
+    names = asked.catalogue.class_names
+    return [
+        names[class_id] for class_id in (names if asked.section.classes == "all" else split_of(asked.catalogue).train)
+    ]
 
 
 def of_class_numbers(asked: Asked, batches: Batches) -> Question:
     """The class of each picture."""
-    names = asked.catalogue.class_names
-    ids = names if asked.section.classes == "all" else split_of(asked.catalogue).train
-    answers = [names[class_id] for class_id in ids]
+    answers = class_list(asked)
     return single(
         batches.size,
         batches.seed,

@@ -30,9 +30,10 @@ from milr.runs.inherit import dataset_of, fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.stages.decisions import Asked, Batches, asked_by, part, scenes
+from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
+from milr.stages.scenes import asked_by, scenes
 from milr.text import aligned
 
 log = logging.getLogger("milr")

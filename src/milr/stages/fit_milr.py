@@ -35,9 +35,10 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.decisions import Asked, Batches, columns_of, few_pictures, part
+from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device, dtype_of, example_images
 from milr.stages.episodes import learned_shape, needed_pictures
+from milr.stages.scenes import columns_of, few_pictures
 
 log = logging.getLogger("milr")
 

@@ -32,10 +32,11 @@ from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
-from milr.stages.decisions import Asked, asked_by, part
+from milr.stages.decisions import Asked, part
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
+from milr.stages.scenes import asked_by
 from milr.text import aligned
 
 log = logging.getLogger("milr")

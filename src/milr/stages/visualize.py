@@ -21,9 +21,10 @@ from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Visualize
-from milr.stages.decisions import Asked, asked_by, columns_of, few_pictures, scenes
+from milr.stages.decisions import Asked
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
+from milr.stages.scenes import asked_by, columns_of, few_pictures, scenes
 
 log = logging.getLogger("milr")
 
@@ -32,13 +33,13 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
-    asked = asked_by(source, settings.dataset, network, device)
+    asked = None if settings.images else asked_by(source, settings.dataset, network, device)
     totals, shows = [], {}
-    for name, pictures, question in own_pictures(settings) if settings.images else drawn(settings, run, asked):
+    for name, pictures, question in drawn(settings, run, asked) if asked else own_pictures(settings):
         maps = explainer.maps(to_input(pictures.images, device, network.origin.normalisation), READINGS)
         if question is None:
             columns = [Column("image", record.path.stem) for record in pictures.records]
-        elif asked.section.name == "prototypes":
+        elif question.first_query:
             columns = episode_columns(settings, pictures, maps, network)
         else:
             columns = columns_of(pictures.records, question, maps.output)
@@ -84,9 +85,9 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
     return columns
 
 
-def describe(settings: Visualize, asked: Asked) -> str:
+def describe(settings: Visualize, asked: Asked | None) -> str:
     """What stands over a sheet: whose pictures, how they were cut, and which episodes."""
-    if settings.images:
+    if asked is None:
         return f"your own, crop=none, {settings.dataset.size} px"
     what = asked.title((settings.episode.way, settings.episode.shot))
     return f"{what}, {settings.dataset.split} split, {view(settings.dataset)}"
