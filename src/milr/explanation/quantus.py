@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
-from milr.explanation.explainer import MILR
+from milr.explanation.milr import MILR
 from milr.networks.wrappers import unwrap
 
 
