@@ -1,4 +1,4 @@
-"""Loaders of images as people have them: the first batch of one, how many images it holds, mirrored ones, held-out ones."""
+"""Loaders of images as people have them: the first batch, how many images there are, mirrored and held-out ones."""
 
 from __future__ import annotations
 

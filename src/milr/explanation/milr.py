@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from tqdm import tqdm
 
 from milr.errors import MilrError
@@ -16,7 +17,7 @@ from milr.explanation import fitting
 from milr.explanation.bars import Bars
 from milr.explanation.decisions import Batch
 from milr.explanation.explainer import Explainer
-from milr.explanation.inputs import described, images_of
+from milr.explanation.inputs import AT_ONCE, described, images_of
 from milr.explanation.loaders import counted, example_of, first_batch, validation_batches
 from milr.explanation.loading import fit_batches
 from milr.explanation.maps import KINDS, Maps, stack, upsampled
@@ -25,6 +26,7 @@ from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
 from milr.fields import nearest
 from milr.networks.inputs import Inputs, count, split
+from milr.seeding import seeded
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
 
@@ -81,23 +83,27 @@ class MILR(Explainer):
         """Reads the training images once: the layers where there was no example, statistics, features, the bank.
 
         Args:
-            batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts.
+            batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts; a
+                data set is read in batches of 32.
             images: how many they hold; found if not given, by way of a temporary file for what has no length.
-            seed: of what is drawn.
+            seed: of what is drawn, what a DataLoader that shuffles draws from torch too.
             views: 2 adds the mirror image of every one: more for the critic to learn from, where left is like right.
             progress: show a bar.
 
         Raises:
             MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
         """
-        if self._layers is None:
-            first, batches = first_batch(batches)
-            self.read_layers(example_of(first, self.network))
-        if images is None:
-            batches, images = counted(batches, self.layers)
-        if progress and not isinstance(batches, Tensor | Mapping):
-            batches = tqdm(batches, desc="prepare", unit="batch")
-        super().prepare(batches, images, seed, views)
+        if isinstance(batches, Dataset) and not isinstance(batches, IterableDataset):
+            batches = DataLoader(batches, AT_ONCE)
+        with seeded(seed):
+            if self._layers is None:
+                first, batches = first_batch(batches)
+                self.read_layers(example_of(first, self.network))
+            if images is None:
+                batches, images = counted(batches, self.layers)
+            if progress and not isinstance(batches, Tensor | Mapping):
+                batches = tqdm(batches, desc="prepare", unit="batch")
+            super().prepare(batches, images, seed, views)
 
     def fit(
         self,
