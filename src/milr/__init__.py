@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
-    from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
+    from milr.explanation.milr import MILR, load
     from milr.explanation.objective import Terms
     from milr.explanation.quantus import quantus_explain
     from milr.explanation.questions import EpisodeBatches
@@ -47,7 +47,7 @@ _PLACES = {
     "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
-    "milr.explanation.explainer": ("MILR", "load"),
+    "milr.explanation.milr": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.quantus": ("quantus_explain",),

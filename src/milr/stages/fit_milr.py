@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
 from milr.data.catalogues import data_entry
@@ -20,6 +19,7 @@ from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
 from milr.explanation.asked import Asked, Batches, part
+from milr.explanation.bars import Bars
 from milr.explanation.decisions import Batch
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
@@ -156,41 +156,26 @@ def progress_bars(
 
     Reading terms waits for the device.
     """
-    bars: dict[str, tqdm[Any]] = {}
     curve = [(row["step"], row["bits"]) for row in run.read_metrics() if row.get("phase") == "critic"]
+    with Bars(how, shown=True) as bars:
 
-    def bar_of(phase: str, step: int, total: int) -> tqdm[Any]:
-        """The phase's bar; the one before it ends."""
-        if phase not in bars:
-            for earlier in bars.values():
-                earlier.close()
-            bars[phase] = tqdm(total=total, initial=step - 1, desc=phase, unit="step")
-        bars[phase].update()
-        return bars[phase]
+        def on_critic(phase: str, step: int, nats: float | None) -> None:
+            """Move the bar; where the held-out bits were estimated, show and keep them."""
+            bars.on_critic(phase, step, nats)
+            if nats is not None:
+                run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
+                if phase == "critic":
+                    curve.append((step, bits(nats)))
 
-    def on_critic(phase: str, step: int, nats: float | None) -> None:
-        """Move the bar; where the held-out bits were estimated, show and keep them."""
-        bar = bar_of(phase, step, how.critic.steps)
-        if nats is not None:
-            run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
-            if phase == "critic":
-                curve.append((step, bits(nats)))
-            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
+        def on_step(step: int, terms: Terms) -> None:
+            """Move the bar, and every few steps read the terms."""
+            bars.moved("mask", step, how.steps)
+            if step % every == 0 or step == how.steps:
+                metrics = terms.metrics()
+                run.metrics(split="train", step=step, **metrics)
+                bars.tell("mask", metrics)
 
-    def on_step(step: int, terms: Terms) -> None:
-        """Move the bar, and every few steps read the terms."""
-        bar = bar_of("mask", step, how.steps)
-        if step % every == 0 or step == how.steps:
-            metrics = terms.metrics()
-            run.metrics(split="train", step=step, **metrics)
-            shown = ("accuracy", "decision_bits", "redundant_bits", "mask_mean")
-            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
-
-    try:
         yield curve, on_critic, on_step
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def log_summary(result: dict[str, Any], asked: Asked) -> None:
