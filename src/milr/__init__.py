@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milr.errors import MilrError
-    from milr.explanation.batches import EpisodeBatches, episode_decision
+    from milr.explanation.batches import episode_decision
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from milr.explanation.milr import MILR, load
     from milr.explanation.objective import Terms
     from milr.explanation.quantus import quantus_explain
+    from milr.explanation.questions import EpisodeBatches
     from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
@@ -37,7 +38,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "milr.errors": ("MilrError",),
-    "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
+    "milr.explanation.batches": ("episode_decision",),
+    "milr.explanation.questions": ("EpisodeBatches",),
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
     "milr.explanation.comparisons": ("pairs", "prototypes"),

@@ -18,6 +18,7 @@ from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
+from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.bars import Bars
 from milr.explanation.decisions import Batch
 from milr.explanation.fitting import OnCritic, fit, validate
@@ -35,10 +36,8 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device, dtype_of, example_images
-from milr.stages.episodes import learned_shape, needed_pictures
-from milr.stages.scenes import columns_of, few_pictures
+from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
@@ -86,7 +85,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         "information": estimates(explainer, pictures, device),
     }
     run.record(result=result)
-    log_summary(result)
+    log_summary(result, asked)
     return terms["objective"]
 
 
@@ -179,10 +178,11 @@ def progress_bars(
         yield curve, on_critic, on_step
 
 
-def log_summary(result: dict[str, Any]) -> None:
+def log_summary(result: dict[str, Any], asked: Asked) -> None:
     """The lines that a person reads at the end."""
     shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
-    log.info("decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)", *shown)
+    words = ("episodes", "accuracy") if asked.section.name == "prototypes" else ("batches", asked.row.score)
+    log.info("decision %s on validation %s: %.3f untouched, %.3f through the mask (mean %.3f)", *words[::-1], *shown)
     if critic := result["critic"]:
         log.info(
             "the critic's held-out bits: %.3f at step %d of %d; the last quarter of the steps gained %.1f %%: at least",
@@ -190,6 +190,13 @@ def log_summary(result: dict[str, Any]) -> None:
         )
     for split, estimate in result["information"].items():
         log.info(
-            "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
-            *(split, estimate["bits"], estimate["cap_bits"], 100 * estimate["saturation"], estimate["images"]),
+            "total information, %s %s: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
+            *(
+                split,
+                "pictures" if asked.row.divided else "species",
+                estimate["bits"],
+                estimate["cap_bits"],
+                100 * estimate["saturation"],
+                estimate["images"],
+            ),
         )
