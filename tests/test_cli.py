@@ -131,7 +131,7 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("train-protonet backbone.name=resnet9", "backbone.name=resnet9: choose one of conv4, resnet10"),
         ("train-protonet experiment={a:1}", "experiment={a:1}: choose one of closer_look"),
         ("train-protonet +dataset=cub", "dataset is there already: leave the + out"),
-        ("fit-milr layers=null", "layers=null: choose one of layer1_avgpool"),
+        ("fit-milr layers=null", "layers=null: choose one of auto, layer1_avgpool"),
         (
             "fit-milr source=x +layers.other=layer2",
             "no key 'layers.other': did you mean 'layers.output'?",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from milr.data.augmentation import IMAGENET
 from milr.errors import MilrError
 from milr.networks.backbones import build_backbone
 from milr.networks.layers import weights_sha256
@@ -40,6 +41,12 @@ def test_another_backbone_or_a_part_that_is_missing_is_told() -> None:
     del state["metric"]
     with pytest.raises(MilrError, match="lacks metric"):
         PrototypicalNetwork.from_state(state)
+
+
+def test_a_checkpoint_of_before_is_of_an_own_network_with_imagenets_statistics() -> None:
+    state = network().state()
+    del state["origin"]
+    assert PrototypicalNetwork.from_state(state).origin == Origin("resnet10", "milr", 32, IMAGENET)
 
 
 def test_the_fingerprint_sees_a_single_bit_of_a_buffer() -> None:

@@ -2,12 +2,10 @@
 
 import copy
 
-import pytest
 import torch
 from torch import nn
 from toy import pictures, trained_network
 
-from milr.errors import MilrError
 from milr.networks.layers import weights_sha256
 from milr.networks.randomise import blocks, randomised
 
@@ -35,10 +33,12 @@ def test_one_seed_one_network() -> None:
     assert weights_sha256(first) == weights_sha256(second) != weights_sha256(other)
 
 
-def test_weights_that_no_layer_can_draw_anew_are_refused_by_name() -> None:
+def test_weights_that_no_layer_can_draw_anew_change_places() -> None:
     network = copy.deepcopy(trained_network())
-    network.layer2.register_parameter("scale", nn.Parameter(torch.ones(1)))
-    with pytest.raises(
-        MilrError, match=r"'layer2': scale cannot be drawn anew: give Sequential a reset_parameters\(\)"
-    ):
-        randomised(network, ["layer2"], [pictures(8, seed=0)[0]], seed=0)
+    network.layer2.register_parameter("scale", nn.Parameter(torch.arange(50.0)))
+    scale = randomised(network, ["layer2"], [pictures(8, seed=0)[0]], seed=0).layer2.scale
+    assert not torch.equal(scale, network.layer2.scale) and torch.equal(scale.sort()[0], torch.arange(50.0))
+
+
+def test_a_network_in_a_wrapper_has_the_layers_of_the_network() -> None:
+    assert blocks(nn.Sequential(trained_network())) == ["0.fc", "0.layer2", "0.layer1"]

@@ -169,6 +169,11 @@ def test_freezing_what_is_not_there_or_everything_is_refused() -> None:
         freeze(network(), ("layer",))
 
 
+def test_freezing_a_numbered_block_leaves_those_whose_number_begins_so() -> None:
+    blocks = nn.Sequential(*(nn.Linear(1, 1) for _ in range(12)))
+    assert len(freeze(blocks, ("1",))) == 22 and not blocks[1].weight.requires_grad and blocks[10].weight.requires_grad
+
+
 def test_rotation_is_the_mean_over_turns_of_who_is_support() -> None:
     training = replace(TRAINING, query=2, rotate=True)
     representation = torch.randn(4 * 3, 6)

@@ -75,7 +75,10 @@ def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:
     entries = manifest(run)
     assert entries["command"] == "milr train-protonet seed=3 dataset.root=birds episode.way=4"
     assert (entries["stage"], entries["state"], entries["seed"]) == ("train_protonet", "finished", 3)
-    versions = {"python", "torch", "torchvision", "hydra", "omegaconf", "pillow", "numpy", "captum", "zennit"}
+    versions = {"python", "torch", "torchvision", "hydra", "omegaconf", "pillow", "numpy", "captum", "zennit"} | {
+        "timm",
+        "transformers",
+    }
     assert versions == entries["versions"].keys()
     assert entries["host"]["threads"] == torch.get_num_threads()
     assert entries["repeats"] is None and entries["weights"] is None

@@ -80,11 +80,14 @@ def default_settings(stage: Stage, options: Mapping[str, str] | None = None) -> 
     if "backbone" in chosen:
         for line in group_lines("backbone", chosen["backbone"]):
             name, value = line.split(": ")
-            setattr(settings.backbone, name, value)
+            setattr(settings.backbone, name, value.strip('"'))
     if "layers" in chosen:
         for line in group_lines("layers", chosen["layers"]):
             name, layer = line.split(": ")
             setattr(settings.layers, name, layer)
+    text = (config_folder() / f"{stage.name}.yaml").read_text(encoding="utf-8")
+    for section, name, value in re.findall(r"^(\w+):\n  (\w+): (\d+)", text, flags=re.MULTILINE):  # the stage's own
+        setattr(getattr(settings, section), name, int(value))
     return settings
 
 

@@ -27,8 +27,10 @@ def check_names(settings: Any) -> None:
     for group, known in (("dataset", DATA_SETS), ("backbone", group_options("backbone"))):
         section = getattr(settings, group, None)
         options = [name for name in group_options(group) if name in known and name not in SOURCES]
-        if section is None or getattr(section, "source", "milr") != "milr":
+        if section is None or (section.name and getattr(section, "source", "milr") != "milr"):
             continue
+        if not section.name:
+            raise MilrError(f"{group}.name is missing: give {group}.name=<name>")
         if section.name not in options:
             near = nearest(section.name, options)
             raise MilrError(f"{group}.name={section.name}: choose one of {', '.join(options)}{near}")

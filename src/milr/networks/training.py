@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -207,14 +208,18 @@ def episode_loss(representation: Tensor, training: Training, metric: MetricSetti
 
 
 def freeze(network: nn.Module, beginnings: tuple[str, ...]) -> list[nn.Parameter]:
-    """Takes the gradients from the parameters under these names; returns the others. MilrError for a name of none."""
+    """Takes the gradients from the parameters under these names; returns the others. MilrError for a name of none.
+
+    A beginning that ends in a digit ends a number: blocks.1 is not blocks.10.
+    """
     network.requires_grad_(True)
     names = [name for name, _ in network.named_parameters()]
-    unknown = [start for start in beginnings if not any(name.startswith(start) for name in names)]
+    patterns = [re.compile(re.escape(start) + r"(?!(?<=\d)\d)") for start in beginnings]
+    unknown = [start for start, p in zip(beginnings, patterns, strict=True) if not any(map(p.match, names))]
     if unknown:
         raise MilrError(f"train.freeze names {', '.join(unknown)}, with which no parameter of the network begins")
     for name, parameter in network.named_parameters():
-        if name.startswith(beginnings) and beginnings:
+        if any(pattern.match(name) for pattern in patterns):
             parameter.requires_grad_(False)
     free = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not free:

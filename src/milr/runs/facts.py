@@ -12,7 +12,18 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "pillow", "numpy", "captum", "zennit")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "hydra-core",
+    "omegaconf",
+    "pillow",
+    "numpy",
+    "captum",
+    "zennit",
+    "timm",
+    "transformers",
+)
 
 
 def versions() -> dict[str, str | None]:

@@ -110,13 +110,11 @@ def job_of(cfg: DictConfig, stage: Stage, scratch: Path | None = None) -> Job:
 def untrained_source(settings: Any, stage: Stage, typed: list[str], outputs: Path) -> SourceRun:
     """A run of train-protonet over no episodes, for a stage that takes the network as it is (source=none).
 
-    Errors: MilrError for a stage that needs more than a network, and in a sweep, whose jobs would each make their own.
+    Errors: MilrError for a stage that needs more than a network.
     """
     train = STAGES["train_protonet"]
     if stage.source != train.name:
         raise MilrError(f"source=none: {stage.cli_name} goes on from a run of {cli_name(stage.source)}: name one")
-    if in_sweep():
-        raise MilrError("source=none in a sweep: `milr train-protonet train.episodes=0 ...` first, then source=latest")
     own = pick(TrainProtonet, settings, outputs=str(outputs), train=TrainSection(episodes=0), resume="")
     job = Job(train, own, None, (stage.cli_name, *typed))
     log.info("source=none: the network is taken as it is, by a training of no episodes, whose run is the source")

@@ -52,6 +52,8 @@ def start_sweep(config: DictConfig) -> Path:
 def pinned(override: str, stage: str, outputs: Path) -> str:
     """`source=latest` as the run that it is now: while a sweep runs, another run may become the latest."""
     needed = STAGES[stage].source if stage in STAGES else None
+    if override == "source=none":  # each job would make a network of its own
+        raise MilrError("source=none in a sweep: `milr train-protonet train.episodes=0 ...` first, then source=latest")
     if override.lstrip("+") != "source=latest" or needed is None:
         return override
     return f"source={quoted(str(find_source(outputs, needed, 'latest').folder))}"

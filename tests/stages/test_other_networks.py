@@ -1,0 +1,78 @@
+"""A network of another source through the stages, from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from small import FIT, Capture, call, error, run_of
+
+from milr import cli
+from milr.data import augmentation
+from milr.data.augmentation import Normalisation
+from milr.stages import evaluate
+
+VIT = ["backbone=timm", "backbone.name=test_vit", "backbone.weights=none", "device=cpu"]
+BIRDS = ["dataset.species=12", "dataset.images_per_species=4", "dataset.picture_size=64", "dataset.size=64"]
+EPISODE = ["episode.way=3", "episode.query=1"]
+
+
+@pytest.mark.slow
+def test_a_transformer_goes_through_the_stages_with_its_own_mean_and_std(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Normalisation] = []
+    statistics = augmentation.statistics
+
+    def spy(normalisation: Normalisation, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(normalisation)
+        return statistics(normalisation, device)
+
+    monkeypatch.setattr(augmentation, "statistics", spy)
+    birds = [f"dataset.root={tmp_path / 'birds'}", *BIRDS]
+    short = ["train.episodes=1", "train.validation_episodes=2", "train.freeze=[patch_embed]", "train.batch_norm=eval"]
+    assert call(tmp_path, "train-protonet", *VIT, *birds, *EPISODE, *short) == 0
+    assert call(tmp_path, "test-protonet", "source=latest", "test.episodes=2") == 0
+    assert call(tmp_path, "fit-milr", "source=latest", "critic.views=1", *FIT) == 0
+    assert call(tmp_path, "visualize", "source=latest") == 0
+    monkeypatch.setattr(evaluate, "draw", lambda *_: None)  # charts, which take seconds
+    assert call(tmp_path, "evaluate", "source=latest", "evaluate.episodes=1", "evaluate.baselines=[]") == 0
+    assert set(seen) == {Normalisation((0.5,) * 3, (0.5,) * 3)} and len(seen) > 10
+    settings = OmegaConf.load(run_of(tmp_path, "visualize") / "config.yaml")
+    assert settings.backbone.std == [0.5] * 3 and settings.dataset.size == 64
+    state = torch.load(run_of(tmp_path, "fit_milr") / "milr.pt", weights_only=True)
+    assert state["local"].startswith("blocks.") and state["z"] == "norm"
+
+
+@pytest.mark.slow
+def test_a_network_that_was_not_trained_here_is_the_source_of_a_fit(tmp_path: Path, capsys: Capture) -> None:
+    words = [*BIRDS, f"dataset.root={tmp_path / 'birds'}", *EPISODE, "device=cpu", "backbone=resnet10", *FIT]
+    assert call(tmp_path, "fit-milr", "source=none", "critic.views=1", *words) == 0
+    assert "source=none: the network is taken as it is" in capsys.readouterr().out
+    trained, fitted = (run_of(tmp_path, stage) for stage in ("train_protonet", "fit_milr"))
+    settings = OmegaConf.load(fitted / "config.yaml")
+    assert settings.source == str(trained) and (settings.layers.local, settings.layers.z) == ("layer1", "avgpool")
+    assert OmegaConf.load(trained / "config.yaml").train.episodes == 0
+    capsys.readouterr()
+    assert call(tmp_path, "visualize", "source=none") == 2
+    assert "source=none: visualize goes on from a run of fit-milr" in error(capsys)
+    assert call(tmp_path, "fit-milr", "-m", "source=none", "milr.beta=0.1,1", *words) == 2
+    assert "source=none in a sweep" in error(capsys)
+
+
+def test_the_table_of_layers_and_what_can_be_wrong_with_a_name(capsys: Capture) -> None:
+    assert cli.main(["layers", *VIT, "layers.local=blocks.2"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("test_vit, pictures of 160 px")
+    assert any(line.startswith("blocks.2 ") and line.endswith("local, stage") for line in table.splitlines())
+    for words, message in (
+        (["backbone=timm"], "backbone.name is missing: give backbone.name=<name>"),
+        (["backbone=timm", "backbone.name=test_vot"], "timm has no such network: did you mean test_vit"),
+        (["backbone=resnet10", "backbone.name=test_vit"], "backbone.name=test_vit: choose one of conv4, resnet10"),
+        (["dataset.size=5"], "dataset.size=5: at least 16 pixels, or 0"),
+        (["backbone.source=tim"], "choose one of milr, timm, torchvision, transformers, import (did you mean 'timm'?)"),
+    ):
+        assert cli.main(["layers", *words]) == 2
+        assert message in error(capsys)
