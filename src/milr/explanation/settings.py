@@ -114,7 +114,7 @@ class ObjectiveSettings:
     """The weights of eq. 10, and the reading of eq. 9."""
 
     alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
-    beta: float = setting(4.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
+    beta: float = setting(3.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
     redundancy: str = setting(
         "occluded",
         "occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands",
