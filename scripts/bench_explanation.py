@@ -29,10 +29,10 @@ from milr.data.pictures import Pictures
 from milr.data.split import of_split
 from milr.evaluation.attribution import integrated_gradients, occlusion
 from milr.evaluation.iba import feature_statistics, per_sample_bottleneck
-from milr.explanation.batches import EpisodeBatches
 from milr.explanation.fitting import Batch, fit
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
+from milr.explanation.questions import EpisodeBatches
 from milr.explanation.settings import CriticSettings, FitSettings, MaskSettings, MilrSettings
 from milr.networks.backbones import build_backbone
 from milr.networks.layers import frozen

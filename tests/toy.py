@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from milr.evaluation.estimators import features_of
-from milr.explanation.explainer import MILR
 from milr.explanation.features import Features
 from milr.explanation.fitting import Batch, fit
+from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 
 SIZE, SQUARE, CLASSES = 32, 8, 4

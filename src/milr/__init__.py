@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from milr.errors import MilrError
-    from milr.explanation.batches import EpisodeBatches, episode_decision
+    from milr.explanation.batches import episode_decision
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
-    from milr.explanation.explainer import MILR, load
     from milr.explanation.export import export
     from milr.explanation.figures import Column, save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
+    from milr.explanation.milr import MILR, load
     from milr.explanation.objective import Terms
     from milr.explanation.quantus import quantus_explain
+    from milr.explanation.questions import EpisodeBatches
     from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
@@ -37,7 +38,8 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "milr.errors": ("MilrError",),
-    "milr.explanation.batches": ("EpisodeBatches", "episode_decision"),
+    "milr.explanation.batches": ("episode_decision",),
+    "milr.explanation.questions": ("EpisodeBatches",),
     "milr.explanation.export": ("export",),
     "milr.explanation.figures": ("Column", "save_figures"),
     "milr.explanation.comparisons": ("pairs", "prototypes"),
@@ -45,7 +47,7 @@ _PLACES = {
     "milr.explanation.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
-    "milr.explanation.explainer": ("MILR", "load"),
+    "milr.explanation.milr": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
     "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.quantus": ("quantus_explain",),

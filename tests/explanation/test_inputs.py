@@ -87,7 +87,6 @@ def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> N
         (TRAINING.split(32), -3, "images=-3.*2 or more"),
         (TRAINING.split(32), 64.0, "a whole number, not 64.0"),
         (TRAINING.split(32), TRAINING, r"a whole number, not a torch.Tensor \[64, 3, 32, 32\]"),
-        (TRAINING.split(32), None, "a whole number, not None"),
         (lambda step: TRAINING, 64, "takes batches of images .*, not a .*function"),
         ("images", 64, "must be a tensor, not 'i'"),
         (

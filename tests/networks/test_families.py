@@ -11,7 +11,8 @@ import torch
 import transformers
 from families import IMAGES, LAYERS, Recurrent, Siamese, Text, UNet, sentences, words
 from torch import Tensor, nn
-from torchvision.models import DenseNet, SwinTransformer, VisionTransformer, regnet_x_400mf, resnet18, vgg11
+from torchvision.models import DenseNet, SwinTransformer, VisionTransformer, regnet_x_400mf, resnet18
+from torchvision.models.vgg import make_layers
 
 import milr
 from milr.networks.freezing import weights_sha256
@@ -36,7 +37,10 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs]]] = {
     "EfficientNet": (lambda: timm.create_model("tf_efficientnet_lite0"), images),
     "MobileNetV3": (lambda: timm.create_model("mobilenetv3_small_050"), images),
     "DenseNet": (lambda: DenseNet(8, (2, 2, 2, 2), 16), images),
-    "VGG": (lambda: nn.Sequential(vgg11(init_weights=False).features, nn.Flatten(), nn.Linear(512, 4)), images),
+    "VGG": (
+        lambda: nn.Sequential(make_layers([8, "M", 16, 16, "M", 32, "M"]), nn.Flatten(), nn.Linear(512, 4)),
+        images,
+    ),
     "RegNet": (lambda: regnet_x_400mf(num_classes=4), images),
     "Swin": (lambda: SwinTransformer([2, 2], 16, [1, 1, 2], [1, 2, 4], [4, 4]), images),
     "MaxViT": (

@@ -86,8 +86,9 @@ def test_a_grid_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_class_token_that_no_longer_depends_on_the_patches_is_said_to() -> None:
-    with pytest.raises(MilrError, match=r"a class token no longer depends.*for example local=body\.1"):
-        LayerPair(Tokens().eval(), images(1), LayerSettings("body.2", "norm"))
+    for local, z in (("body.2", "norm"), ("norm", "head")):
+        with pytest.raises(MilrError, match=r"a class token no longer depends.*for example local=body\.1"):
+            LayerPair(Tokens().eval(), images(1), LayerSettings(local, z))
     pair = LayerPair(Tokens().eval(), images(1), LayerSettings("body.2", "norm", read="pool"))
     assert pair.dimension == 8
 

@@ -11,10 +11,10 @@ import torch
 from toy import batch, pictures, trained_network
 
 from milr.errors import MilrError
+from milr.explanation.asked import Asked
 from milr.explanation.settings import FitSettings
 from milr.settings.schema import FitMilr
 from milr.stages import sanity
-from milr.stages.decisions import Asked
 from milr.stages.fit_milr import new_explainer
 
 

@@ -36,6 +36,10 @@ class Bars:
         self.bars[phase].update()
         return self.bars[phase]
 
+    def tell(self, phase: str, metrics: dict[str, float]) -> None:
+        """Shows some of the terms' metrics beside the phase's bar."""
+        self.bars[phase].set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN})
+
     def on_critic(self, phase: str, step: int, nats: float | None) -> None:
         """As `fit` calls it."""
         bar = self.moved(phase, step, self.settings.critic.steps)
@@ -44,7 +48,6 @@ class Bars:
 
     def on_step(self, step: int, terms: Terms) -> None:
         """As `fit` calls it."""
-        bar = self.moved("mask", step, self.settings.steps)
+        self.moved("mask", step, self.settings.steps)
         if self.shown and step % EVERY == 0:
-            metrics = terms.metrics()
-            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN})
+            self.tell("mask", terms.metrics())

@@ -171,7 +171,7 @@ def figure(
     axes = drawing.subplots(height, width, squeeze=False)
     for r, row in enumerate(rows):
         _draw_row(drawing, list(axes[r]), row, images, maps, scale)
-        axes[r, 0].set_ylabel(row.title + ("\nand image" if row.mixed else ""), fontsize=9)
+        axes[r, 0].set_ylabel(row.title + ("\nand image" if row.mixed and images is not None else ""), fontsize=9)
     for axis, column in zip(axes[0], titled, strict=True):
         wrong = column.predicted is not None and column.predicted != column.name
         axis.set_title(column.title(), fontsize=8, color="firebrick" if wrong else "black")

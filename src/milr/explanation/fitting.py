@@ -11,11 +11,11 @@ from milr.explanation.decision_checks import check_batches, check_fit
 from milr.explanation.decisions import Batch as Batch
 from milr.explanation.decisions import Decision as Decision
 from milr.explanation.decisions import checked_batch
+from milr.explanation.explainer import Explainer
 from milr.explanation.features import Features
 from milr.explanation.inputs import own_modes
 from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
-from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
 from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images, without
 from milr.explanation.progress import Phases
@@ -30,7 +30,7 @@ OnCritic = Callable[[str, int, float | None], None]
 
 
 def fit(
-    explainer: MILR,
+    explainer: Explainer,
     batches: Callable[[int], Batch],
     settings: FitSettings,
     validation: Sequence[Batch] = (),
@@ -112,7 +112,7 @@ def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None]
     return (lambda step, nats: on_critic(phase, step, nats)) if on_critic else (lambda step, nats: None)
 
 
-def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch], seed: int) -> CriticTask:
+def critic_task(explainer: Explainer, features: Features, validation: Sequence[Batch], seed: int) -> CriticTask:
     """Pairs (x, z) of the images of `prepare`; held out are the validation batches', or a part."""
     held_out = held_out_features(explainer, validation, masked=False)
     if held_out is None:
@@ -125,7 +125,7 @@ def critic_task(explainer: MILR, features: Features, validation: Sequence[Batch]
 
 
 def pairs_task(
-    explainer: MILR, batches: Callable[[int], Batch], steps: int, validation: Sequence[Batch], seed: int
+    explainer: Explainer, batches: Callable[[int], Batch], steps: int, validation: Sequence[Batch], seed: int
 ) -> CriticTask | None:
     """Pairs (x, z) and what the mask leaves of them, of the fit's own batches, beside those of `prepare`'s images.
 
@@ -148,14 +148,14 @@ def pairs_task(
     return replace(task, train=known, pairs=pairs) if known else task
 
 
-def held_out_features(explainer: MILR, validation: Sequence[Batch], masked: bool) -> Features | None:
+def held_out_features(explainer: Explainer, validation: Sequence[Batch], masked: bool) -> Features | None:
     """Those of the validation batches; None where they hold fewer than two images."""
     if sum(count(batch.images) for batch in validation) < 2:
         return None
     return batch_features(explainer, validation, "validation batch", masked)
 
 
-def task_of(explainer: MILR, train: Features, held_out: Features, seed: int) -> CriticTask:
+def task_of(explainer: Explainer, train: Features, held_out: Features, seed: int) -> CriticTask:
     """What the critic is fitted to, by the estimator of the settings."""
     infomax = explainer.settings.infomax
     return CriticTask(train, held_out, infomax.estimator, infomax.denominator, seed)

@@ -1,11 +1,11 @@
-"""Loaders of images as people have them: the first batch of one, how many images it holds, and mirror images."""
+"""Loaders of images as people have them: the first batch, how many images there are, mirrored and held-out ones."""
 
 from __future__ import annotations
 
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import signature
 from itertools import chain
 from typing import IO, Any
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from milr.errors import MilrError
+from milr.explanation.decisions import Batch
 from milr.explanation.inputs import AT_ONCE, described, images_of, network_device
+from milr.explanation.loading import TARGETS, fit_batches
 from milr.networks.inputs import PICTURES, Inputs, count, mapped, split
 from milr.networks.layers import LayerPair
 from milr.networks.wrappers import unwrap
 
-TARGETS = ("labels", "label", "targets", "target")  # names of them in a batch that is a dict
+VALIDATIONS = 8  # batches of a loader that is given for validation
 
 
 def first_batch(batches: Any) -> tuple[Any, Any]:
@@ -123,3 +125,11 @@ def with_mirrored(batches: Iterable[Inputs]) -> Iterator[Inputs]:
             raise MilrError(f"views=2 mirrors images [K, C, H, W], not {described(images)}: leave it at 1")
         yield images
         yield images.flip(3)
+
+
+def validation_batches(given: Iterable[Any], decision: str | Callable[[Any], Batch], seed: int) -> list[Batch]:
+    """Held-out batches as they are, or the first of a loader."""
+    if isinstance(given, list | tuple) and all(isinstance(batch, Batch) for batch in given):
+        return list(given)
+    batches, _ = fit_batches(given, decision, seed, 0.0)
+    return [batches(step) for step in range(1, VALIDATIONS + 1)]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.explanation.decisions import Batch, checked_batch
+from milr.explanation.explainer import Explainer
 from milr.explanation.inputs import own_modes
-from milr.explanation.milr import MILR
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
 from milr.explanation.progress import Best, Progress, decay, without_gradients
@@ -28,7 +28,7 @@ WATCHED = 4  # of the fit's first batches, whose objective says where there is n
 
 
 def fit_mask(
-    explainer: MILR,
+    explainer: Explainer,
     batches: Callable[[int], Batch],
     settings: FitSettings,
     validation: Sequence[Batch],
@@ -70,7 +70,7 @@ def fit_mask(
         finite.see(step, loss)
         last = step == settings.steps
         validates = last or step % settings.validate_every == 0
-        if (validates or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
+        if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
             raise stopped(bad.step, "the loss", bad.loss)
         progress.optimiser.step()
         explainer.fitted = True
@@ -98,7 +98,7 @@ def begin(modules: Modules, settings: FitSettings) -> Progress:
     return Progress(fitted, optimiser, generator, Best(fitted))
 
 
-def weights(explainer: MILR) -> tuple[float, float]:
+def weights(explainer: Explainer) -> tuple[float, float]:
     """Alpha and beta of eq. 10; alpha is 0 for the mask in the literal reading, where its term reaches the critic."""
     settings = explainer.settings
     return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta
@@ -109,7 +109,7 @@ def beta_steps(settings: FitSettings) -> float:
     return max(1.0, min(settings.beta_warmup, settings.steps / 2))
 
 
-def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, beta: float) -> tuple[Terms, Tensor]:
+def backward(explainer: Explainer, batch: Batch, progress: Progress, alpha: float, beta: float) -> tuple[Terms, Tensor]:
     """The terms of a batch and its loss, whose gradients are then at the mask and the bottleneck."""
     # Frozen backwards too: a network that saves memory computes parts of itself again there.
     with frozen(explainer.layers.network, *batch.modules), without_gradients(explainer.modules.critic):
@@ -121,14 +121,14 @@ def backward(explainer: MILR, batch: Batch, progress: Progress, alpha: float, be
     return terms, loss
 
 
-def check_gradients(explainer: MILR, batch: Batch) -> None:
+def check_gradients(explainer: Explainer, batch: Batch) -> None:
     """MilrError where the loss of a batch would give no gradient to the mask: before any time is spent."""
     with frozen(explainer.layers.network, *batch.modules):
         generator = torch.Generator(explainer.modules.bank.local.device).manual_seed(0)
         measure(explainer, batch, explainer.layers.first_pass(batch.images), generator)
 
 
-def validate(explainer: MILR, batches: Sequence[Batch]) -> dict[str, float]:
+def validate(explainer: Explainer, batches: Sequence[Batch]) -> dict[str, float]:
     """The terms' means over held-out batches, the noise always the same.
 
     "objective" is the loss that the mask's fit takes the gradient of, with alpha and beta as they are at its end. It

@@ -1,39 +1,37 @@
-"""MI-LR: the module that is put on a frozen network and tells what its representation knows, place by place."""
+"""`milr.MILR` as people type it: prepare and fit by a DataLoader, maps by a call, files, Captum's `attribute`."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from tqdm import tqdm
 
 from milr.errors import MilrError
-from milr.explanation.features import Features
-from milr.explanation.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
-from milr.explanation.loaders import with_mirrored
-from milr.explanation.maps import Maps
-from milr.explanation.modules import BankProjection, Modules, new_modules
-from milr.explanation.refinement import Target, check_refine, refined_mask
-from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
-from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
-from milr.information.bottleneck import noise_like, occlude
-from milr.information.readings import READINGS, ProjectedBank, read
-from milr.information.units import bits
-from milr.networks.inputs import Inputs, mapped, take
-from milr.networks.layers import LayerPair
-from milr.networks.probes import probe_inputs
-from milr.networks.settings import LayerSettings, layer_settings
+from milr.explanation import fitting
+from milr.explanation.bars import Bars
+from milr.explanation.decisions import Batch
+from milr.explanation.explainer import Explainer
+from milr.explanation.inputs import AT_ONCE, described, images_of
+from milr.explanation.loaders import counted, example_of, first_batch, validation_batches
+from milr.explanation.loading import fit_batches
+from milr.explanation.maps import KINDS, Maps, stack, upsampled
+from milr.explanation.refinement import towards_class
+from milr.explanation.saving import read_state, save_state
+from milr.explanation.settings import FitSettings
+from milr.fields import nearest
+from milr.networks.inputs import Inputs, count, split
+from milr.seeding import seeded
 
-log = logging.getLogger("milr")
-
-Own = TypeVar("Own", bound="MILR")
-OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
+HELD_OUT_SHARE = 0.1  # of a loader's images
 
 
-class MILR:
+class MILR(Explainer):
     """The MI-LR module on one layer pair of a network (paper, section 3.4 and figure 1).
 
     The network stays as it was: every pass runs it frozen and leaves no hook.
@@ -64,218 +62,213 @@ class MILR:
         >>> import milr, torch, torchvision
         >>> network = torchvision.models.resnet18(num_classes=4)
         >>> images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
-        >>> explainer = milr.MILR(network, "layer1", "avgpool", example=images[:2])
-        >>> explainer.prepare(images.split(8), len(images))  # statistics, whitening, reference bank
-        >>> batch = milr.Batch(images, lambda output: (output, labels))
-        >>> short = milr.FitSettings(steps=2, critic=milr.CriticSettings(steps=2))
-        >>> steps = milr.fit(explainer, lambda step: batch, short)  # the critic alone, then the mask
-        >>> maps = explainer.maps(images[:3])  # in bits
+        >>> data = torch.utils.data.TensorDataset(images, labels)
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=8)
+        >>> explainer = milr.MILR(network, "layer1", "avgpool")
+        >>> explainer.prepare(loader)  # statistics, features, the reference bank; fit does it too
+        >>> short = milr.FitSettings(critic=milr.CriticSettings(steps=2))  # for the example
+        >>> maps = explainer.fit(loader, steps=2, settings=short, progress=False)(images[:3])  # in bits
         >>> maps.total.shape, maps.decision.shape, maps.redundant.shape
         (torch.Size([3, 8, 8]), torch.Size([3, 8, 8]), torch.Size([3, 8, 8]))
     """
 
-    def __init__(
+    def prepare(
         self,
-        network: nn.Module,
-        local: str = "",
-        z: str = "",
-        example: Inputs | None = None,
-        settings: MilrSettings | None = None,
-        precision: torch.dtype = torch.float32,
-        layers: LayerSettings | None = None,
-        **how: Any,
+        batches: Iterable[Any],
+        images: int | None = None,
+        seed: int = 0,
+        views: int = 1,
+        progress: bool = False,
     ) -> None:
-        self.settings = settings or MilrSettings()
-        check_settings(self.settings)
-        self.network, self.precision = network, precision
-        self.functions = {name: how.pop(name) for name in ("read", "output") if callable(how.get(name))}
-        self.choice = layer_settings(layers, local=local, z=z, **how)
-        self._layers: LayerPair | None = None
-        if example is not None:
-            self.read_layers(example)
-        self._modules: Modules | None = None
-        self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
-        self.fitted = False
-        self._known: KnownNetwork | None = None
-        self._bank = BankProjection()
+        """Reads the training images once: the layers where there was no example, statistics, features, the bank.
 
-    @property
-    def layers(self) -> LayerPair:
-        """The layer pair; MilrError before there was an example."""
-        if self._layers is None:
-            raise MilrError("the layers are not known yet: call prepare(...), or give MILR(..., example=images[:2])")
-        return self._layers
+        Args:
+            batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts; a
+                data set is read in batches of 32.
+            images: how many they hold; found if not given, by way of a temporary file for what has no length.
+            seed: of what is drawn, what a DataLoader that shuffles draws from torch too.
+            views: 2 adds the mirror image of every one: more for the critic to learn from, where left is like right.
+            progress: show a bar.
 
-    def read_layers(self, example: Inputs) -> None:
-        """Finds the layers in the network by images like those to come; without an example `prepare` does it."""
-        stages = self.settings.mask.stages
-        self._layers = LayerPair(self.network, example, self.choice, stages, self.precision, **self.functions)
-
-    def prepare(self, batches: Iterable[Any], images: int, seed: int = 0, views: int = 1) -> None:
-        """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
-
-        They are the training images, or several views of each; `views=2` adds mirror images. The small modules start
-        anew.
-        A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
-        another number of images, or anything else than images like the example's.
+        Raises:
+            MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
         """
-        count = image_count(images)
-        if views not in (1, 2):
-            raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
-        with own_modes(self.layers, gradients=False):
-            known = KnownNetwork(self.layers.network)
-            log.info("the mask is read from %s", ", ".join(self.layers.stages))
-            training = training_batches(batches, self.layers, count)
-            if views == 2:
-                training, count = with_mirrored(training), 2 * count
-            self._modules, self.features = new_modules(self.settings, self.layers, training, count, seed)
-        self._known, self.fitted = known, False
+        if isinstance(batches, Dataset) and not isinstance(batches, IterableDataset):
+            batches = DataLoader(batches, AT_ONCE)
+        with seeded(seed):
+            if self._layers is None:
+                first, batches = first_batch(batches)
+                self.read_layers(example_of(first, self.network))
+            if images is None:
+                batches, images = counted(batches, self.layers)
+            if progress and not isinstance(batches, Tensor | Mapping):
+                batches = tqdm(batches, desc="prepare", unit="batch")
+            super().prepare(batches, images, seed, views)
 
-    @property
-    def modules(self) -> Modules:
-        """The small modules; MilrError before `prepare` or `load`."""
+    def fit(
+        self,
+        loader: Iterable[Any],
+        decision: str | Callable[[Any], Batch] = "classes",
+        steps: int | None = None,
+        validation: Iterable[Any] | None = None,
+        settings: FitSettings | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> MILR:
+        """Fits the small modules to the decisions about a loader's images; prepares them with it if need be.
+
+        Args:
+            loader: gives (images, targets) or dicts, as often as it is walked; a tenth of it, 512 images at most, is
+                held out.
+            decision: "classes" (the network's output is the logits), "prototypes", "multilabel", "regression",
+                "pairs", or a function that makes a `Batch` of what the loader gives.
+            steps: of the mask, at most; None: as `settings` say, until it has stalled.
+            validation: a loader of held-out images, or batches; nothing of `loader` is held out then.
+            settings: how it is fitted otherwise.
+            seed: of all that is drawn.
+            progress: show bars.
+
+        Returns:
+            The explainer.
+
+        Raises:
+            MilrError: for a loader without images or targets, or that can be walked once; and as `milr.fit`.
+
+        Example:
+            >>> import milr, torch, torchvision
+            >>> data = torch.utils.data.TensorDataset(torch.randn(24, 3, 32, 32), torch.arange(24) % 4)
+            >>> loader = torch.utils.data.DataLoader(data, batch_size=8)
+            >>> short = milr.FitSettings(critic=milr.CriticSettings(steps=2))
+            >>> network = torchvision.models.resnet18(num_classes=4)
+            >>> milr.MILR(network, "layer1", "avgpool").fit(loader, steps=2, settings=short, progress=False)
+            MILR(ResNet, local='layer1', z='avgpool', 8 x 8 places, fitted)
+        """
+        if isinstance(loader, Iterator):
+            raise MilrError(
+                f"fit goes through it again and again: give a DataLoader or a list, not {described(loader)}"
+            )
+        how = replace(settings or FitSettings(), seed=seed)
+        how = how if steps is None else replace(how, steps=steps)
+        batches, held_out = fit_batches(loader, decision, seed, HELD_OUT_SHARE if validation is None else 0.0)
+        if validation is not None:
+            held_out = validation_batches(validation, decision, seed)
         if self._modules is None:
-            raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
-        return self._modules
+            images = loader if isinstance(decision, str) else [decision(item).images for item in loader]
+            self.prepare(images, seed=seed, progress=progress)
+        with Bars(how, progress) as bars:
+            fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
+        return self
 
-    def require_fitted(self) -> None:
-        """MilrError if the small modules are as `prepare` made them, whose maps would mean nothing."""
-        if self._modules is not None and not self.fitted:
-            raise MilrError(
-                "this MI-LR module was prepared but never fitted, so its weights are random: call "
-                "milr.fit(explainer, ...), or set explainer.fitted = True if that is what you want to see"
-            )
+    def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0) -> Maps:
+        """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
 
-    def ready(self) -> Modules:
-        """The small modules where the network is now. MilrError before `prepare`, or if the network changed since."""
-        modules, device = self.modules, device_of(self.layers)
-        if self._known is not None:
-            self._known.require_same(self.layers.network)
-        return modules if modules.bank.local.device == device else modules.to(device)
-
-    def maps(self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Target | None = None) -> Maps:
-        """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
-
-        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings. `refine`: steps that the
-        mask of these images is refined for, from the fitted one, towards `target`, a loss of each image [K] of the
-        network's output [K, E] (`milr.towards_class`, `milr.towards`); without a target, the class that it decides for.
-        One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
-        that were never fitted, for readings that there are not, and one that names the image where the network's output
-        or a map is not finite.
+        `refine`, and errors: as `maps`.
         """
-        self.require_fitted()
-        if unknown := [reading for reading in readings if reading not in READINGS]:
-            raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
-        check_refine(refine, target)
-        with own_modes(self.layers, gradients=False):
-            images = images_of(images, self.layers, "the images of maps")
-            return self._maps(self.ready().eval(), images, readings, refine, target)
+        parts = split(images_of(images, self.layers, "the images"), batch_size)
+        return stack([self.maps(part, refine=refine) for part in parts])
 
-    def _maps(
-        self, modules: Modules, images: Inputs, readings: Sequence[str], refine: int, target: Target | None
-    ) -> Maps:
-        own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
-        untouched, passed = self.bank()
-        first = self.layers.first_pass(images)
-        # Step 1: the mask, what it lets pass, and the bits of that (eq. 8).
-        if refine:
-            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
-        else:
-            mask = modules.mask(first.stages, self.layers.grid)
-        draws = [
-            occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
-            for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
+    def attribute(
+        self, inputs: Any, target: Any = None, kind: str = "decision", refine: int = 0, batch_size: int = 32
+    ) -> Tensor | tuple[Tensor, ...]:
+        """A map at the inputs' own size, as Captum's `Attribution.attribute` gives it.
+
+        Args:
+            inputs: images [K, C, H, W]; a tuple of them gives a tuple, as in Captum.
+            target: class numbers [K], or one for all. Without `refine` they do not count: the fitted mask explains what
+                the decision reads, whichever class it is.
+            kind: decision, total, kept, redundant or mask.
+            refine: steps in which the mask of these images is turned to the target, as in `maps`.
+            batch_size: images at a time.
+
+        Returns:
+            [K, 1, H, W], bits a location of the local layer, bilinear in between; [K, T] of a sequence.
+
+        Raises:
+            MilrError: for a kind that there is not, and as `maps` raises it.
+
+        Example:
+            >>> import milr, torch, torchvision
+            >>> images = torch.randn(8, 3, 32, 32)
+            >>> explainer = milr.MILR(torchvision.models.resnet18(num_classes=4), "layer1", "avgpool")
+            >>> explainer.prepare(images.split(4))
+            >>> explainer.fitted = True  # for the example: to see maps of modules that were not fitted
+            >>> explainer.attribute(images[:2], target=torch.tensor([0, 1])).shape
+            torch.Size([2, 1, 32, 32])
+        """
+        if kind not in (*KINDS, "mask"):
+            raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
+        parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
+        wanted = None if target is None or not refine else torch.as_tensor(target).expand(sum(map(count, parts)))
+        rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
+        maps = [
+            self.maps(part, refine=refine, target=None if own is None else towards_class(own))
+            for part, own in zip(parts, rows, strict=True)
         ]
-        # Step 2: both sides of the critic's scores, untouched and with the mask.
-        critic = modules.critic
-        pair = critic.project_local(first.local), critic.project_representation(first.representation)
-        if self.settings.redundancy == "occluded":  # i(x'; z), compared with what passes other images' masks
-            masked, bank = [(critic.project_local(occluded), pair[1]) for occluded in draws], passed
-        else:  # i(x; z')
-            seconds = [self.layers.second_pass(occluded, images).representation for occluded in draws]
-            masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
-        # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
-        size = (len(first.local), *self.layers.grid)
-        results = {}
-        for reading in dict.fromkeys((own, *readings)):
-            total = bits(read(reading, denominator, *pair, untouched)).view(size)
-            kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
-            kept = bits(kept).view(size)
-            results[reading] = {"total": total, "kept": kept, "redundant": total - kept}
-        maps = Maps(
-            **results.pop(own),
-            decision=bits(self.decision_nats(mask, first.local, draws[0])),
-            mask=mask.mean(1),
-            output=first.output,
-            cap=bits(untouched.cap(own, denominator)),
-            readings=results,
-        )
-        maps.require_finite()
-        return maps.of_sequences() if self.layers.sequence else maps
+        heat: Tensor = getattr(stack(maps), kind)
+        heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
+        return (heat,) if isinstance(inputs, tuple) else heat
 
-    def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
-        """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
-        return self._bank.of(self.modules)
+    def to(self, device: torch.device | str) -> MILR:
+        """Moves the network and the small modules to a device; gives the explainer. MilrError if there is none such."""
+        move(self.network, device)
+        return self
 
-    def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
-        """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
-        nats: Tensor = self.modules.bottleneck.nats(mask, local, occluded)
-        return nats
+    def save(self, path: str | Path) -> None:
+        """Writes the small modules, with the names of the layers, for `milr.load`; the network is not in the file.
 
-    def _still_noise(self, modules: Modules, seed: int) -> Tensor:
-        """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""
-        generator = torch.Generator().manual_seed(seed)
-        return noise_like(modules.local, (1, *self.layers.local_shape), generator).to(modules.local.mean.dtype)
-
-    def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load` rebuilds this module on the same network."""
-        return {
-            "local": self.layers.local,
-            "z": self.layers.z,
-            "layers": asdict(self.layers.choice),
-            "functions": list(self.functions),
-            "example": take(probe_inputs(self.layers.example)[0], slice(0, 1)),  # noise: no picture goes into a file
-            "settings": asdict(self.settings),
-            "modules": self.modules.state_dict(),
-            "fitted": self.fitted,
-            "network_sha256": self._known.sha256 if self._known else None,
-        }
-
-    @classmethod
-    def load(
-        cls: type[Own],
-        network: nn.Module,
-        state: dict[str, Any],
-        example: Inputs | None = None,
-        precision: torch.dtype = torch.float32,
-        check_network: bool = True,
-        **functions: Any,
-    ) -> Own:
-        """The fitted module from what `state` gave, on the network that it was fitted on.
-
-        `example`: images as the network takes them, for a state of an earlier version, which holds none like them.
-        MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
-        `check_network=False` takes the network as it is. `read` and `output` are the functions it was made with, if
-        it was: a state cannot hold them.
+        MilrError before `prepare`, or for a folder that is not there.
         """
-        state = check_state(state)
-        settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
-        if missing := [name for name in state.get("functions", ()) if name not in functions]:
-            raise MilrError(
-                f"this MI-LR module was made with a function for {missing[0]}, which no file holds: pass it"
-            )
-        if example is None and state.get("example") is None:
-            raise MilrError("this MI-LR state is of an earlier version, without an example: pass example=images[:2]")
-        explainer = cls(network, settings=settings, precision=precision, layers=choice, **functions)
-        device = network_device(network)
-        explainer.read_layers(mapped(state["example"], lambda part: part.to(device)) if example is None else example)
-        layers = explainer.layers
-        if check_network:
-            way_out = "give that network, or check_network=False if its features are the same all the same"
-            require_network(state.get("network_sha256"), layers.network, way_out)
-        with own_modes(layers, gradients=False):
-            modules = rebuilt_modules(explainer.settings, layers, state["modules"])
-            explainer._modules = modules.to(device_of(layers))
-            explainer._known = KnownNetwork(layers.network)
-        explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
-        return explainer
+        save_state(path, self.state())
+
+    def __repr__(self) -> str:
+        name, choice = type(self.network).__name__, self.choice
+        if self._layers is None:
+            return f"MILR({name}, local={choice.local!r}, z={choice.z!r}, not prepared)"
+        stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
+        grid = " x ".join(map(str, self._layers.grid))
+        return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
+
+
+def load(
+    path: str | Path,
+    network: nn.Module,
+    device: torch.device | str | None = None,
+    precision: torch.dtype = torch.float32,
+    check_network: bool = True,
+    **functions: Any,
+) -> MILR:
+    """The fitted explainer from a file, on the network that it was fitted on.
+
+    Args:
+        path: written by `explainer.save`; a run's milr.pt, which `milr fit-milr` leaves, too.
+        network: that very network, with its weights.
+        device: where the network is to be put; where it is if None.
+        precision: as `MILR` takes it.
+        check_network: False takes another network as it is.
+        functions: `read` and `output`, where the explainer was made with functions.
+
+    Raises:
+        MilrError: for a file that is not there, cut, or of something else, and for another network.
+
+    Example:
+        >>> import milr, tempfile, torch, torchvision
+        >>> network, images = torchvision.models.resnet18(num_classes=4), torch.randn(8, 3, 32, 32)
+        >>> explainer = milr.MILR(network, "layer1", "avgpool")
+        >>> explainer.prepare(images.split(4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explainer.save(folder + "/milr.pt")
+        ...     milr.load(folder + "/milr.pt", network)
+        MILR(ResNet, local='layer1', z='avgpool', 8 x 8 places, prepared, not fitted)
+    """
+    state = read_state(path)
+    if device is not None:
+        move(network, device)
+    return MILR.load(network, state, precision=precision, check_network=check_network, **functions)
+
+
+def move(network: nn.Module, device: torch.device | str) -> None:
+    """The network to a device; MilrError if there is none such."""
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise MilrError(f"the network cannot go to {str(device)!r}: {str(error).splitlines()[0]}") from None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from milr.explanation.decision_checks import require_gradient, require_own
 from milr.explanation.decisions import Batch
-from milr.explanation.milr import MILR
+from milr.explanation.explainer import Explainer
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import ProjectedBank, read
 from milr.information.units import bits
@@ -76,7 +76,7 @@ class Terms:
         }
 
 
-def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Generator) -> Terms:
+def measure(explainer: Explainer, batch: Batch, first: FirstPass, generator: torch.Generator) -> Terms:
     """One batch through the second pass: every term of eq. 10, with gradients to the mask and the bottleneck."""
     settings, modules = explainer.settings, explainer.modules
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
@@ -105,7 +105,7 @@ def measure(explainer: MILR, batch: Batch, first: FirstPass, generator: torch.Ge
 
 
 def informations(
-    explainer: MILR,
+    explainer: Explainer,
     bank: ProjectedBank,
     first: FirstPass,
     occluded: Tensor,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.decisions import Batch, checked_batch
+from milr.explanation.explainer import Explainer
 from milr.explanation.features import Features, scale_of, stored
-from milr.explanation.milr import MILR
 from milr.explanation.modules import in_half
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.inputs import count as rows
@@ -33,7 +33,7 @@ def some_batches(layers: LayerPair, batches: Callable[[int], Batch], steps: int,
 
 
 @torch.no_grad()
-def batch_features(explainer: MILR, batches: Iterable[Batch], what: str, masked: bool, seed: int = 0) -> Features:
+def batch_features(explainer: Explainer, batches: Iterable[Batch], what: str, masked: bool, seed: int = 0) -> Features:
     """Features of batches' images at a sample of the places; `masked`: with what the mask lets pass of them too.
 
     MilrError for what is no batch, and for features that are not finite, by `what` the batches are.
@@ -63,7 +63,7 @@ def batch_features(explainer: MILR, batches: Iterable[Batch], what: str, masked:
     return Features(**joined, places=places, scale=scale)
 
 
-def passed(explainer: MILR, first: FirstPass, noise: torch.Generator) -> Tensor:
+def passed(explainer: Explainer, first: FirstPass, noise: torch.Generator) -> Tensor:
     """x' [K, C, H, W], what the mask lets pass, with noise of its own for each image."""
     modules = explainer.modules
     mask = modules.mask(first.stages, explainer.layers.grid)
@@ -72,7 +72,7 @@ def passed(explainer: MILR, first: FirstPass, noise: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def fill_bank(explainer: MILR, batches: Iterable[Batch], seed: int = 0) -> None:
+def fill_bank(explainer: Explainer, batches: Iterable[Batch], seed: int = 0) -> None:
     """Puts x' of the batches' first images at all places into the bank: what a map's x' is compared with."""
     modules = explainer.ready().eval()
     bank = modules.bank

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
-from milr.explanation.explainer import MILR
+from milr.explanation.milr import MILR
 from milr.networks.wrappers import unwrap
 
 
@@ -52,7 +52,8 @@ def quantus_explain(
     """
     if not isinstance(explainer, MILR):
         raise MilrError('quantus_explain needs the explainer: explain_func_kwargs={"explainer": explainer}')
-    if unwrap(getattr(model, "model", model)) is not explainer.layers.network:
+    own = explainer.layers.network
+    if unwrap(model) is not own and getattr(model, "model", None) is not own:  # alone, or in a model of Quantus's
         raise MilrError(
             "Quantus asks about another network than the explainer was fitted on: metrics that randomise its weights "
             "need a fit for each"

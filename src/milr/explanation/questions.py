@@ -79,7 +79,7 @@ class QuestionBatches:
     def __call__(self, step: int, wrong: bool = False) -> Batch:
         """`wrong`: each picture is asked about as another one of the batch is, for a check of the fit."""
         chosen = self.question.draw(self.pictures, step)
-        records = [self.pictures.records[index] for index in chosen.tolist()]
+        records = [self.pictures.records[index] for index in chosen.tolist()] if self.pictures.records else []
         images = to_device(self.pictures.chosen(chosen), self.device)
         how = self.pictures.normalisation
         if self.augmentation:
@@ -108,6 +108,46 @@ def episodes(shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor
     way, shot, _ = shape
     wrong = partial(permute_supports, way=way, shot=shot)
     return Question(draw, lambda records: decide, way * shot, wrong=lambda batch, step: wrong(batch, seed=step))
+
+
+class EpisodeBatches(QuestionBatches):
+    """The batch of step k is episode k of these pictures, augmented: a function of (seed, k) alone, as `fit` takes it.
+
+    Args:
+        pictures: images uint8 [n, 3, S, S] with their class numbers [n].
+        shape: way, shot, query.
+        metric: how queries are compared with the prototypes.
+        centre: the training images' mean representation [E], for a metric that subtracts it.
+        augmentation: how far the pictures may be changed; None: not at all.
+        seed: of the episodes and the changes.
+        device: where the batches are to lie.
+
+    Raises:
+        MilrError: at a step, if there are fewer classes or pictures than an episode takes.
+
+    Example:
+        >>> import milr, torch
+        >>> from milr.data.pictures import Pictures
+        >>> from milr.networks.settings import MetricSettings
+        >>> images = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8)
+        >>> pictures = Pictures(images, torch.arange(20) % 4, records=())
+        >>> cpu = torch.device("cpu")
+        >>> batches = milr.EpisodeBatches(pictures, (3, 1, 2), MetricSettings(), None, None, seed=0, device=cpu)
+        >>> batches(1).images.shape  # 3 supports and 6 queries, normalised
+        torch.Size([9, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        shape: tuple[int, int, int],  # way, shot, query
+        metric: MetricSettings,
+        centre: Tensor | None,
+        augmentation: Augmentation | None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(pictures, episodes(shape, metric, centre, seed), augmentation, seed, device)
 
 
 def single(

@@ -145,10 +145,11 @@ class Inspection:
         return self.runs[id(self.modules[name])].index(self.run_of(name))
 
     def block_before(self, name: str) -> str:
-        """The block of a transformer before this one; empty for any other layer."""
-        blocks, run = self.blocks(), self.run_of(name)
-        number = blocks.index(run) if run in blocks else 0
-        return self.names.get(id(blocks[number - 1].module), "") if number else ""
+        """The last block but one of a transformer, for a layer of the last one or behind; empty for any other layer."""
+        blocks = self.blocks()
+        if len(blocks) < 2 or self.order.index(self.run_of(name)) <= self.order.index(blocks[-2]):
+            return ""
+        return self.names.get(id(blocks[-2].module), "")
 
     def _given(self, run: Call) -> Layout | None:
         """The layout by hand of what this run gives, if it fits."""

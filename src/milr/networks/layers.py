@@ -91,7 +91,7 @@ class LayerPair:
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first = self.first_pass(probes)
         own = self.layouts[self.local]
-        self.sequence = self.layouts[self.local].grid[0] == 1 and main.ndim < 4  # its maps are rows [K, T]
+        self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         self.choice = replace(
             choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix
         )

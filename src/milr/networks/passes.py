@@ -53,8 +53,8 @@ class Passes(Protocol):
 def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:
     """Whether the network takes one image alone, and whether one is enough below the local layer.
 
-    Seen on two batches of which the first image is the same. `before` is the block before the local layer, if it has
-    one. MilrError where the passes would not give what they must.
+    Seen on two batches of which the first image is the same. `before` is the block before the last, where the local
+    layer is in that or behind it. MilrError where the passes would not give what they must.
     """
     takes_one = one_below = False
 

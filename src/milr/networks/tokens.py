@@ -61,19 +61,23 @@ def token_layouts(
 
     `runs` has the shape [K, T, C] of each such run, `grids` what the tokens of a number T may be.
     """
+    candidates = [grid for some in grids.values() for grid in some]
+    if not candidates:
+        return {}
+    finest = max((grid.size for grid in candidates), key=lambda size: size[0] * size[1])
+    cells = _cells(finest)
+    seen = _changes(network, with_changed_patches(inputs, finest, cells, image))
     found: dict[int, tuple[float, Layout]] = {}
-    for size in dict.fromkeys(grid.size for some in grids.values() for grid in some):
-        cells = _cells(size)
-        seen = _changes(network, with_changed_patches(inputs, size, cells, image))
-        for number, shape in runs.items():
-            changes = seen.get(number)
-            prefixes = next((grid.prefixes for grid in grids.get(shape[1], ()) if grid.size == size), ())
-            if changes is None or changes.shape != (len(cells), shape[1]):
-                continue
-            for prefix in prefixes:
-                clear = _clearness(changes, [prefix + row * size[1] + column for row, column in cells])
+    for number, shape in runs.items():
+        changes = seen.get(number)
+        if changes is None or changes.shape != (len(cells), shape[1]):
+            continue
+        for grid in grids.get(shape[1], ()):
+            own = _same_places(cells, finest, grid.size)
+            for prefix in grid.prefixes:
+                clear = _clearness(changes, [prefix + place for place in own])
                 if clear >= CLEAR and clear > found.get(number, (0.0,))[0]:
-                    found[number] = clear, Layout(TOKENS, size, prefix)
+                    found[number] = clear, Layout(TOKENS, grid.size, prefix)
     return {number: layout for number, (_, layout) in found.items()}
 
 
@@ -84,6 +88,13 @@ def _cells(size: Size) -> list[Size]:
     numbers = [(2 * index + 1) * places // (2 * count) for index in range(count)]
     shifted = [(number + 5 * index) % places for index, number in enumerate(numbers)]  # not all in one column
     return [(number // size[1], number % size[1]) for number in dict.fromkeys(shifted)]
+
+
+def _same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
+    """The numbers of the places of a coarser grid that the centres of a fine one's cells lie in."""
+    rows = [(2 * row + 1) * size[0] // (2 * fine[0]) for row, _ in cells]
+    columns = [(2 * column + 1) * size[1] // (2 * fine[1]) for _, column in cells]
+    return [row * size[1] + column for row, column in zip(rows, columns, strict=True)]
 
 
 def with_changed_patches(inputs: Inputs, size: Size, cells: list[Size], image: Size) -> Inputs:

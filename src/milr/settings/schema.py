@@ -11,6 +11,7 @@ from milr.data.settings import AugmentationSettings, DatasetSettings, EpisodeSet
 from milr.explanation.settings import (
     BottleneckSettings,
     CriticSettings,
+    DecisionSettings,
     FitSteps,
     InfomaxSettings,
     MaskSettings,
@@ -58,38 +59,6 @@ class CriticSection(CriticSettings):
     views: int = setting(
         2, "of each picture, to fit to: as it is; its mirror image; from the third on augmented as it says", low=1
     )
-
-
-@dataclass
-class DecisionSection:
-    """What is explained."""
-
-    name: str = setting(
-        "prototypes",
-        "prototypes (of episodes) | classes | labels (several at once) | regression | pairs (which pictures are alike)",
-        choices=("prototypes", "classes", "labels", "regression", "pairs"),
-    )
-    head: str = setting(
-        "own",
-        "of classes, labels and regression: own (the network's output is the answer) | linear (a layer fitted to its "
-        "embeddings)",
-        choices=("own", "linear"),
-    )
-    classes: str = setting(
-        "train",
-        "of the same: train | all, the classes whose pictures are taken; of each 60 % to fit to, 20 % to validate, and "
-        "20 % are the split novel",
-        choices=("train", "all"),
-    )
-    table: str = setting(
-        "",
-        "a CSV file: image and values of labels and regression; image, image and same (0 or 1) of pairs; empty: "
-        "targets.csv or pairs.csv in the data set's folder, without which pairs come from the classes",
-    )
-    images: int = setting(48, "pictures of a batch, but for prototypes", low=2)
-    each: int = setting(4, "of pairs from the classes: pictures of each class in a batch", low=2)
-    kind: str = setting("infonce", "of pairs: infonce | triplet", choices=("infonce", "triplet"))
-    temperature: float = setting(0.1, "of pairs: the cosines are divided by it", low=1e-6)
 
 
 @dataclass
@@ -240,7 +209,7 @@ class TestProtonet(ChainedStageSettings):
 class FitMilr(ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
     layers: LayerSettings = field(default_factory=LayerSettings)
-    decision: DecisionSection = field(default_factory=DecisionSection)
+    decision: DecisionSettings = field(default_factory=DecisionSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     milr: MilrSection = field(default_factory=MilrSection)
     infomax: InfomaxSettings = field(default_factory=InfomaxSettings)

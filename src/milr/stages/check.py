@@ -23,14 +23,15 @@ from milr.data.pictures import read_picture
 from milr.data.records import Catalogue
 from milr.data.split import of_split, require_episodes
 from milr.errors import USER_ERROR, MilrError
+from milr.explanation.asked import part
+from milr.explanation.settings import DecisionSettings
 from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
 from milr.runs.facts import host
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
-from milr.settings.schema import DecisionSection, Evaluate, FitMilr
-from milr.stages.decisions import part
+from milr.settings.schema import Evaluate, FitMilr
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape
 from milr.stages.evaluate import missing_packages
@@ -124,13 +125,13 @@ def check_split(job: Job) -> str:
     return ", ".join(lines)
 
 
-def decision_of(job: Job) -> DecisionSection:
+def decision_of(job: Job) -> DecisionSettings:
     """What the stage explains, or its source did."""
     if isinstance(job.settings, FitMilr):
         return job.settings.decision
     if job.source is not None and job.stage.source == "fit_milr":
         return fit_settings_of(job.source).decision
-    return DecisionSection()
+    return DecisionSettings()
 
 
 def check_device(device: str) -> str:

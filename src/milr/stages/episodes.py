@@ -1,9 +1,29 @@
-"""The sizes of a stage's episodes."""
+"""The sizes of a stage's episodes, and the batches of pictures that it looks at, by the decision that was fitted."""
 
 from __future__ import annotations
 
-from milr.data.settings import EpisodeSettings
-from milr.settings.schema import MilrSection, TrainSection
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from milr.data.catalogues import data_entry, open_catalogue
+from milr.data.pictures import Pictures, labels_of, load_pictures
+from milr.data.records import Record
+from milr.data.settings import DatasetSettings, EpisodeSettings
+from milr.data.split import require_episodes
+from milr.errors import MilrError
+from milr.explanation.asked import Asked, Batches, class_list, part
+from milr.explanation.decisions import Batch
+from milr.explanation.figures import Column
+from milr.explanation.heads import head_from
+from milr.explanation.questions import Listed, Question
+from milr.networks.protonet import PrototypicalNetwork
+from milr.runs.checkpoints import load_checkpoint
+from milr.runs.folder import Run
+from milr.runs.inherit import fit_settings_of
+from milr.runs.sources import SourceRun
+from milr.settings.schema import ChainedStageSettings, MilrSection, TrainSection
 
 
 def learned_shape(section: TrainSection | MilrSection, episode: EpisodeSettings) -> tuple[int, int, int]:
@@ -15,3 +35,58 @@ def needed_pictures(section: TrainSection | MilrSection, episode: EpisodeSetting
     """Of each split, the classes of an episode and the pictures of each."""
     way, shot, query = learned_shape(section, episode)
     return {"train": (way, shot + query), "validation": (episode.way, episode.shot + episode.query)}
+
+
+def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
+    """The decision that a fit-milr run explains, with the head of its checkpoint where it has one.
+
+    MilrError for a data set with other classes than those that it decides among.
+    """
+    saved = load_checkpoint(source.checkpoint, "milr")
+    head = head_from(saved["head"], device) if "head" in saved else None
+    asked = Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
+    known = saved.get("classes", [])
+    if known and class_list(asked) != known:
+        raise MilrError(
+            f"the fit explains a decision among {len(known)} classes, {known[0]} and others, and {dataset.root} has "
+            "other classes: look at the data set of the fit, or fit again"
+        )
+    return asked
+
+
+def scenes(
+    settings: ChainedStageSettings, run: Run, asked: Asked, batches: Batches, count: int, done: int = 0
+) -> Iterator[tuple[int, Pictures, Question]]:
+    """Numbers `done` to count - 1 of the batches of dataset.split, their pictures read as they are needed.
+
+    Records the data and the split in the run's manifest. No batch only repeats pictures: there may be fewer.
+    """
+    dataset, (way, shot, query) = settings.dataset, batches.shape
+    if asked.section.name == "prototypes":
+        require_episodes(asked.catalogue, dataset.split, way, shot + query)
+    chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
+    run.record_data(data_entry(dataset, chosen), asked.split_entry([dataset.split]))
+    listed = Listed(labels_of(chosen.records), chosen.records)
+    for number in range(done, question.count(count, len(chosen.records))):
+        records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
+        yield number, load_pictures(records, dataset.size, dataset.crop), question
+
+
+def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:
+    """Batches to look at: of an episode, and of the other kinds as many pictures, so many of each class."""
+    each = episode.shot + queries
+    return Batches((episode.way, episode.shot, queries), episode.way * each, max(2, each), seed)
+
+
+def columns_of(records: Sequence[Record], question: Question, output: Tensor | None = None) -> list[Column]:
+    """What stands over each picture; with the network's output, what it answers, where answers have names."""
+    roles = ["support" if place < question.first_query else "query" for place in range(len(records))]
+    if not question.first_query:
+        roles = ["image"] * len(records)
+    given: list[str | None] = [None] * len(records)
+    if output is not None and question.answers and not question.first_query:
+        names = question.answers(records)
+        decided = Batch(output, question.ask(records)).decided(output)
+        given = [names[place] for place in decided.answers().argmax(1).tolist()]
+    names_of = [record.class_name for record in records]
+    return [Column(*column) for column in zip(roles, names_of, given, strict=True)]

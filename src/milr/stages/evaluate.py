@@ -23,6 +23,7 @@ from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Shares, measure_episode
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
+from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
@@ -30,10 +31,9 @@ from milr.runs.inherit import dataset_of, fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device
+from milr.stages.episodes import asked_by, scenes
 from milr.stages.explainers import load_explainer
-from milr.stages.scenes import asked_by, scenes
 from milr.text import aligned
 
 log = logging.getLogger("milr")

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
 from milr.data.catalogues import data_entry
@@ -19,6 +18,8 @@ from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
+from milr.explanation.asked import Asked, Batches, part
+from milr.explanation.bars import Bars
 from milr.explanation.decisions import Batch
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
@@ -35,10 +36,8 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.decisions import Asked, Batches, part
 from milr.stages.devices import choose_device, dtype_of, example_images
-from milr.stages.episodes import learned_shape, needed_pictures
-from milr.stages.scenes import columns_of, few_pictures
+from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
@@ -86,7 +85,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         "information": estimates(explainer, pictures, device),
     }
     run.record(result=result)
-    log_summary(result)
+    log_summary(result, asked)
     return terms["objective"]
 
 
@@ -157,47 +156,33 @@ def progress_bars(
 
     Reading terms waits for the device.
     """
-    bars: dict[str, tqdm[Any]] = {}
     curve = [(row["step"], row["bits"]) for row in run.read_metrics() if row.get("phase") == "critic"]
+    with Bars(how, shown=True) as bars:
 
-    def bar_of(phase: str, step: int, total: int) -> tqdm[Any]:
-        """The phase's bar; the one before it ends."""
-        if phase not in bars:
-            for earlier in bars.values():
-                earlier.close()
-            bars[phase] = tqdm(total=total, initial=step - 1, desc=phase, unit="step")
-        bars[phase].update()
-        return bars[phase]
+        def on_critic(phase: str, step: int, nats: float | None) -> None:
+            """Move the bar; where the held-out bits were estimated, show and keep them."""
+            bars.on_critic(phase, step, nats)
+            if nats is not None:
+                run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
+                if phase == "critic":
+                    curve.append((step, bits(nats)))
 
-    def on_critic(phase: str, step: int, nats: float | None) -> None:
-        """Move the bar; where the held-out bits were estimated, show and keep them."""
-        bar = bar_of(phase, step, how.critic.steps)
-        if nats is not None:
-            run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
-            if phase == "critic":
-                curve.append((step, bits(nats)))
-            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
+        def on_step(step: int, terms: Terms) -> None:
+            """Move the bar, and every few steps read the terms."""
+            bars.moved("mask", step, how.steps)
+            if step % every == 0 or step == how.steps:
+                metrics = terms.metrics()
+                run.metrics(split="train", step=step, **metrics)
+                bars.tell("mask", metrics)
 
-    def on_step(step: int, terms: Terms) -> None:
-        """Move the bar, and every few steps read the terms."""
-        bar = bar_of("mask", step, how.steps)
-        if step % every == 0 or step == how.steps:
-            metrics = terms.metrics()
-            run.metrics(split="train", step=step, **metrics)
-            shown = ("accuracy", "decision_bits", "redundant_bits", "mask_mean")
-            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in shown})
-
-    try:
         yield curve, on_critic, on_step
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
-def log_summary(result: dict[str, Any]) -> None:
+def log_summary(result: dict[str, Any], asked: Asked) -> None:
     """The lines that a person reads at the end."""
     shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
-    log.info("decision accuracy on validation episodes: %.3f untouched, %.3f through the mask (mean %.3f)", *shown)
+    words = ("episodes", "accuracy") if asked.section.name == "prototypes" else ("batches", asked.row.score)
+    log.info("decision %s on validation %s: %.3f untouched, %.3f through the mask (mean %.3f)", *words[::-1], *shown)
     if critic := result["critic"]:
         log.info(
             "the critic's held-out bits: %.3f at step %d of %d; the last quarter of the steps gained %.1f %%: at least",
@@ -205,6 +190,13 @@ def log_summary(result: dict[str, Any]) -> None:
         )
     for split, estimate in result["information"].items():
         log.info(
-            "total information, %s species: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
-            *(split, estimate["bits"], estimate["cap_bits"], 100 * estimate["saturation"], estimate["images"]),
+            "total information, %s %s: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
+            *(
+                split,
+                "pictures" if asked.row.divided else "species",
+                estimate["bits"],
+                estimate["cap_bits"],
+                100 * estimate["saturation"],
+                estimate["images"],
+            ),
         )

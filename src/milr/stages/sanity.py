@@ -20,6 +20,7 @@ from milr.evaluation.charts import Case, draw_cases
 from milr.evaluation.methods import KINDS
 from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.evaluation.tables import write_csv
+from milr.explanation.asked import Asked, part
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
@@ -32,11 +33,10 @@ from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
-from milr.stages.decisions import Asked, part
 from milr.stages.devices import choose_device
+from milr.stages.episodes import asked_by
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
-from milr.stages.scenes import asked_by
 from milr.text import aligned
 
 log = logging.getLogger("milr")

@@ -11,6 +11,7 @@ from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
+from milr.explanation.asked import Asked
 from milr.explanation.batches import query_distances
 from milr.explanation.export import export
 from milr.explanation.figures import Column
@@ -21,10 +22,9 @@ from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Visualize
-from milr.stages.decisions import Asked
 from milr.stages.devices import choose_device
+from milr.stages.episodes import asked_by, columns_of, few_pictures, scenes
 from milr.stages.explainers import load_explainer
-from milr.stages.scenes import asked_by, columns_of, few_pictures, scenes
 
 log = logging.getLogger("milr")
 

@@ -43,13 +43,14 @@ def unprepared(**how: Any) -> milr.MILR:
         lambda: TRAINING,
         lambda: TRAINING.numpy(),
         lambda: TRAINING.split(32),
+        lambda: TensorDataset(TRAINING, CLASSES),
         lambda: DataLoader(TensorDataset(TRAINING), 32),
         lambda: DataLoader(TensorDataset(TRAINING, CLASSES), 32),
         lambda: DataLoader(DICTS, 32),
         lambda: DataLoader(Stream(), 32),
         lambda: (part for part in TRAINING.split(32)),
     ],
-    ids=["tensor", "array", "list", "images", "pairs", "dicts", "stream", "generator"],
+    ids=["tensor", "array", "list", "set", "images", "pairs", "dicts", "stream", "generator"],
 )
 def test_the_layers_and_the_number_of_images_are_found_in_any_loader(loader: Callable[[], Any]) -> None:
     explainer = unprepared()
@@ -61,6 +62,16 @@ def test_a_loader_that_drops_its_last_batch_holds_fewer() -> None:
     explainer = unprepared()
     explainer.prepare(DataLoader(TensorDataset(TRAINING, CLASSES), 24, drop_last=True))
     assert len(explainer.features) == 48  # type: ignore[arg-type]
+
+
+def test_a_loader_that_shuffles_prepares_the_same_by_one_seed() -> None:
+    loader = DataLoader(TensorDataset(TRAINING, CLASSES), 16, shuffle=True)
+    one, other, third = unprepared(), unprepared(), unprepared()
+    one.prepare(loader)
+    torch.rand(3)
+    other.prepare(loader)
+    third.prepare(loader, seed=1)
+    assert same(one, other) and not same(one, third)
 
 
 def test_mirror_images_are_counted_in() -> None:

@@ -20,8 +20,8 @@ from milr.explanation.decision_kinds import classify, multilabel, regress
 from milr.explanation.heads import linear_head
 from milr.explanation.milr import MILR
 from milr.explanation.questions import Question, episodes, of_classes, of_pairs, single
+from milr.explanation.settings import DecisionSettings
 from milr.networks.protonet import PrototypicalNetwork
-from milr.settings.schema import DecisionSection
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Batches:
 class Asked:
     """A decision about the pictures of a data set."""
 
-    section: DecisionSection
+    section: DecisionSettings
     catalogue: Catalogue  # whole
     network: PrototypicalNetwork
     head: nn.Linear | None = None
@@ -84,7 +84,7 @@ class Asked:
         return state | ({"classes": class_list(self)} if self.section.name == "classes" else {})
 
 
-def part(section: DecisionSection, catalogue: Catalogue, name: str) -> Catalogue:
+def part(section: DecisionSettings, catalogue: Catalogue, name: str) -> Catalogue:
     """The pictures of a split: of its classes, or where the network knows the classes, of them all a part."""
     if not ROWS[section.name].divided:
         return of_split(catalogue, name)
@@ -129,9 +129,8 @@ def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
 def class_list(asked: Asked) -> list[str]:
     """The classes' names in that order."""
     names = asked.catalogue.class_names
-    return [
-        names[class_id] for class_id in (names if asked.section.classes == "all" else split_of(asked.catalogue).train)
-    ]
+    ids = names if asked.section.classes == "all" else split_of(asked.catalogue).train
+    return [names[class_id] for class_id in ids]
 
 
 def of_class_numbers(asked: Asked, batches: Batches) -> Question:
