@@ -93,7 +93,7 @@ def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
         rows = list(csv.DictReader(file))
         assert maps["total"].shape == (6, 8, 8) and maps["images"].shape == (6, 3, 32, 32)
         assert [row["role"] for row in rows] == ["support"] * 3 + ["query"] * 3
-        assert [row["species"] for row in rows] == maps["labels"].tolist()
+        assert [row["name"] for row in rows] == maps["labels"].tolist()
         assert len(set(maps["labels"][:3])) == 3 and sorted(maps["labels"][:3]) == sorted(maps["labels"][3:])
         for row, total in zip(rows, maps["total"], strict=True):
             assert float(row["total_bits"]) == pytest.approx(float(total.sum()), rel=1e-3, abs=1e-3)
