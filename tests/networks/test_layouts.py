@@ -14,6 +14,7 @@ from toy import Network
 import milr
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
+from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 
 
@@ -135,6 +136,20 @@ def test_words_and_times_are_rows() -> None:
     assert pair.sequence and pair.local_shape == (8, 1, 20)
     first = pair.first_pass(times)
     assert torch.equal(pair.second_pass(first.local, times).output, first.output)
+
+
+def test_a_network_of_words_is_tried_on_words_and_masks_of_the_example() -> None:
+    given = sentences()
+    given["input_ids"][:, 0], given["input_ids"][:, 7], given["input_ids"][:, 8:] = 1, 2, 0
+    one, other = (probes for probes in probe_inputs(given) if isinstance(probes, dict))
+    for probes in (one, other):
+        assert probes["input_ids"].shape == (2, 10) and probes["input_ids"].dtype == torch.long
+        assert torch.equal(probes["attention_mask"], given["attention_mask"][:2])
+        assert torch.isin(probes["input_ids"], given["input_ids"][0]).all()
+        for places in ([0], [7], [8, 9]):  # the first and the last word, and what is not seen
+            assert torch.equal(probes["input_ids"][:, places], given["input_ids"][:2, places])
+    assert torch.equal(one["input_ids"][0], other["input_ids"][0])
+    assert not torch.equal(one["input_ids"][1], other["input_ids"][1])
 
 
 def test_words_that_are_masked_do_not_count() -> None:

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from families import UNet
 from resnets import images, network, pair_of
 from torch import Tensor, nn
 from torchvision.models import (
@@ -157,3 +158,20 @@ def test_blocks_in_a_module_list_are_stages() -> None:
     model = maxvit.MaxVit((64, 64), 8, 4, [8, 16], [1, 1], 4, 0.0, num_classes=3)
     pair = pair_of(model, "blocks.0", "classifier.2", torch.zeros(1, 3, 64, 64))
     assert pair.stages == ("stem", "blocks.0", "blocks.1")
+
+
+class Reduced(nn.Module):
+    """A block that looks at a part of its places, as attention to fewer keys does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys, self.mix = nn.Conv2d(8, 8, 4, 4), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(x) * self.keys(x).mean((2, 3), keepdim=True)
+
+
+def test_a_repeated_block_is_one_whatever_resolution_is_within_it_but_a_u_net_is_many() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 4, 4), Reduced(), Reduced(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert pair_of(model, "1", "3", images(1)).stages == ("2",)
+    assert pair_of(UNet(), "down2", "down3", images(1)).stages == ("down1", "down2", "down3", "up2", "up1")

@@ -38,7 +38,8 @@ def test_a_transformer_goes_through_the_stages_with_its_own_mean_and_std(
     assert call(tmp_path, "fit-milr", "source=latest", "critic.views=1", *FIT) == 0
     assert call(tmp_path, "visualize", "source=latest") == 0
     monkeypatch.setattr(evaluate, "draw", lambda *_: None)  # charts, which take seconds
-    assert call(tmp_path, "evaluate", "source=latest", "evaluate.episodes=1", "evaluate.baselines=[]") == 0
+    few = ["evaluate.episodes=1", "evaluate.baselines=[]", "evaluate.percent=[20,50]", "evaluate.pixel_percent=[]"]
+    assert call(tmp_path, "evaluate", "source=latest", "evaluate.sheet_rows=1", *few) == 0
     assert set(seen) == {Normalisation((0.5,) * 3, (0.5,) * 3)} and len(seen) > 10
     settings = OmegaConf.load(run_of(tmp_path, "visualize") / "config.yaml")
     assert settings.backbone.std == [0.5] * 3 and settings.dataset.size == 64

@@ -70,7 +70,7 @@ def fit_mask(
         finite.see(step, loss)
         last = step == settings.steps
         validates = last or step % settings.validate_every == 0
-        if (validates or last or step % CHECK_EVERY == 0) and (bad := finite.first()):
+        if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
             raise stopped(bad.step, "the loss", bad.loss)
         progress.optimiser.step()
         explainer.fitted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from milr.networks.trace import Call
@@ -20,7 +21,9 @@ def readout_calls(root: Call, places: dict[int, Size], size: Size, usable: Calla
     not at all.
     """
     groups: list[list[Call]] = []
-    for call in _blocks(root, places, size):
+    classes = Counter(type(module) for module in {call.module for call in root.finished()})
+    repeated = {kind for kind, count in classes.items() if count > 1 and not kind.__module__.startswith("torch.nn")}
+    for call in _blocks(root, places, size, repeated):
         if groups and _alike(places[id(groups[-1][-1])], places[id(call)]):
             groups[-1].append(call)
         else:
@@ -33,13 +36,19 @@ def readout_calls(root: Call, places: dict[int, Size], size: Size, usable: Calla
     return chosen
 
 
-def _blocks(call: Call, places: dict[int, Size], before: Size) -> list[Call]:
-    """The runs that give maps, a block as one: what has only the resolutions of its input and its output within."""
+def _blocks(call: Call, places: dict[int, Size], before: Size, repeated: set[type]) -> list[Call]:
+    """The runs that give maps, a block as one.
+
+    That is what has only the resolutions of its input and its output within; or keeps the resolution, whatever is
+    within, and is of a class of which there are others (attention to keys of fewer places).
+    """
     inner: list[Call] = []
     for child in call.children:
-        inner += _blocks(child, places, places[id(inner[-1])] if inner else before)
+        inner += _blocks(child, places, places[id(inner[-1])] if inner else before, repeated)
     own = places.get(id(call))
     if own and all(_alike(places[id(each)], before) or _alike(places[id(each)], own) for each in inner):
+        return [call]
+    if own and type(call.module) in repeated and _alike(own, before):
         return [call]
     return inner
 

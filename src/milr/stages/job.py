@@ -180,7 +180,7 @@ def typed_settings(cfg: DictConfig, stage: Stage) -> Any:
 
 
 def known_network(backbone: BackboneSettings, dataset: DatasetSettings) -> tuple[BackboneSettings, DatasetSettings]:
-    """Both with the network's own size, mean and std where they are left open, and absolute paths.
+    """Both with the network's own size, mean and std where they are left open (milr's own: ImageNet's), absolute paths.
 
     Errors: MilrError for a network that its source does not have.
     """
@@ -189,7 +189,9 @@ def known_network(backbone: BackboneSettings, dataset: DatasetSettings) -> tuple
     if backbone.source == "transformers" and Path(home(backbone.name)).is_dir():
         backbone = replace(backbone, name=here(backbone.name))
     size, own = pictures_taken(backbone, dataset.size)
-    return replace(backbone, mean=list(own.mean), std=list(own.std)), replace(dataset, size=size)
+    if backbone.source != "milr":
+        backbone = replace(backbone, mean=list(own.mean), std=list(own.std))
+    return backbone, replace(dataset, size=size)
 
 
 def first_entries(job: Job) -> Mapping[str, Any]:
