@@ -52,7 +52,12 @@ class Asked:
         """What was decided, for titles."""
         if self.section.name == "prototypes":
             return f"{shape[0]}-way {shape[1]}-shot"
-        return f"{self.section.name}, accuracy is {self.row.score}"
+        return self.section.name + ("" if self.row.score == "accuracy" else f", accuracy is {self.row.score}")
+
+    @property
+    def part(self) -> str:
+        """What a split is a part of."""
+        return "pictures" if self.row.divided else "split"
 
     def question(self, batches: Batches) -> Question:
         """Which pictures make a batch, and what is decided about them."""
@@ -135,12 +140,11 @@ def class_list(asked: Asked) -> list[str]:
 
 def of_class_numbers(asked: Asked, batches: Batches) -> Question:
     """The class of each picture."""
-    answers = class_list(asked)
     return single(
         batches.size,
         batches.seed,
         lambda records: classify(class_numbers(asked, records), asked.head),
-        lambda records: answers,
+        class_list(asked),
     )
 
 
