@@ -93,7 +93,13 @@ def part(section: DecisionSettings, catalogue: Catalogue, name: str) -> Catalogu
     """The pictures of a split: of its classes, or where the network knows the classes, of them all a part."""
     if not ROWS[section.name].divided:
         return of_split(catalogue, name)
-    return divided(catalogue if section.classes == "all" else of_split(catalogue, "train"), name)
+    known = catalogue if section.classes == "all" else of_split(catalogue, "train")
+    if section.name == "classes" and len(known.class_names) < 2:
+        raise MilrError(
+            f"decision=classes needs two classes, and decision.classes={section.classes} is {len(known.class_names)} of "
+            f"the {len(catalogue.class_names)} in {catalogue.root}: take decision.classes=all, or add classes"
+        )
+    return divided(known, name)
 
 
 @torch.no_grad()
