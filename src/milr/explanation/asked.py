@@ -96,8 +96,8 @@ def part(section: DecisionSettings, catalogue: Catalogue, name: str) -> Catalogu
     known = catalogue if section.classes == "all" else of_split(catalogue, "train")
     if section.name == "classes" and len(known.class_names) < 2:
         raise MilrError(
-            f"decision=classes needs two classes, and of the {len(catalogue.class_names)} in {catalogue.root} "
-            f"decision.classes={section.classes} has {len(known.class_names)}: take decision.classes=all, or add classes"
+            f"decision=classes needs two classes, and decision.classes={section.classes} has {len(known.class_names)} "
+            f"of the {len(catalogue.class_names)} in {catalogue.root}: take decision.classes=all, or add classes"
         )
     return divided(known, name)
 
