@@ -27,7 +27,7 @@ from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
-from milr.runs.inherit import dataset_of, fit_settings_of
+from milr.runs.inherit import dataset_of, decision_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
@@ -142,7 +142,7 @@ def training_statistics(
     explainer: MILR, source: SourceRun, cache: str | None, device: torch.device, normalisation: Normalisation
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    chosen = partial(part, fit_settings_of(source).decision)
+    chosen = partial(part, decision_of(source))
     _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation, part_of=chosen)
     return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
