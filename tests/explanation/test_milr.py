@@ -127,8 +127,11 @@ def test_maps_are_never_silently_nan(bad: float) -> None:
 def test_training_images_without_finite_features_are_refused_by_the_layers_name() -> None:
     images = pictures(8, seed=0)[0]
     explainer = MILR(trained_network(), "layer1", "avgpool", images[:2])
-    images[3, 0, 0, 0] = float("nan")
+    images[5] = 1e38
     with pytest.raises(MilrError, match="layer 'layer1' gives nan or inf for the training images"):
+        explainer.prepare(images.split(4), 8)
+    images[5, 0, 0, 0] = float("nan")
+    with pytest.raises(MilrError, match="image 5 of those given to prepare holds nan or inf"):
         explainer.prepare(images.split(4), 8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import milr
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
 from milr.networks.probes import probe_inputs
-from milr.networks.settings import LayerSettings
+from milr.networks.settings import LayerSettings, layer_settings
 
 
 class Tokens(nn.Module):
@@ -70,7 +71,7 @@ def test_tokens_in_another_order_are_not_taken_for_a_grid() -> None:
 @pytest.mark.parametrize(
     ("given", "layout"),
     [
-        ({"layout": "tokens", "grid": [4, 6], "prefix": 3}, "tokens 3 + 4 x 6"),
+        ({"layout": "tokens", "grid": [4, 6], "prefix": 1}, "tokens 1 + 4 x 6"),
         ({"grid": [13, 2]}, "tokens 1 + 13 x 2"),
         ({"layout": "sequence", "prefix": 1}, "sequence 1 + 26"),
     ],
@@ -79,6 +80,30 @@ def test_what_is_said_of_a_layout_counts(given: dict[str, object], layout: str) 
     choice = replace(LayerSettings("body.1", "norm", read="flatten"), **given)  # type: ignore[arg-type]
     pair = LayerPair(Tokens().eval(), images(1), choice)
     assert str(pair.layouts["body.1"]) == layout
+
+
+@pytest.mark.parametrize(
+    ("order", "given"), [(None, {"grid": [4, 6], "prefix": 3}), (windows, {"grid": [4, 6], "prefix": 1})]
+)
+def test_a_grid_by_hand_whose_places_are_elsewhere_in_the_image_is_refused(order: Any, given: dict[str, Any]) -> None:
+    choice = replace(LayerSettings("body.1", "norm", read="flatten", layout="tokens"), **given)
+    with pytest.raises(MilrError, match="read as 4 x 6, are not where they are in the image"):
+        LayerPair((Tokens(order) if order else Tokens()).eval(), images(1), choice)
+
+
+def test_a_network_that_flips_its_images_is_refused() -> None:
+    class Flipped(nn.Sequential):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x.flip(3))
+
+    network = Flipped(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(MilrError, match="local layer '0', read as 16 x 16, are not where they are.*flipped"):
+        LayerPair(network, torch.randn(2, 3, 32, 32), LayerSettings("0", "2"))
+
+
+def test_a_layout_that_there_is_not_is_refused() -> None:
+    with pytest.raises(MilrError, match="layout=chanels: choose one of .*did you mean"):
+        layer_settings(None, layout="chanels")
 
 
 def test_a_grid_that_does_not_fit_is_refused() -> None:

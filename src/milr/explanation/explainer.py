@@ -23,6 +23,7 @@ from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.inputs import Inputs, mapped, take
+from milr.networks.inspection import check_network
 from milr.networks.layers import LayerPair
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
@@ -50,6 +51,7 @@ class Explainer:
         layers: LayerSettings | None = None,
         **how: Any,
     ) -> None:
+        check_network(network)
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.network, self.precision = network, precision

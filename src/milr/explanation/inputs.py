@@ -18,6 +18,7 @@ from milr.networks.inputs import count as rows
 from milr.networks.layers import LayerPair
 
 AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one tensor
+UNBATCHED = ("default_collate: batch must contain", "each tensor to be equal size", "each element in list of batch")
 
 
 @contextmanager
@@ -65,8 +66,9 @@ def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator
     if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
         raise MilrError(f"prepare takes batches of images (a DataLoader, images.split(32)), not {described(batches)}")
     count = 0
-    for batch in batches:
+    for batch in walked(batches):
         images = images_of(batch, layers, "a batch of prepare")
+        require_finite(images, count)
         count += rows(images)
         if count > expected:
             raise MilrError(f"prepare was told images={expected}, but the batches hold more: pass their real number")
@@ -76,6 +78,34 @@ def training_batches(batches: Any, layers: LayerPair, expected: int) -> Iterator
     if count < expected:
         hint = "pass that number (a DataLoader with drop_last=True, and a used generator, give fewer)"
         raise MilrError(f"prepare was told images={expected}, but the batches hold {count}: {hint}")
+
+
+def walked(loader: Iterable[Any]) -> Iterator[Any]:
+    """What the loader gives; MilrError where torch cannot make a batch of its items (PIL pictures, several sizes)."""
+    batches = iter(loader)
+    while True:
+        try:
+            item = next(batches)
+        except StopIteration:
+            return
+        except (TypeError, RuntimeError) as error:
+            if not any(sign in str(error) for sign in UNBATCHED):
+                raise
+            sign = next(line for line in str(error).splitlines() if any(sign in line for sign in UNBATCHED))
+            raise MilrError(
+                f"the loader makes no batch of its items, {sign.strip()}: give tensors of one size, by the data set's "
+                "transform, or a collate_fn"
+            ) from error
+        yield item
+
+
+def require_finite(images: Inputs, before: int) -> None:
+    """MilrError for nan or inf in what `prepare` is given after so many images."""
+    for name, tensor in tensors_of(images).items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            bad = int((~tensor.isfinite()).flatten(1).any(1).nonzero()[0])
+            what = f"'{name}' of image" if name else "image"
+            raise MilrError(f"{what} {before + bad} of those given to prepare holds nan or inf: look at how it is made")
 
 
 def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
@@ -149,6 +179,8 @@ def _chosen(given: Mapping[Any, Any] | Sequence[Any], shape: tuple[int, ...], wh
     if isinstance(given, list) and given and all(_shape(item) == shape for item in given):
         return torch.stack([_tensor(item, what) for item in given])
     items = list(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
+    if not isinstance(given, Mapping):  # (inputs, labels), the inputs in a dict
+        items = [pair for key, item in items for pair in (item.items() if isinstance(item, Mapping) else [(key, item)])]
     images = [item for _, item in items if _shape(item) == shape or _shape(item)[1:] == shape]
     if len(images) == 1:
         return images[0]

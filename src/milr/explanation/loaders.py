@@ -6,7 +6,7 @@ import pickle
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import chain
 from typing import IO, Any
 
@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from milr.errors import MilrError
 from milr.explanation.decisions import Batch
-from milr.explanation.inputs import AT_ONCE, described, images_of, network_device
+from milr.explanation.inputs import AT_ONCE, described, images_of, network_device, walked
 from milr.explanation.loading import TARGETS, fit_batches
 from milr.networks.inputs import PICTURES, Inputs, count, mapped, split
 from milr.networks.layers import LayerPair
 from milr.networks.wrappers import unwrap
 
+KEYWORD_ONLY = Parameter.KEYWORD_ONLY
 VALIDATIONS = 8  # batches of a loader that is given for validation
 
 
@@ -34,7 +35,7 @@ def first_batch(batches: Any) -> tuple[Any, Any]:
         raise MilrError(f"prepare takes batches of images (a DataLoader, images.split(32)), not {described(batches)}")
     walk = iter(batches)
     try:
-        first = next(walk)
+        first = next(walked(walk))
     except StopIteration:
         raise MilrError("prepare got no images: is the generator used up, or the data set empty?") from None
     return first, (chain([first], walk) if walk is batches else batches)
@@ -69,10 +70,10 @@ def _inputs_in(batch: Mapping[Any, Any], network: nn.Module) -> dict[str, Any] |
         for name, part in batch.items()
         if isinstance(part, Tensor | np.ndarray) and part.ndim and name not in TARGETS
     }
-    if len(held) == 1:
-        return next(iter(held.values()))
-    taken = set(signature(unwrap(network).forward).parameters)
+    taken = signature(unwrap(network).forward).parameters
     named = {name: part for name, part in held.items() if name in taken}
+    if len(held) == 1 and not any(taken[name].kind is KEYWORD_ONLY or name != next(iter(taken)) for name in named):
+        return next(iter(held.values()))  # as a first argument it needs no name
     if named:
         return named
     return next((held[name] for name in PICTURES if name in held), None)

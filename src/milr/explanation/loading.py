@@ -26,7 +26,7 @@ from milr.errors import MilrError
 from milr.explanation.comparisons import pairs, prototypes
 from milr.explanation.decision_kinds import classify, multilabel, numbers, regress
 from milr.explanation.decisions import Batch, Decision
-from milr.explanation.inputs import described
+from milr.explanation.inputs import described, walked
 from milr.seeding import seed_of, seeded
 
 log = logging.getLogger("milr")
@@ -70,10 +70,12 @@ def fit_batches(
     Raises:
         MilrError: for a decision that there is not, a loader that gives nothing or no targets, an impossible share.
     """
-    if isinstance(decision, str) and decision not in DECISIONS:
+    if not callable(decision) and decision not in list(DECISIONS):
         raise MilrError(f"decision={decision!r}: choose among {', '.join(DECISIONS)}, or give a function of an item")
     if not 0 <= validation_share < 1:
         raise MilrError(f"validation_share={validation_share}: from 0 to below 1")
+    if not isinstance(loader, Iterable | Dataset) or isinstance(loader, Tensor | str):
+        raise MilrError(f"a fit takes a DataLoader or a list of (inputs, targets), not {described(loader)}")
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         loader = DataLoader(loader, AT_ONCE)
     compared = isinstance(decision, str) and decision in COMPARED
@@ -106,7 +108,9 @@ def parts_of(item: Any) -> tuple[Any, Any]:
             rest = {name: value for name, value in item.items() if name != names[0]}
             return (next(iter(rest.values())) if len(rest) == 1 else rest), item[names[0]]
     elif isinstance(item, Sequence) and len(item) == 2:
-        return item[0], item[1]
+        inputs, targets = item
+        names = [name for name in TARGETS if name in targets] if isinstance(targets, Mapping) else []
+        return inputs, targets[names[0]] if len(names) == 1 else targets
     raise MilrError(
         f"the loader gives {described(item)}: for this decision it is a pair (inputs, targets), or a dict with "
         f"one of {', '.join(TARGETS)}; of anything else make a batch yourself, decision=lambda item: milr.Batch(...)"
@@ -129,7 +133,7 @@ class Kept:
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
         self.seed, self.items, images = seed, list[Any](), 0
-        for item in loader:
+        for item in walked(loader):
             self.items.append(item)
             images += images_in(item)
             if images >= KEPT:
@@ -169,7 +173,10 @@ class Drawn:
             out = torch.isin(self.labels, chosen)
             held_out, self.indices = out.nonzero()[:, 0], (~out).nonzero()[:, 0]
         if not len(self.indices):
-            raise MilrError(f"validation_share={share} leaves no image to fit to, of {wanted}")
+            raise MilrError(
+                f"the loader's {len(self.loader.dataset)} images are too few for a fit, {len(held_out)} of them held "
+                "out: give more, or validation=[] to hold out none"
+            )
         if self.labels is not None:
             rounds = -(-min(len(held_out), HELD_OUT) // self.size)
             batches = [self.grouped(held_out, number, "held out") for number in range(rounds)]
@@ -208,7 +215,7 @@ class Drawn:
     def read(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[Any]:
         """What the loader makes of these (step, index)."""
         given = self.loader
-        return iter(
+        return walked(
             DataLoader(
                 SeededItems(given.dataset, self.seed),
                 batch_sampler=batches,

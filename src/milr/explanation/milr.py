@@ -24,11 +24,12 @@ from milr.explanation.maps import KINDS, Maps, stack, upsampled
 from milr.explanation.refinement import towards_class
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
-from milr.fields import nearest
+from milr.fields import check, nearest
 from milr.networks.inputs import Inputs, count, split
 from milr.seeding import seeded
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
+OWN_OUTPUT = ("classes", "multilabel", "regression")  # decisions that read the network's output as it is
 
 
 class MILR(Explainer):
@@ -147,14 +148,23 @@ class MILR(Explainer):
             raise MilrError(
                 f"fit goes through it again and again: give a DataLoader or a list, not {described(loader)}"
             )
-        how = replace(settings or FitSettings(), seed=seed)
-        how = how if steps is None else replace(how, steps=steps)
+        how = settings or FitSettings()
+        if not isinstance(how, FitSettings):
+            raise MilrError(f"fit(loader, settings=...): settings are milr.FitSettings, not {described(how)}")
+        how = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+        check(how)
         batches, held_out = fit_batches(loader, decision, seed, HELD_OUT_SHARE if validation is None else 0.0)
         if validation is not None:
             held_out = validation_batches(validation, decision, seed)
         if self._modules is None:
-            images = loader if isinstance(decision, str) else [decision(item).images for item in loader]
-            self.prepare(images, seed=seed, progress=progress)
+            self.prepare(images_to_prepare(loader, decision), seed=seed, progress=progress)
+        shape = self.layers.output_shape
+        if isinstance(decision, str) and decision in OWN_OUTPUT and sum(size > 1 for size in shape) > 1:
+            raise MilrError(
+                f"decision={decision!r} needs one vector for each image, and the network gives "
+                f"[K, {', '.join(map(str, shape))}]: name its logits (output=), give the network with its classifier, "
+                "or a function as decision"
+            )
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
         return self
@@ -227,6 +237,17 @@ class MILR(Explainer):
         stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
         grid = " x ".join(map(str, self._layers.grid))
         return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
+
+
+def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:
+    """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes."""
+    if not callable(decision):
+        return loader
+    batches = [decision(item) for item in loader]
+    for batch in batches:
+        if not isinstance(batch, Batch):
+            raise MilrError(f"the function decision must make a milr.Batch(images, decide), not {described(batch)}")
+    return [batch.images for batch in batches]
 
 
 def load(

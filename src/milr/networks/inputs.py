@@ -94,16 +94,16 @@ def written(inputs: Inputs) -> str:
     return ", ".join(f"{name} {list(one.shape)} {one.dtype}" for name, one in tensors_of(inputs).items())
 
 
-def checked_example(example: Any, sequence: bool) -> Inputs:
+def checked_example(example: Any, known: bool) -> Inputs:
     """The example as a network is called with it; MilrError for what is no batch of images, or of other inputs.
 
-    `sequence`: whether a tensor of three dimensions is known to be rows of words or times, and no image alone.
+    `known`: whether a layout is given, so that a tensor of three dimensions is rows of words or times, no image alone.
     """
     if isinstance(example, Tensor):
-        if example.ndim == 3 and example.shape[0] in (1, 3) and not sequence:
+        if example.ndim == 3 and example.shape[0] in (1, 3) and not known:
             raise MilrError(
-                f"example is one image {list(example.shape)}, not a batch: pass example[None] (of a sequence "
-                "[K, T, C] say layout='sequence')"
+                f"example is one image {list(example.shape)}, not a batch: pass example[None] (of sequences "
+                "[K, T, C] say layout='sequence', of [K, C, T] layout='channels_first')"
             )
         if example.ndim < 2 or not example.numel():
             raise MilrError(f"example is {list(example.shape)}: pass a batch of one or more images [K, 3, H, W]")

@@ -187,6 +187,8 @@ def check_network(network: object) -> None:
         raise MilrError("the network is a graph of torch.export, which calls no layers: pass the module it was made of")
     if any(is_lazy(parameter) for parameter in network.parameters()):
         raise MilrError("the network has lazy layers that know no shapes yet: run it once on a batch of images")
+    if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
+        raise MilrError("the network lies on the device meta, without values: load its weights first")
     if any(tensor.is_inference() for tensor in chain(network.parameters(), network.buffers())):
         raise MilrError(
             "the network's weights were made under torch.inference_mode, so no gradient can pass them: build it "

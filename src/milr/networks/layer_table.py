@@ -12,7 +12,6 @@ from milr.errors import MilrError
 from milr.networks.guess import with_guesses
 from milr.networks.inputs import checked_example
 from milr.networks.inspection import Inspection, check_network
-from milr.networks.layouts import SEQUENCE
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call, Shape
@@ -77,7 +76,7 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
     """
     check_network(network)
     choice = choice or LayerSettings()
-    probes, _ = probe_inputs(checked_example(example, choice.layout == SEQUENCE))
+    probes, _ = probe_inputs(checked_example(example, choice.layout != "auto"))
     seen = Inspection(unwrap(network), probes, choice)
     for given in filter(None, (choice.local, choice.z)):
         seen.name_of(given)

@@ -18,7 +18,8 @@ from milr.networks.inputs import Inputs, call, checked_example, count, join, mai
 from milr.networks.inspection import Inspection, check_network
 from milr.networks.layouts import SEQUENCE, Reading, read_representation
 from milr.networks.outputs import OutputChoice, choose, describe, features_in, pick, with_features
-from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.passes import FirstPass, SecondPass, check_passes, check_places
+from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.wrappers import uncompiled, unwrap
@@ -59,7 +60,7 @@ class LayerPair:
     ) -> None:
         check_network(network)
         choice = choice or LayerSettings()
-        example = checked_example(example, choice.layout == SEQUENCE)
+        example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
@@ -91,6 +92,8 @@ class LayerPair:
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first = self.first_pass(probes)
         own = self.layouts[self.local]
+        if main.ndim == 4 and own.kind != SEQUENCE:
+            check_places(self, own.grid, probes, image_size(main.shape))
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         self.choice = replace(
             choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix
@@ -190,7 +193,9 @@ class LayerPair:
         if not isinstance(output, Tensor) and not self._output:
             self._output = choose(output, count(images))
             log.info("the network gives %s: output=%s is taken", describe(output), self._output)
-        return pick(output, self._output)
+        picked = pick(output, self._output)
+        self.output_shape = tuple(picked.shape[1:])
+        return picked
 
     def _cast(self, images: Inputs) -> Inputs:
         """Floats in the precision of the network's weights, where these have one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -26,10 +27,14 @@ def describe(output: Any) -> str:
 
 
 def entries(output: Any) -> dict[Any, Any]:
-    """What a tuple or a dict holds by number or name; nothing for anything else."""
+    """What a tuple, a dict or a dataclass holds by number or name; nothing for anything else."""
     if isinstance(output, (tuple, list)):
         return dict(enumerate(output))
-    return dict(output) if isinstance(output, Mapping) else {}
+    if isinstance(output, Mapping):
+        return dict(output)
+    if is_dataclass(output) and not isinstance(output, type):
+        return {each.name: getattr(output, each.name) for each in fields(output)}
+    return {}
 
 
 def features_in(output: Any) -> Tensor | None:
@@ -48,19 +53,24 @@ def with_features(output: Any, features: Tensor) -> Any:
     if isinstance(output, (tuple, list)):
         rest = (features, *output[1:])
         return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
-    first = next(name for name, value in output.items() if isinstance(value, Tensor))
+    first = next(name for name, value in entries(output).items() if isinstance(value, Tensor))
+    if not isinstance(output, Mapping):
+        return replace(output, **{first: features})
     changed = {**output, first: features}
     return changed if type(output) is dict else type(output)(**changed)
 
 
 def choose(output: Any, rows: int) -> str:
-    """Which entry of a tuple or a dict is taken where none is named: a usual name, or the first with a row each.
+    """Which entry of a tuple or a dict is taken where none is named.
 
+    One with a row for each image: of a usual name, else the first [K, E], else the smallest (of maps the deepest).
     MilrError if there is none.
     """
-    held = entries(output)
-    fitting = [name for name, value in held.items() if isinstance(value, Tensor) and value.ndim and len(value) == rows]
-    for name in (*USUAL, *fitting):
+    held = {name: value for name, value in entries(output).items() if isinstance(value, Tensor)}
+    fitting = [name for name, value in held.items() if value.ndim and len(value) == rows]
+    vectors = [name for name in fitting if held[name].ndim == 2 and held[name].is_floating_point()]
+    smallest = sorted(fitting, key=lambda name: held[name].numel())
+    for name in (*USUAL, *vectors, *smallest):
         if name in fitting:
             return str(name)
     raise MilrError(
@@ -72,8 +82,15 @@ def choose(output: Any, rows: int) -> str:
 def pick(output: Any, choice: OutputChoice) -> Tensor:
     """The network's output: a tensor as it is, of a tuple or a dict the entry of this name or number, or f(output).
 
-    MilrError if that is no tensor.
+    One number for each image, [K], becomes [K, 1]. MilrError if it is no tensor, or one number for all images.
     """
+    found = _picked(output, choice)
+    if found.ndim == 0:
+        raise MilrError(f"the network gives one number for all images, {describe(output)}: it must give a row each")
+    return found[:, None] if found.ndim == 1 else found
+
+
+def _picked(output: Any, choice: OutputChoice) -> Tensor:
     if callable(choice):
         made = choice(output)
         if not isinstance(made, Tensor):

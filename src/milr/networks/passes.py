@@ -13,8 +13,12 @@ from milr.errors import MilrError
 from milr.networks.dependence import Dependence
 from milr.networks.inputs import Inputs, count, take, tensors_of
 from milr.networks.probes import changed_buffers, first_difference, not_finite, same
+from milr.networks.tokens import Size, some_cells, with_changed_patches
 
 Result = TypeVar("Result")
+
+CLEAR = 4  # times the median place must the most changed one change for it to say where a patch is
+NEAR = 6  # of the map's side it may be away, or one place
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
             f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
         )
     first, beside_another = pair.first_pass(probes), pair.first_pass(others)
+    if not torch.is_inference_mode_enabled() and any(one.is_inference() for one in _tensors(first)):
+        raise MilrError(
+            "the network's forward runs under torch.inference_mode, so no gradient can pass it: take that out (the "
+            "caller's own is no matter)"
+        )
     if len(first.output) != count(probes):
         raise MilrError(
             f"the network gives {list(first.output.shape)} for {count(probes)} images: it must give a row each"
@@ -101,6 +110,29 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
     one_below = _reads_local_alone(pair, first.local, others, again)
     one_below = one_below and _works_on_one(pair, first.local, take(others, slice(0, 1)), again)
     return _same_alone(pair, first, take(probes, slice(0, 1))), one_below
+
+
+def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size) -> None:
+    """MilrError where a changed patch of an image of this size changes places of the local layer far from it most.
+
+    So it is if the network flips, turns or crops its images, keeps tokens by windows or columns, or a layout or grid
+    by hand is wrong: the maps would be scrambled. Places that all change alike say nothing.
+    """
+    cells = some_cells(grid)
+    local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
+    changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()
+    highest, where = changes.max(1)
+    clear = highest > CLEAR * changes.median(1).values
+    far = [
+        abs(place // grid[1] - row) > max(1, grid[0] / NEAR) or abs(place % grid[1] - column) > max(1, grid[1] / NEAR)
+        for place, (row, column) in zip(where.tolist(), cells, strict=True)
+    ]
+    if int((clear & torch.tensor(far)).sum()) > len(cells) / 2:
+        raise MilrError(
+            f"the places of the local layer '{pair.local}', read as {grid[0]} x {grid[1]}, are not where they are in "
+            "the image: a changed patch changes others far from it (flipped, turned, cropped, in windows or columns, "
+            "or layout= and grid= are wrong); name another layer"
+        )
 
 
 def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs, others: Inputs) -> None:

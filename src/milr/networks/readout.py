@@ -68,7 +68,7 @@ def equal_blocks(root: Call, usable: Callable[[Call], bool]) -> list[Call]:
         for run in parent.children:
             if run.children and usable(run) and next(run.module.parameters(), None) is not None:
                 families.setdefault((id(parent), type(run.module)), []).append(run)
-    most = max(families.values(), key=len, default=[])
+    most = max(reversed(families.values()), key=len, default=[])  # of as many the outer ones
     return most if len(most) > 1 else []
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from milr.errors import MilrError
-from milr.fields import nearest, setting
+from milr.fields import check, nearest, setting
 
 AS_EPISODE = {1: "an episode needs at least 2 classes, and 0 means as many as in episode.way"}
 
@@ -75,7 +75,9 @@ def layer_settings(layers: LayerSettings | None, **given: Any) -> LayerSettings:
         chosen["output"] = str(chosen["output"])  # the number of an output is no less than its name
     if "grid" in chosen:
         chosen["grid"] = list(chosen["grid"])
-    return replace(layers or LayerSettings(), **chosen)
+    settings = replace(layers or LayerSettings(), **chosen)
+    check(settings)
+    return settings
 
 
 @dataclass

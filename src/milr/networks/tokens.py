@@ -65,7 +65,7 @@ def token_layouts(
     if not candidates:
         return {}
     finest = max((grid.size for grid in candidates), key=lambda size: size[0] * size[1])
-    cells = _cells(finest)
+    cells = some_cells(finest)
     seen = _changes(network, with_changed_patches(inputs, finest, cells, image))
     found: dict[int, tuple[float, Layout]] = {}
     for number, shape in runs.items():
@@ -81,7 +81,7 @@ def token_layouts(
     return {number: layout for number, (_, layout) in found.items()}
 
 
-def _cells(size: Size) -> list[Size]:
+def some_cells(size: Size) -> list[Size]:
     """Some places of a grid, spread over it."""
     places = size[0] * size[1]
     count = min(PATCHES, places)

@@ -1,0 +1,152 @@
+"""Networks and loaders as nobody meant them: read rightly, or refused in a line before time is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import milr
+from milr.errors import MilrError
+
+IMAGES, LABELS = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+SHORT = milr.FitSettings(steps=1, critic=milr.CriticSettings(steps=1))
+
+
+@dataclass
+class Answer:
+    features: Tensor
+    logits: Tensor
+
+
+class Small(nn.Module):
+    """[K, 3, 16, 16] -> what `answer` makes of features [K, 8, 8, 8] and logits [K, 2]."""
+
+    def __init__(self, answer: Any = lambda features, logits: logits) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.pool, self.head, self.answer = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 2), answer
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.body(x)
+        return self.answer(features, self.head(self.pool(features).flatten(1)))
+
+
+class Named(Small):
+    def forward(self, *, other: Tensor | None = None, x: Tensor | None = None) -> Any:  # type: ignore[override]
+        return super().forward(x)  # type: ignore[arg-type]
+
+
+def loader(items: Any) -> DataLoader[Any]:
+    return DataLoader(list(items), 4)
+
+
+def fitted(network: nn.Module, given: Any, decision: Any = "classes") -> milr.MILR:
+    return milr.MILR(network, "body", "pool").fit(given, decision, settings=SHORT, progress=False)
+
+
+PAIRS = loader(zip(IMAGES, LABELS, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (lambda features, logits: (features, logits), "1"),
+        (Answer, "logits"),
+        (lambda features, logits: {"features": features, "y": logits}, "y"),
+    ],
+)
+def test_of_several_outputs_the_vectors_are_taken(answer: Any, name: str) -> None:
+    layers = milr.MILR(Small(answer), "body", "pool", example=IMAGES[:2]).layers
+    assert layers.choice.output == name and layers.first_pass(IMAGES).output.shape == (8, 2)
+
+
+def test_of_a_pyramid_of_maps_the_deepest_is_taken() -> None:
+    network = Small(lambda features, logits: [features, features[:, :, :4, :4], features[:, :, :2, :2]])
+    assert milr.MILR(network, "body", "pool", example=IMAGES[:2]).layers.choice.output == "2"
+
+
+def test_one_number_for_each_image_is_a_column() -> None:
+    targets = loader(zip(IMAGES, torch.linspace(0, 1, 8), strict=True))
+    explainer = fitted(Small(lambda features, logits: logits[:, 0]), targets, "regression")
+    assert explainer(IMAGES).output.shape == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda features, logits: logits.mean(), "one number for all images"),
+        (lambda features, logits: features, r"decision='classes' needs one vector.*gives \[K, 8, 8, 8\]"),
+    ],
+)
+def test_an_output_that_is_no_answer_is_refused(answer: Any, error: str) -> None:
+    with pytest.raises(MilrError, match=error):
+        fitted(Small(answer), PAIRS)
+
+
+def test_a_network_without_values_or_gradients_is_refused() -> None:
+    with pytest.raises(MilrError, match="on the device meta"):
+        fitted(Small().to("meta"), PAIRS)
+    network = Small()
+    network.forward = torch.inference_mode()(network.forward)  # type: ignore[method-assign]
+    with pytest.raises(MilrError, match=r"forward runs under torch\.inference_mode"):
+        fitted(network, PAIRS)
+    network = Small()
+    with torch.inference_mode():  # the caller's own
+        assert milr.MILR(network, "body", "pool", example=IMAGES[:2].clone()).layers.takes_one
+
+
+@pytest.mark.parametrize(
+    ("network", "items"),
+    [
+        (Named(), [({"x": image}, label) for image, label in zip(IMAGES, LABELS, strict=True)]),
+        (Small(), [({"x": image}, label) for image, label in zip(IMAGES, LABELS, strict=True)]),
+        (Small(), [(image, {"label": label, "box": 0}) for image, label in zip(IMAGES, LABELS, strict=True)]),
+    ],
+)
+def test_dicts_within_a_pair_are_read(network: nn.Module, items: list[Any]) -> None:
+    assert fitted(network, loader(items)).fitted
+
+
+PICTURE = Image.new("RGB", (16, 16))
+
+
+@pytest.mark.parametrize(
+    ("given", "decision", "error"),
+    [
+        (None, "classes", "takes a DataLoader or a list"),
+        (IMAGES, "classes", "takes a DataLoader or a list"),
+        (PAIRS, None, "decision=None: choose among classes"),
+        (PAIRS, lambda item: None, r"must make a milr\.Batch"),
+        (loader([(PICTURE, 0)] * 8), "classes", "makes no batch of its items.*PIL"),
+        (loader((torch.randn(3, 16, 16 + n), 0) for n in range(8)), "classes", "makes no batch of its items.*equal"),
+        (loader([(IMAGES[0], 0)]), "classes", "1 images are too few for a fit"),
+    ],
+)
+def test_a_loader_that_cannot_be_is_refused(given: Any, decision: Any, error: str) -> None:
+    with pytest.raises(MilrError, match=error):
+        fitted(Small(), given, decision)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [({"settings": {"steps": 2}}, r"settings are milr\.FitSettings"), ({"seed": "x"}, "seed=x.*whole number")],
+)
+def test_a_fit_says_which_argument_is_wrong(how: dict[str, Any], error: str) -> None:
+    with pytest.raises(MilrError, match=error):
+        milr.MILR(Small(), "body", "pool").fit(PAIRS, progress=False, **how)
+    with pytest.raises(MilrError, match="the network is a NoneType"):
+        milr.MILR(None)  # type: ignore[arg-type]
+
+
+def test_sequences_with_channels_first_are_loaded_again(tmp_path: Any) -> None:
+    network = nn.Sequential(nn.Conv1d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2))
+    series = torch.randn(8, 3, 32)
+    explainer = milr.MILR(network).fit([(series, LABELS)], settings=SHORT, progress=False)
+    explainer.save(tmp_path / "milr.pt")
+    assert torch.equal(milr.load(tmp_path / "milr.pt", network)(series).total, explainer(series).total)
