@@ -27,12 +27,12 @@ from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
-from milr.runs.inherit import dataset_of, decision_of
+from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by, scenes
+from milr.stages.episodes import asked_by, decision_of, scenes
 from milr.stages.explainers import load_explainer
 from milr.text import aligned
 
