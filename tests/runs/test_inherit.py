@@ -10,9 +10,10 @@ import pytest
 from milr.data.settings import CubSettings, EpisodeSettings, SyntheticSettings
 from milr.errors import MilrError
 from milr.networks.settings import BackboneSettings, MetricSettings
-from milr.runs.inherit import decision_of, fit_settings_of, inherit
+from milr.runs.inherit import fit_settings_of, inherit
 from milr.runs.sources import SourceRun, find_source
 from milr.settings.schema import ChainedStageSettings
+from milr.stages.episodes import decision_of
 
 MakeRun = Callable[..., Path]
 FREE = ("dataset", "episode")

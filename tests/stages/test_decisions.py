@@ -101,6 +101,8 @@ def test_numbers_come_from_a_table(copy: Path, birds: Catalogue, tmp_path: Path,
     ]
     table.write_text("image,number,id\n" + "\n".join(lines) + "\n", encoding="utf-8")
     words = ["decision=regression", "decision.head=linear", "decision.classes=all", f"decision.table={table}"]
+    assert call(copy, "fit-milr", "source=latest", *words, "decision=labels", *SHORT) == 2
+    assert "table.csv has other values than 0 and 1" in error(capsys)
     assert call(copy, "fit-milr", "source=latest", *words, *SHORT) == 0
     run = newest(copy, "fit_milr")
     assert torch.load(run / "milr.pt", weights_only=True)["head"]["weight"].shape[0] == 2

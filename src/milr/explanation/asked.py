@@ -161,7 +161,10 @@ def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
     if table is None:
         raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
     _, values = read_targets(table, records, root)
-    return torch.tensor([values[record.path] for record in records])
+    given = torch.tensor([values[record.path] for record in records])
+    if section.name == "labels" and not ((given == 0) | (given == 1)).all():
+        raise MilrError(f"{table} has other values than 0 and 1, the labels that a picture has not and has")
+    return given
 
 
 def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Question:

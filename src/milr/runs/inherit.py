@@ -16,7 +16,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
-from milr.explanation.settings import DecisionSettings
 from milr.runs.folder import CONFIG
 from milr.runs.sources import SourceRun
 from milr.settings.saved import dataset_from, section_from, settings_from
@@ -56,11 +55,6 @@ def dataset_of(source: SourceRun) -> DatasetSettings:
 def fit_settings_of(source: SourceRun) -> FitMilr:
     """The settings with which a fit-milr run was made. MilrError if they are of another version."""
     return settings_from(FitMilr, source.config, source.folder / CONFIG)
-
-
-def decision_of(source: SourceRun) -> DecisionSettings:
-    """What a fit-milr run explains; prototypes where it is of a version that knew no other."""
-    return section_from(DecisionSettings, source.config.get("decision") or {}, "decision", source.folder / CONFIG)
 
 
 def given_keys(overrides: Iterable[str]) -> set[str]:

@@ -29,11 +29,11 @@ from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
 from milr.runs.facts import host
 from milr.runs.folder import open_run
-from milr.runs.inherit import decision_of, fit_settings_of
+from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Evaluate, FitMilr
 from milr.stages.devices import choose_device
-from milr.stages.episodes import learned_shape
+from milr.stages.episodes import decision_of, learned_shape
 from milr.stages.evaluate import missing_packages
 from milr.stages.job import Job, first_entries
 from milr.text import first_line

@@ -18,11 +18,12 @@ from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
 from milr.explanation.heads import head_from
 from milr.explanation.questions import Listed, Question
+from milr.explanation.settings import DecisionSettings
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
-from milr.runs.folder import Run
-from milr.runs.inherit import decision_of
+from milr.runs.folder import CONFIG, Run
 from milr.runs.sources import SourceRun
+from milr.settings.saved import section_from
 from milr.settings.schema import ChainedStageSettings, MilrSection, TrainSection
 
 
@@ -35,6 +36,11 @@ def needed_pictures(section: TrainSection | MilrSection, episode: EpisodeSetting
     """Of each split, the classes of an episode and the pictures of each."""
     way, shot, query = learned_shape(section, episode)
     return {"train": (way, shot + query), "validation": (episode.way, episode.shot + episode.query)}
+
+
+def decision_of(source: SourceRun) -> DecisionSettings:
+    """What a fit-milr run explains; prototypes where it is of a version that knew no other."""
+    return section_from(DecisionSettings, source.config.get("decision") or {}, "decision", source.folder / CONFIG)
 
 
 def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:

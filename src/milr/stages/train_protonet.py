@@ -29,7 +29,7 @@ from milr.networks.settings import MetricSettings, Training
 from milr.networks.sources import Origin
 from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
-from milr.runs.folder import METRICS, Run
+from milr.runs.folder import Run
 from milr.runs.processes import launched_processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
@@ -76,7 +76,7 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
             network.eval()
             keep("best.pt")
             run.record_checkpoint("best.pt")
-            run.path(METRICS).touch()
+            run.metrics(split="validation", step=0, accuracy=None)  # not measured
             run.record(result={"step": 0})
             return nan
         with (
