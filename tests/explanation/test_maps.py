@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,29 @@ def test_some_images_are_chosen_by_number_slice_list_and_mask() -> None:
     assert same(whole[chosen], whole[1::2]) and same(whole[chosen], whole[[1, 3]])
     assert same(whole[-1], whole[3:]) and whole[-1].total.shape == (1, 5, 7)
     assert torch.equal(whole[2].readings["sample"]["kept"], whole.kept[2:3])
+    assert same(whole[torch.tensor(2)], whole[2]) and same(whole[range(1, 4, 2)], whole[chosen.numpy()])
+    assert torch.equal(whole[::-1].total, whole.total.flip(0)) and len(whole[[]]) == 0
     assert len(whole) == len(list(whole)) == 4
-    with pytest.raises(IndexError):
-        whole[4]
+    for outside in (4, [4], chosen[:2]):
+        with pytest.raises(IndexError):
+            whole[outside]
+    for wrong in (1.0, "total", None, torch.zeros(2, 2)):
+        with pytest.raises(MilrError, match="maps\\["):
+            whole[wrong]
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda maps: maps.upsample(1.5), "cannot be brought to the size 1.5"),
+        (lambda maps: maps.to("gpu"), "the maps cannot go to 'gpu'"),
+        (lambda maps: maps[[]].plot(), "no maps to plot"),
+        (lambda maps: maps.plot((torch.rand(2, 3, 8, 8), torch.rand(2))), "images to draw must be one tensor"),
+    ],
+)
+def test_what_cannot_be_done_with_maps_is_said(use: Any, message: str) -> None:
+    with pytest.raises(MilrError, match=message):
+        use(maps(2, 5, 7))
 
 
 def test_it_says_shapes_and_means_instead_of_tensors() -> None:

@@ -12,8 +12,9 @@ from toy import COLOURS, SIZE, SQUARE, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
-from milr.explanation.refinement import Target, towards, towards_class
+from milr.explanation.refinement import Target, own_class, towards, towards_class
 from milr.explanation.settings import MaskSettings, MilrSettings
+from milr.networks.layers import FirstPass
 from milr.networks.settings import MetricSettings
 
 SHARED = MilrSettings(mask=MaskSettings(shared=True))
@@ -111,3 +112,11 @@ def test_towards_is_the_prototypical_networks_own_comparison(metric: MetricSetti
         assert loss.item() == pytest.approx(cross_entropy(scores, torch.tensor(0)).item(), abs=1e-5)
     with pytest.raises(MilrError, match="knows no mean"):
         towards(own, metric=MetricSettings(centre=True))
+
+
+@pytest.mark.parametrize("classes", [9, [0, -1], [0, 1, 1], [0.5, 1.0], "cat"])
+def test_a_class_that_there_is_not_is_no_target(classes: object) -> None:
+    with pytest.raises(MilrError, match="the target is"):
+        towards_class(classes)(torch.zeros(2, 3))  # type: ignore[arg-type]
+    with pytest.raises(MilrError, match="one number decides for no class"):
+        own_class(FirstPass(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3), (), torch.zeros(2, 1)))

@@ -150,3 +150,52 @@ def test_sequences_with_channels_first_are_loaded_again(tmp_path: Any) -> None:
     explainer = milr.MILR(network).fit([(series, LABELS)], settings=SHORT, progress=False)
     explainer.save(tmp_path / "milr.pt")
     assert torch.equal(milr.load(tmp_path / "milr.pt", network)(series).total, explainer(series).total)
+
+
+class OverBatch(nn.Module):
+    """A recurrent layer that takes the images for times: [K, T, 6] -> [K, 2]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.gru, self.head = nn.Linear(6, 8), nn.GRU(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.gru(self.embed(x))[0].mean(1))
+
+
+class Sorted(Small):
+    def forward(self, x: Tensor) -> Any:
+        logits = super().forward(x)
+        return logits[logits[:, 0].argsort()]
+
+
+def test_images_that_are_taken_for_times_or_sorted_are_refused() -> None:
+    with pytest.raises(MilrError, match="depends on the other images of the batch.*without batch_first"):
+        milr.MILR(OverBatch(), "embed", "head", example=torch.randn(4, 10, 6))
+    with pytest.raises(MilrError, match="depends on the other images of the batch"):
+        milr.MILR(Sorted(), "body", "pool", example=IMAGES)
+
+
+class Both(nn.Module):
+    """A picture and five numbers, each embedded -> [K, 2]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.pool, self.numbers = nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Linear(5, 4)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, picture: Tensor, numbers: Tensor) -> Any:
+        embedded = self.pool(self.picture(picture)).flatten(1)
+        return self.head(torch.cat([embedded, self.numbers(numbers)], 1))
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_of_two_inputs_the_layers_of_the_picture_are_guessed(kind: Any) -> None:
+    numbers = torch.randn(8, 5)
+    pairs = zip(IMAGES, numbers, strict=True)
+    items = [dict(picture=image, numbers=own) if kind is dict else (image, own) for image, own in pairs]
+    example = dict(picture=IMAGES, numbers=numbers) if kind is dict else (IMAGES, numbers)
+    explainer = milr.MILR(Both(), example=example)
+    explainer.fit(loader(zip(items, LABELS, strict=True)), settings=SHORT, progress=False)
+    assert (explainer.layers.local, explainer.layers.z) == ("picture", "pool")
+    assert len(explainer(example, batch_size=3)) == 8

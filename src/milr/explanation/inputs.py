@@ -118,8 +118,9 @@ def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
     """
     if isinstance(layers.example, Tensor):
         return _one_of(given, layers.example, device_of(layers), what)
-    if isinstance(given, list | tuple) and isinstance(layers.example, dict):  # (inputs, labels)
-        given = next((item for item in given if isinstance(item, Mapping)), given)
+    if isinstance(given, list | tuple):  # (inputs, labels)
+        several = Mapping if isinstance(layers.example, dict) else (list, tuple)
+        given = next((item for item in given if isinstance(item, several)), given)
     held = (
         dict(given) if isinstance(given, Mapping) else dict(enumerate(given)) if isinstance(given, tuple | list) else {}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SUMMED = ("total", "kept", "redundant")  # the first is the sum of the other two (paper, eq. 9)
 KINDS = (*SUMMED, "decision")
-PICTURES = (".png", ".pdf", ".svg", ".jpg")
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,15 +82,16 @@ class Maps:
         return len(self.total)
 
     def __getitem__(self, images: Any) -> Maps:
-        """Those of an image, a slice, a list of numbers or a mask [K]. IndexError for images that there are not."""
-        if not isinstance(images, slice | list | Tensor | np.ndarray):
-            number = range(len(self))[index(images)]
-            images = slice(number, number + 1)
-        return self._changed(lambda tensor: tensor[images], self.output[images])
+        """Those of an image, a slice, numbers [n] or a mask [K]. IndexError for images that there are not."""
+        rows = numbers_of(images, len(self)).to(self.total.device)
+        return self._changed(lambda tensor: tensor[rows], self.output[rows])
 
     def to(self, device: torch.device | str) -> Maps:
-        """The same on another device."""
-        return self._changed(lambda tensor: tensor.to(device), self.output.to(device))
+        """The same on another device; MilrError if there is none such."""
+        try:
+            return self._changed(lambda tensor: tensor.to(device), self.output.to(device))
+        except (RuntimeError, AssertionError) as error:
+            raise MilrError(f"the maps cannot go to {str(device)!r}: {str(error).splitlines()[0]}") from None
 
     def upsample(self, size: int | tuple[int, ...]) -> Maps:
         """Maps [K, H', W'] at another size, bilinear; one number is a square (or the length of a sequence, linear).
@@ -143,9 +145,9 @@ class Maps:
             raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
         if path.suffix == ".npz":
             write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
-        elif path.suffix in PICTURES:
+        elif path.suffix.lower() in PICTURES:
             drawing = self.plot(images, **how)
-            write_atomically(path, lambda file: drawing.savefig(file, dpi=110, format=path.suffix[1:]))
+            write_atomically(path, lambda file: drawing.savefig(file, dpi=110, format=path.suffix[1:].lower()))
         else:
             raise MilrError(f"maps.save({path.name}): choose an ending among .npz, {', '.join(PICTURES)}")
 
@@ -187,6 +189,21 @@ class Maps:
         return rows
 
 
+def numbers_of(images: Any, count: int) -> Tensor:
+    """The numbers [n] of the images that an index means, of so many. IndexError for those that there are not."""
+    if isinstance(images, slice):
+        return torch.tensor(range(count)[images], dtype=torch.long)
+    if not isinstance(images, list | tuple | range | Tensor | np.ndarray) or np.ndim(images) == 0:
+        try:
+            return torch.tensor([range(count)[index(images)]])
+        except TypeError:
+            raise MilrError(f"maps[{images!r}]: a number, a slice, a list of numbers, or a mask [K]") from None
+    rows = torch.as_tensor(images if isinstance(images, Tensor | np.ndarray) else list(images)).cpu()
+    if rows.ndim != 1 or (len(rows) and rows.is_floating_point()):
+        raise MilrError(f"maps[...] takes numbers [n] or a mask [{count}], not {rows.dtype} {list(rows.shape)}")
+    return torch.arange(count)[rows if rows.dtype == torch.bool else rows.long()]
+
+
 def stack(maps: Sequence[Maps]) -> Maps:
     """The maps of several batches as one."""
     if len(maps) == 1:
@@ -201,8 +218,8 @@ def stack(maps: Sequence[Maps]) -> Maps:
 
 def upsampled(heat: Tensor, size: int | Sequence[int]) -> Tensor:
     """[K, H, W] -> [K, *size], bilinear, the values' unit as it was; [K, T] -> [K, size], linear."""
-    wanted = (size,) * (heat.ndim - 1) if isinstance(size, int) else tuple(size)
-    if len(wanted) != heat.ndim - 1 or min(wanted) < 1:
+    wanted = tuple(size) if isinstance(size, Sequence) else (size,) * (heat.ndim - 1)
+    if len(wanted) != heat.ndim - 1 or any(not isinstance(side, Integral) or side < 1 for side in wanted):
         raise MilrError(f"maps {list(heat.shape)} cannot be brought to the size {size}: give one for each dimension")
     mode = "bilinear" if heat.ndim == 3 else "linear"
     return interpolate(heat[:, None], wanted, mode=mode, align_corners=False)[:, 0]

@@ -21,7 +21,7 @@ from milr.explanation.inputs import AT_ONCE, described, images_of
 from milr.explanation.loaders import counted, example_of, first_batch, validation_batches
 from milr.explanation.loading import fit_batches
 from milr.explanation.maps import KINDS, Maps, stack, upsampled
-from milr.explanation.refinement import towards_class
+from milr.explanation.refinement import class_numbers, towards_class
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
 from milr.fields import check, nearest
@@ -208,7 +208,7 @@ class MILR(Explainer):
         if kind not in (*KINDS, "mask"):
             raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
-        wanted = None if target is None or not refine else torch.as_tensor(target).expand(sum(map(count, parts)))
+        wanted = None if target is None or not refine else class_numbers(target, sum(map(count, parts)))
         rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
         maps = [
             self.maps(part, refine=refine, target=None if own is None else towards_class(own))

@@ -22,6 +22,8 @@ def plot(
     note: str,
 ) -> Shown:
     """As `Maps.plot` says."""
+    if not len(maps):
+        raise MilrError("there are no maps to plot: of no image")
     if maps.total.ndim == 2:
         return plot_sequences(maps, names, note)
     columns = [Column(name=str(name)) for name in names] if names is not None else [Column()] * len(maps)

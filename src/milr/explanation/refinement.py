@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,10 +46,24 @@ def towards_class(classes: Tensor | int, decide: Callable[[Tensor], Tensor] | No
 
     def loss(output: Tensor) -> Tensor:
         scores = decide(output) if decide else output
-        wanted = torch.as_tensor(classes, device=scores.device).expand(len(scores))
-        return cross_entropy(scores, wanted, reduction="none")
+        wanted = class_numbers(classes, len(scores))
+        if not 0 <= int(wanted.min()) <= int(wanted.max()) < scores.shape[1]:
+            raise MilrError(f"the target is class {wanted.tolist()} of {scores.shape[1]}, counted from 0")
+        return cross_entropy(scores, wanted.to(scores.device), reduction="none")
 
     return loss
+
+
+def class_numbers(given: Any, count: int) -> Tensor:
+    """One class number for each image [count]; MilrError for anything else."""
+    try:
+        numbers = torch.as_tensor(given)
+        if numbers.is_floating_point() or numbers.dtype == torch.bool:
+            raise TypeError
+        return numbers.long().flatten().expand(count)
+    except (TypeError, ValueError, RuntimeError):
+        what = described(given)
+        raise MilrError(f"the target is {what}: a class number, or one for each of the {count} images") from None
 
 
 def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSettings = COSINE) -> Target:
@@ -154,6 +169,8 @@ def own_class(first: FirstPass) -> Target:
             "maps(images, refine): the network's output is z itself and decides nothing: name a target, "
             "milr.towards(embedding) or milr.towards_class(classes, decide)"
         )
+    if output.shape[1] < 2:
+        raise MilrError("maps(images, refine): one number decides for no class: name a target, a loss of the output")
     return towards_class(output.argmax(1))
 
 

@@ -64,13 +64,16 @@ def norms(network: nn.Module) -> list[float]:
 def save_state(path: str | Path, state: dict[str, Any]) -> None:
     """Writes what `MILR.state` gave to a file, whole or not at all. MilrError for a folder that is not there."""
     path = Path(path)
-    if not path.parent.is_dir():
-        raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not path.parent.is_dir() or path.is_dir():
+        what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise MilrError(f"{path} cannot be written: {what}")
     write_atomically(path, lambda file: torch.save({"kind": "milr", **state}, file))
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
     """What `save_state` wrote, or a run's milr.pt, on the CPU. MilrError for any other file."""
+    if isinstance(path, nn.Module):
+        raise MilrError("the path comes first: milr.load(path, network)")
     path = Path(path)
     if not path.is_file():
         raise MilrError(f"there is no file {path}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.text import first_line
 
 ROUNDING = 1e-3  # of a normalisation that was undone: less than a step of uint8
 SCALED = "each picture from its least to its highest value (no mean and std were given)"
@@ -22,11 +23,14 @@ def drawn(images: Any, mean: Sequence[float] | None = None, std: Sequence[float]
     1 count as normalised: by mean and std, a number for each colour, if they are given, else by an unknown one.
     MilrError for anything else.
     """
-    if isinstance(images, list | tuple) and images and not isinstance(images[0], Tensor):
-        images = np.stack([np.asarray(image) for image in images])  # of Pillow's, or arrays
-    elif isinstance(images, list | tuple) and images:
-        images = torch.stack(list(images))
-    images = torch.as_tensor(images).detach().cpu()
+    try:
+        if isinstance(images, list | tuple) and images and not isinstance(images[0], Tensor):
+            images = np.stack([np.asarray(image) for image in images])  # of Pillow's, or arrays
+        elif isinstance(images, list | tuple) and images:
+            images = torch.stack(list(images))
+        images = torch.as_tensor(images).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MilrError(f"images to draw must be one tensor [K, 3, H, W]: {first_line(error)}") from None
     if images.ndim == 3 and (images.shape[0] in (1, 3) or images.shape[2] in (1, 3)):
         images = images[None]
     if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):

@@ -59,7 +59,7 @@ def guess_local(layers: Inspection, z: Call | None) -> Call | None:
     if blocks:
         return blocks[max(0, len(blocks) // 3 - 1)]
     ends = [layers.run_of(name) for name in layers.readout_layers()]
-    ends = [run for run in ends if layers.order.index(run) < before and _side(layers, run) > 1]
+    ends = [run for run in ends if run in _candidates(layers, before)]
     return min(
         ends or _candidates(layers, before), key=lambda run: abs(math.log(_side(layers, run) / SIDE)), default=None
     )
@@ -73,6 +73,7 @@ def guess_z(layers: Inspection, local: Call | None) -> Call | None:
     """
     after = layers.order.index(local) + 1 if local else 0
     candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
+    candidates = [run for run in candidates if id(run) not in layers.blind]
     maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
     last = max((layers.order.index(run) for run in maps if not run.children), default=0)
     pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
@@ -98,7 +99,8 @@ def _before_classifier(pooled: list[Call]) -> list[Call]:
 def _candidates(layers: Inspection, before: int) -> list[Call]:
     """Runs that give maps, before the representation."""
     runs = [run for run in layers.order[:before] if id(run) in layers.layouts and _side(layers, run) > 1]
-    return [run for run in runs if layers.usable(run) and id(run.module) in layers.names]
+    runs = [run for run in runs if layers.usable(run) and id(run.module) in layers.names]
+    return [run for run in runs if id(run) not in layers.blind]
 
 
 def _side(layers: Inspection, run: Call) -> float:

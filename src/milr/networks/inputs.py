@@ -66,7 +66,9 @@ def take(inputs: Inputs, rows: slice | Tensor) -> Inputs:
 
 
 def split(inputs: Inputs, size: int) -> list[Inputs]:
-    """Batches of at most so many rows."""
+    """Batches of at most so many rows. MilrError for a size that is none."""
+    if not isinstance(size, int) or size < 1:
+        raise MilrError(f"batch_size={size!r}: a whole number, at least 1")
     return [take(inputs, slice(start, start + size)) for start in range(0, count(inputs), size)]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from functools import cached_property
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.inputs import Inputs, count, main_tensor, written
+from milr.networks.inputs import Inputs, count, main_tensor, tensors_of, with_main, written
 from milr.networks.layouts import SEQUENCE, TOKENS, Layout
 from milr.networks.places import ATTENTION, find_layouts, given_layout
 from milr.networks.readout import equal_blocks, readout_calls, spread
@@ -20,6 +21,7 @@ from milr.networks.trace import Call, trace
 from milr.networks.wrappers import modules_by_name, plain_name
 from milr.text import first_line
 
+DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyond rounding
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
 
 
@@ -134,6 +136,22 @@ class Inspection:
         if number <= MOST * len(tokens):
             return []
         return equal_blocks(self.root, lambda run: tokens.get(id(run)) == grid and self.usable(run))
+
+    @cached_property
+    def blind(self) -> set[int]:
+        """Ids of runs that give the same whatever the picture: of a network's other inputs."""
+        if len(tensors_of(self.images)) < 2:
+            return set()
+
+        def differ(features: Tensor) -> Tensor:
+            """Whether the two rows do, beyond rounding."""
+            rows = features[:2].float()
+            return (rows[:1] - rows[1:]).abs().max() > DIFFERENT * rows.abs().max() if rows.numel() else rows.any()
+
+        same_others = with_main(self.images, main_tensor(self.images))
+        root, _ = trace(self.network, same_others, differ)
+        pairs = zip(self.order, root.finished(), strict=False)
+        return {id(run) for run, other in pairs if other.seen is not None and not other.seen}
 
     def usable(self, run: Call) -> bool:
         """Whether a hook can tell this run from others of the same module: the only one, or the one chosen."""

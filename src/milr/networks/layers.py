@@ -181,6 +181,8 @@ class LayerPair:
         features = features_in(output)
         if features is None:
             raise MilrError(f"layer '{name}' gives {describe(output)}, without a tensor in it")
+        if features.is_quantized:
+            raise MilrError(f"layer '{name}' gives quantised numbers, which have no gradient: quantise afterwards")
         return features
 
     def _representation(self, features: Tensor) -> Tensor:

@@ -136,13 +136,19 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size) -> None:
 
 
 def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs, others: Inputs) -> None:
-    """MilrError unless the first image's features are the same beside another image."""
-    for one, two in zip(_tensors(first), _tensors(other), strict=True):
-        if not same(one[0], two[0], pair.rounding):
+    """MilrError unless the first image's features are the same beside another image, and behind it.
+
+    What goes through the images as if they were times (a recurrent layer without `batch_first`) keeps the first as it
+    is, and so may one that sorts them.
+    """
+    behind = pair.first_pass(take(others, torch.tensor([1, 0])))
+    for one, two, three in zip(_tensors(first), _tensors(other), _tensors(behind), strict=True):
+        if not same(one[0], two[0], pair.rounding) or not same(one[0], three[1], pair.rounding):
             where = first_difference(pair.network, probes, others, pair.rounding)
             raise MilrError(
                 f"what the network gives for an image depends on the other images of the batch: {where} mixes "
-                "them, also in eval(), as batch normalisation without running statistics does"
+                "them, also in eval(), as batch normalisation without running statistics does, or a recurrent layer "
+                "without batch_first=True"
             )
 
 
