@@ -16,7 +16,7 @@ PAIR = ("decision", "random", "area, accuracy")
 
 def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
     words = ["source=latest", "evaluate.episodes=1", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[20,70]"]
-    words += ["evaluate.sheet_rows=2"]
+    words += ["evaluate.sheet_rows=2", "episode.query=1"]
     assert call(copy, "evaluate", *words) == 0
     assert "area, accuracy" in capsys.readouterr().out
     run = run_of(copy, "evaluate")
@@ -29,8 +29,8 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
     assert maps == {*KINDS, *CONTROLS, *BASELINES} - {"attention_rollout", "refined"}  # no attention; not by default
     assert len({results[name, "untouched, accuracy"]["value"] for name in maps}) == 1
     pointing = results["decision", "pointing, defining"]
-    assert int(pointing["n"]) == 9 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
-    assert int(results["total", "keep 20%, accuracy"]["n"]) == 6 and int(results["total", "keep 20%, cosine"]["n"]) == 9
+    assert int(pointing["n"]) == 6 and float(pointing["low"]) <= float(pointing["value"]) <= float(pointing["high"])
+    assert int(results["total", "keep 20%, accuracy"]["n"]) == 3 and int(results["total", "keep 20%, cosine"]["n"]) == 6
     with (run / "per_image.csv").open() as file:
         rows = [
             row for row in csv.DictReader(file) if (row["map"], row["metric"]) == ("random", "remove 60%, accuracy")
