@@ -67,7 +67,7 @@ def pipeline(birds: Catalogue, made_once: MadeOnce) -> Path:
         assert cli.main(["train-protonet", *here, f"dataset.root={birds.root}", *DRAWN, *TRAIN]) == 0
         assert cli.main(["test-protonet", *here, "source=latest", "test.episodes=40"]) == 0
         assert cli.main(["fit-milr", *here, "source=latest", *FIT]) == 0
-        assert cli.main(["visualize", *here, "source=latest", "visualize.episodes=2"]) == 0
+        assert cli.main(["visualize", *here, "source=latest"]) == 0
 
     return made_once("outputs", run_stages)
 

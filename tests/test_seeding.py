@@ -13,6 +13,7 @@ from milr.evaluation.estimators import gaussian_bits, null_bits
 from milr.evaluation.perturbation import highest
 from milr.networks.layers import weights_sha256
 from milr.networks.randomise import randomised
+from milr.networks.settings import BackboneSettings
 from milr.seeding import seed_number, seed_of, seeded
 from milr.stages.train_protonet import first_network
 
@@ -48,7 +49,7 @@ def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     null_bits(explainer, explainer.features, explainer.features, SHORT, seed=0)
     gaussian_bits(explainer, explainer.features, explainer.features, SHORT, seed=0)
     randomised(trained_network(), ["fc"], [images], seed=0)
-    settings = SimpleNamespace(seed=0, backbone=SimpleNamespace(name="conv4", weights="none"))
+    settings = SimpleNamespace(seed=0, backbone=BackboneSettings("conv4"), dataset=SimpleNamespace(size=32))
     first_network(settings, torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -47,12 +47,13 @@ def test_targets_are_read_by_any_of_a_pictures_names(tmp_path: Path) -> None:
     assert values == {RECORDS[0].path: [1, 2], RECORDS[1].path: [3, 4.5], RECORDS[2].path: [5, 6]}
 
 
-def test_pairs_of_other_pictures_are_left_out(tmp_path: Path) -> None:
+def test_pairs_of_other_pictures_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path, "image,image,same\n0.jpg,1.jpg,1\n0.jpg,2.jpg,0\n0.jpg,39.jpg,0\n")
     assert read_pairs(path, RECORDS[:3], ROOT) == [
         (RECORDS[0].path, RECORDS[1].path, True),
         (RECORDS[0].path, RECORDS[2].path, False),
     ]
+    assert "1 lines left out, whose pictures are not there (39.jpg)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_pairs_of_other_pictures_are_left_out(tmp_path: Path) -> None:
         ("image,size\n0.jpg\n", "line 2: 1 columns, and 2 in the first"),
         ("image\n0.jpg\n", "names the columns: image, and one or more"),
         ("", "at least one more are needed"),
+        ("image,size\n0.jpg,1\n\n0.jpg,2\n", "line 4: 0.jpg has a line already"),
         ("image,size\n ,1\n", "line 2: the image has no name"),
     ],
 )
@@ -74,6 +76,8 @@ def test_a_table_that_says_something_else_is_refused_by_line(tmp_path: Path, tex
 def test_pairs_are_the_same_or_not(tmp_path: Path) -> None:
     with pytest.raises(MilrError, match="line 2: the third column is 1 .* not 'yes'"):
         read_pairs(written(tmp_path, "image,image,same\n0.jpg,1.jpg,yes\n"), RECORDS, ROOT)
+    with pytest.raises(MilrError, match="line 3: 1.jpg and 0.jpg are the same by one line and different"):
+        read_pairs(written(tmp_path, "image,image,same\n0.jpg,1.jpg,1\n1.jpg,0.jpg,0\n"), RECORDS, ROOT)
     with pytest.raises(MilrError, match="three columns"):
         read_pairs(written(tmp_path, "image,same\n0.jpg,1\n"), RECORDS, ROOT)
     assert table_beside(tmp_path, "", "pairs.csv") is None

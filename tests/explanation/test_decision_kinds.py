@@ -63,6 +63,16 @@ def test_numbers_are_the_squared_error_whose_mean_is_one_minus_r2() -> None:
     assert one.loss.tolist() == [(i / 2) ** 2 for i in range(6)] and one.chance == 0
 
 
+def test_images_that_are_not_asked_about_are_left_out_of_the_owners() -> None:
+    relation = torch.full((6, 6), -1)
+    for one, other, same in ((1, 4, 1), (1, 2, 0), (4, 0, 0)):
+        relation[one, other] = relation[other, one] = same
+    result = decided(milr.pairs(relation), outputs(3))
+    assert len(result.score) == 2 and result.owners(6) == [1, 4]
+    assert decided(milr.prototypes([5, 7, 7, 8, 7, 9]), outputs(3)).owners(6) == [1, 2, 4]
+    assert decided(lambda output: (output[3:], torch.tensor([0, 1, 2])), outputs(3)).owners(6) == [3, 4, 5]
+
+
 def test_pairs_are_the_softmax_over_the_others_and_the_hardest_triplet() -> None:
     output, identity = outputs(5), [4, 4, 4, 9, 9, 2]  # the last one has no partner
     unit = normalize(output)

@@ -10,6 +10,7 @@ import pytest
 from milr.data.catalogues import data_entry
 from milr.data.records import Catalogue
 from milr.data.settings import CubSettings
+from milr.data.split import of_split
 from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.sources import read_manifest
 
@@ -87,6 +88,9 @@ def test_the_data_are_compared_by_their_fingerprint(birds: Catalogue, tmp_path: 
     config = {"dataset": asdict(settings)}
     manifest = {"data": data_entry(settings, read_cub(root)), "split": {"train": [], "novel": []}}
     assert data_problem(manifest, config) is None
+    looked_at = {**manifest, "split": {"novel": [*of_split(read_cub(root), "novel").class_names.values()]}}
+    assert "changed since" in str(data_problem(looked_at, config))  # its fingerprint would be of that split alone
+    assert data_problem({**manifest, "split": {"novel": ["images/a/b.png"]}}, config) is None  # a part of each class
     picture = next(root.glob("images/*/*.png"))
     picture.write_bytes(picture.read_bytes() + b"x")
     assert "changed since" in str(data_problem(manifest, config))

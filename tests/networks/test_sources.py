@@ -151,6 +151,8 @@ def test_pictures_are_as_the_network_was_trained_unless_given(
         ("torchvision", "resnet51", "torchvision has no such network: did you mean resnet50 or"),
         ("torchvision", "fasterrcnn_resnet50_fpn", "torchvision has no such network"),
         ("import", "torch.nn", "takes package.module:function"),
+        ("import", "json:loads", "is no function that gives a network when it is called without arguments .*'s'"),
+        ("import", "json:__version__", "is no function that gives a network"),
         ("import", "no_such_package:f", "cannot be imported: No module named 'no_such_package'"),
     ],
 )

@@ -10,9 +10,10 @@ import pytest
 from milr.data.settings import CubSettings, EpisodeSettings, SyntheticSettings
 from milr.errors import MilrError
 from milr.networks.settings import BackboneSettings, MetricSettings
-from milr.runs.inherit import inherit
+from milr.runs.inherit import fit_settings_of, inherit
 from milr.runs.sources import SourceRun, find_source
 from milr.settings.schema import ChainedStageSettings
+from milr.stages.episodes import decision_of
 
 MakeRun = Callable[..., Path]
 FREE = ("dataset", "episode")
@@ -130,6 +131,16 @@ def test_a_config_of_another_version_is_named(make_run: MakeRun, tmp_path: Path)
     source = find_source(tmp_path, "train_protonet", str(make_run(episode={"way": 5, "old": 1})))
     with pytest.raises(MilrError, match="'episode'.*another version"):
         inherit(composed(), source, [])
+
+
+def test_a_fit_whose_beta_counted_nats_per_place_is_looked_at_and_not_made_again(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    old = {"milr": {"beta": 0.01, "beta_warmup": 0.5}, "layers": {"local": "layer1", "global": "avgpool"}}
+    fitted = find_source(tmp_path, "fit_milr", str(make_run("fit_milr", **old)))
+    assert decision_of(fitted).name == "prototypes"
+    with pytest.raises(MilrError, match=r"milr\.beta=0\.01 weighed nats per place: fit again, with milr\.beta="):
+        fit_settings_of(fitted)
 
 
 def test_a_single_key_may_be_free(source: SourceRun) -> None:

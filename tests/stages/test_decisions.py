@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def test_numbers_come_from_a_table(copy: Path, birds: Catalogue, tmp_path: Path,
     ]
     table.write_text("image,number,id\n" + "\n".join(lines) + "\n", encoding="utf-8")
     words = ["decision=regression", "decision.head=linear", "decision.classes=all", f"decision.table={table}"]
+    assert call(copy, "fit-milr", "source=latest", *words, "decision=labels", *SHORT) == 2
+    assert "table.csv has other values than 0 and 1" in error(capsys)
     assert call(copy, "fit-milr", "source=latest", *words, *SHORT) == 0
     run = newest(copy, "fit_milr")
     assert torch.load(run / "milr.pt", weights_only=True)["head"]["weight"].shape[0] == 2
@@ -110,7 +113,7 @@ def test_numbers_come_from_a_table(copy: Path, birds: Catalogue, tmp_path: Path,
 
 
 def test_pairs_come_from_a_table_and_what_is_wrong_is_said(
-    copy: Path, birds: Catalogue, tmp_path: Path, capsys: Capture
+    copy: Path, undrawn: list[list[Column]], birds: Catalogue, tmp_path: Path, capsys: Capture
 ) -> None:
     names = [str(record.path.relative_to(birds.root)) for record in birds.records]
     ids = [record.class_id for record in birds.records]
@@ -124,6 +127,13 @@ def test_pairs_come_from_a_table_and_what_is_wrong_is_said(
     rows += [f"{names[i]},{names[(i + 32) % (last + 1)]},0" for i in range(last + 1)]  # four classes of eight on
     path.write_text("image,image,same\n" + "\n".join(rows) + "\n", encoding="utf-8")
     assert call(copy, *words) == 0
+    assert call(copy, "visualize", f"source={newest(copy, 'fit_milr')}") == 0
+    (columns,) = undrawn
+    assert {re.sub(r"\d+", "#", column.role) for column in columns} <= {
+        "image",  # not asked about
+        "#: nearest is #, right",
+        "#: nearest is #, wrong",
+    }
     capsys.readouterr()
     for wrong, message in (
         (["decision=classes"], "decision.head=own: the network gives 512 numbers, and there are 6 classes"),

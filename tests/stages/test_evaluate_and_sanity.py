@@ -16,6 +16,7 @@ PAIR = ("decision", "random", "area, accuracy")
 
 def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> None:
     words = ["source=latest", "evaluate.episodes=1", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[20,70]"]
+    words += ["evaluate.sheet_rows=2"]
     assert call(copy, "evaluate", *words) == 0
     assert "area, accuracy" in capsys.readouterr().out
     run = run_of(copy, "evaluate")
@@ -54,7 +55,7 @@ def test_without_captum_or_marks_the_rest_is_measured(
     monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
-    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]"]
+    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]", "evaluate.sheet_rows=2"]
     assert call(copy, "evaluate", "source=latest", *words) == 0
     told = capsys.readouterr()
     assert "captum is not installed: occlusion" in told.out + told.err

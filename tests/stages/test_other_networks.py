@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from small import FIT, Capture, call, error, run_of
 
 from milr import cli
@@ -63,6 +64,22 @@ def test_a_network_that_was_not_trained_here_is_the_source_of_a_fit(tmp_path: Pa
     assert "source=none in a sweep" in error(capsys)
 
 
+def test_two_classes_are_enough_for_a_decision_that_is_no_episode(tmp_path: Path, capsys: Capture) -> None:
+    for number in range(8):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((32, 32), 20 + 9 * number).save(path)
+    folder = ["dataset=folder", f"dataset.root={tmp_path / 'pictures'}", "dataset.size=32", "device=cpu"]
+    words = ["fit-milr", "source=none", *folder, "decision=classes", "decision.head=linear", "critic.views=1", *FIT]
+    assert call(tmp_path, *words) == 2
+    assert "decision.classes=train has 1 of the 2" in error(capsys)
+    assert call(tmp_path, *words, "decision.classes=all") == 0
+    assert cli.main(["runs", f"outputs={tmp_path}", "stage=train-protonet"]) == 0
+    assert "as it is, not trained" in capsys.readouterr().out
+    assert call(tmp_path, "train-protonet", *folder, "train.episodes=1", "train.validation_episodes=0") == 2
+    assert "only with train.episodes=0" in error(capsys)
+
+
 def test_the_table_of_layers_and_what_can_be_wrong_with_a_name(capsys: Capture) -> None:
     assert cli.main(["layers", *VIT, "layers.local=blocks.2"]) == 0
     table = capsys.readouterr().out
@@ -72,6 +89,7 @@ def test_the_table_of_layers_and_what_can_be_wrong_with_a_name(capsys: Capture) 
         (["backbone=timm"], "backbone.name is missing: give backbone.name=<name>"),
         (["backbone=timm", "backbone.name=test_vot"], "timm has no such network: did you mean test_vit"),
         (["backbone=resnet10", "backbone.name=test_vit"], "backbone.name=test_vit: choose one of conv4, resnet10"),
+        (["backbone=resnet10", "layers.local=nope"], "the network has no layer 'nope'"),
         (["dataset.size=5"], "dataset.size=5: at least 16 pixels, or 0"),
         (["backbone.source=tim"], "choose one of milr, timm, torchvision, transformers, import (did you mean 'timm'?)"),
     ):

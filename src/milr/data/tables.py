@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from milr.data.records import Record
 from milr.errors import MilrError
+
+log = logging.getLogger(__name__)
 
 TARGETS, PAIRS = "targets.csv", "pairs.csv"
 
@@ -30,6 +33,8 @@ def read_targets(path: Path, records: Sequence[Record], root: Path) -> tuple[lis
     files, values = by_name(records, root), dict[Path, list[float]]()
     for line, row in rows:
         if file := picture_of(row[0], files, path, line):
+            if file in values:
+                raise MilrError(f"{path}, line {line}: {row[0]} has a line already")
             values[file] = [number(cell, path, line) for cell in row[1:]]
     require_all(path, values, records)
     return header[1:], values
@@ -40,29 +45,37 @@ def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[
     header, rows = rows_of(path)
     if len(header) != 3:
         raise MilrError(f"{path}: its first line names three columns, image, image, same; it has {len(header)}")
-    files, pairs = by_name(records, root), list[tuple[Path, Path, bool]]()
+    files, known, unknown = by_name(records, root), dict[frozenset[Path], tuple[Path, Path, bool]](), list[str]()
     for line, (one, other, same) in rows:
         if same.strip() not in ("0", "1"):
             raise MilrError(f"{path}, line {line}: the third column is 1 (the same) or 0, not {same!r}")
-        files_of_row = picture_of(one, files, path, line), picture_of(other, files, path, line)
-        if files_of_row[0] and files_of_row[1]:
-            pairs.append((files_of_row[0], files_of_row[1], same.strip() == "1"))
-    return pairs
+        first, second = picture_of(one, files, path, line), picture_of(other, files, path, line)
+        if not first or not second:
+            unknown.append(other if first else one)
+            continue
+        pair = (first, second, same.strip() == "1")
+        if known.setdefault(frozenset((first, second)), pair)[2] != pair[2]:
+            raise MilrError(f"{path}, line {line}: {one} and {other} are the same by one line and different by another")
+    if unknown:
+        log.warning("%s: %d lines left out, whose pictures are not there (%s)", path, len(unknown), unknown[0])
+    return [*known.values()]
 
 
 def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The first line, and the others with their numbers. MilrError for lines of another length."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [row for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            lines = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MilrError(f"{path} cannot be read as a table ({error}): it is a CSV file in UTF-8") from error
     if len(lines) < 2:
         raise MilrError(f"{path}: a first line with the columns' names and at least one more are needed")
-    for number, row in enumerate(lines, 1):
-        if len(row) != len(lines[0]):
-            raise MilrError(f"{path}, line {number}: {len(row)} columns, and {len(lines[0])} in the first line")
-    return lines[0], iter(enumerate(lines[1:], 2))
+    header = lines[0][1]
+    for number, row in lines:
+        if len(row) != len(header):
+            raise MilrError(f"{path}, line {number}: {len(row)} columns, and {len(header)} in the first line")
+    return header, iter(lines[1:])
 
 
 def by_name(records: Sequence[Record], root: Path) -> dict[str, Path]:

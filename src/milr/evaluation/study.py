@@ -44,6 +44,7 @@ def measure_episode(
     first = explainer.layers.first_pass(batch.images)
     with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
         decided = batch.decided(first.output)
+    asked = decided.owners(len(files))
     untouched = {Metric("untouched", measure="accuracy"): decided.score.double().cpu()}
     layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
     rows = []
@@ -56,10 +57,10 @@ def measure_episode(
             result |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
         for metric, values in result.items():
             chance = metric.chance(heat, decided.chance)
-            owners = files[len(files) - len(values) :]
+            owners = range(len(files)) if len(values) == len(files) else asked
             rows += [
-                Measurement(name, episode, file, metric, value, chance)
-                for file, value in zip(owners, values.tolist(), strict=True)
+                Measurement(name, episode, files[owner], metric, value, chance)
+                for owner, value in zip(owners, values.tolist(), strict=True)
             ]
     return rows
 

@@ -52,7 +52,12 @@ class Asked:
         """What was decided, for titles."""
         if self.section.name == "prototypes":
             return f"{shape[0]}-way {shape[1]}-shot"
-        return f"{self.section.name}, accuracy is {self.row.score}"
+        return self.section.name + ("" if self.row.score == "accuracy" else f", accuracy is {self.row.score}")
+
+    @property
+    def part(self) -> str:
+        """What a split is a part of."""
+        return "pictures" if self.row.divided else "split"
 
     def question(self, batches: Batches) -> Question:
         """Which pictures make a batch, and what is decided about them."""
@@ -88,7 +93,13 @@ def part(section: DecisionSettings, catalogue: Catalogue, name: str) -> Catalogu
     """The pictures of a split: of its classes, or where the network knows the classes, of them all a part."""
     if not ROWS[section.name].divided:
         return of_split(catalogue, name)
-    return divided(catalogue if section.classes == "all" else of_split(catalogue, "train"), name)
+    known = catalogue if section.classes == "all" else of_split(catalogue, "train")
+    if section.name == "classes" and len(known.class_names) < 2:
+        raise MilrError(
+            f"decision=classes needs two classes, and decision.classes={section.classes} has {len(known.class_names)} "
+            f"of the {len(catalogue.class_names)} in {catalogue.root}: take decision.classes=all, or add classes"
+        )
+    return divided(known, name)
 
 
 @torch.no_grad()
@@ -135,12 +146,11 @@ def class_list(asked: Asked) -> list[str]:
 
 def of_class_numbers(asked: Asked, batches: Batches) -> Question:
     """The class of each picture."""
-    answers = class_list(asked)
     return single(
         batches.size,
         batches.seed,
         lambda records: classify(class_numbers(asked, records), asked.head),
-        lambda records: answers,
+        class_list(asked),
     )
 
 
@@ -151,7 +161,10 @@ def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
     if table is None:
         raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
     _, values = read_targets(table, records, root)
-    return torch.tensor([values[record.path] for record in records])
+    given = torch.tensor([values[record.path] for record in records])
+    if section.name == "labels" and not ((given == 0) | (given == 1)).all():
+        raise MilrError(f"{table} has other values than 0 and 1, the labels that a picture has not and has")
+    return given
 
 
 def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Question:

@@ -80,7 +80,7 @@ def pairs(
             farthest = cosine.masked_fill(~near, torch.inf).amin(1)
             loss = (margin + cosine.masked_fill(~far, -torch.inf).amax(1) - farthest).relu()
         score = near.gather(1, answers.argmax(1, keepdim=True))[:, 0].to(loss.dtype)
-        return Decided(loss, score, answers, chance)
+        return Decided(loss, score, answers, chance, rows)
 
     return OwnModules(decide, modules_of(head))
 
@@ -146,6 +146,6 @@ def prototypes(
         means = weight.to(embedding) @ centred_and_scaled(embedding, metric, centre)
         asked = rows.to(embedding.device)
         answers = logits(embedding[asked, None], means, metric, centre)[:, 0]
-        return class_decided(answers, number.to(embedding.device)[asked])
+        return class_decided(answers, number.to(embedding.device)[asked], rows)
 
     return OwnModules(decide, modules_of(head))

@@ -29,6 +29,7 @@ class Decided:
         logits: [Q, answers]: what speaks for each answer, the highest being the one given: the number that Grad-CAM and
             its like explain. None: they have nothing to explain, MI-LR has.
         chance: the score of a decision that knows nothing.
+        images: [Q], which image of the batch each item is about; None: the items are about the last Q images.
 
     Example:
         >>> import milr, torch
@@ -44,6 +45,12 @@ class Decided:
     score: Tensor
     logits: Tensor | None = None
     chance: float = nan
+    images: Tensor | None = None
+
+    def owners(self, count: int) -> list[int]:
+        """The image of each item, among `count` images."""
+        items = len(self.loss)
+        return [*range(count - items, count)] if self.images is None else self.images.tolist()
 
     def answers(self) -> Tensor:
         """The logits [Q, answers]; MilrError where there are none."""
@@ -147,10 +154,10 @@ def checked_decision(given: object, device: torch.device, look: bool = False) ->
     return class_decided(logits.to(device), labels.to(device))
 
 
-def class_decided(logits: Tensor, labels: Tensor) -> Decided:
+def class_decided(logits: Tensor, labels: Tensor, images: Tensor | None = None) -> Decided:
     """Cross-entropy in nats, and whether the highest of logits [Q, classes] is the label [Q]."""
     loss = cross_entropy(logits, labels, reduction="none")
-    return Decided(loss, (logits.argmax(1) == labels).to(loss.dtype), logits, 1 / logits.shape[1])
+    return Decided(loss, (logits.argmax(1) == labels).to(loss.dtype), logits, 1 / logits.shape[1], images)
 
 
 def _check_logits(logits: object, what: str) -> None:

@@ -53,7 +53,8 @@ class Question:
     draw: Callable[[Pool, int], Tensor]
     ask: Callable[[Sequence[Record]], Decision]
     first_query: int = 0  # images before it are supports
-    answers: Callable[[Sequence[Record]], Sequence[str]] | None = None  # names of the logits, where they have some
+    answers: Sequence[str] = ()  # names of the logits, where they have some
+    compares: bool = False  # the answers are the batch's other images
     size: int = 0  # of a batch, where batches go through all pictures before one comes again
     wrong: Callable[[Batch, int], Batch] | None = None  # the batch with supports under wrong labels, where it has some
 
@@ -154,7 +155,7 @@ def single(
     size: int,
     seed: int,
     ask: Callable[[Sequence[Record]], Decision],
-    answers: Callable[[Sequence[Record]], Sequence[str]] | None = None,
+    answers: Sequence[str] = (),
 ) -> Question:
     """Every picture once before one comes again, in an order drawn for each time through."""
 
@@ -180,7 +181,7 @@ def of_classes(size: int, each: int, seed: int, ask: Callable[[Sequence[Record]]
         episode = draw_episode(pool.labels, way, 1, each - 1, seed, number)
         return torch.cat([episode.support, episode.query], 1).flatten()
 
-    return Question(draw, ask, answers=lambda records: [record.class_name for record in records])
+    return Question(draw, ask, compares=True)
 
 
 def of_pairs(size: int, seed: int, known: KnownPairs, ask: Callable[[Sequence[Record], Tensor], Decision]) -> Question:
@@ -220,4 +221,4 @@ def of_pairs(size: int, seed: int, known: KnownPairs, ask: Callable[[Sequence[Re
         rows = [[relation.get(frozenset((one, other)), rest) for other in paths] for one in paths]
         return ask(records, torch.tensor(rows))
 
-    return Question(draw, related, answers=lambda records: [record.class_name for record in records])
+    return Question(draw, related, compares=True)

@@ -117,27 +117,39 @@ def refined_mask(
 ) -> Tensor:
     """The mask [K, C or 1, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
-    A step lowers the target's loss, over several draws of noise, plus beta times the mean nats per place and channel.
-    Alpha has no part in it: what a picture knows beside the target is not asked for. Without a target it is the
-    classifier's own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
+    What passes is to be sufficient, and needed: a step lowers the target's loss of it, and raises the target's loss of
+    what does not pass (the mask turned over) up to that of noise alone, over several draws of noise; beta times the
+    mean nats per place and channel is lowered too. Alpha has no part in it: what a picture knows beside the target is
+    not asked for. Without a target it is the classifier's own decision. MilrError for a target that gives no loss of
+    each image, or none with a gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
     optimiser = torch.optim.Adam([scores], lr=RATE)
     generator = torch.Generator().manual_seed(0)
+    nothing = target(layers.second_pass(noise_only(settings, layers, modules, first), images).output).detach()
     with torch.enable_grad(), frozen(layers.network):
         for _ in range(steps):
             mask, losses = modules.mask.opened(scores), []
             for _ in range(DRAWS):
                 noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
-                occluded = occlude(first.local, mask, settings.mask.fill, noise)
-                losses.append(checked(target(layers.second_pass(occluded, images).output), len(mask)))
+                occluded, rest = (occlude(first.local, part, settings.mask.fill, noise) for part in (mask, 1 - mask))
+                kept, gone = (
+                    checked(target(layers.second_pass(x, images).output), len(mask)) for x in (occluded, rest)
+                )
+                losses.append(kept + (nothing - gone).relu())
             passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
             loss = torch.stack(losses).mean(0) + settings.beta * passed
             optimiser.zero_grad()
             torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
             optimiser.step()
     return modules.mask.opened(scores).detach()
+
+
+def noise_only(settings: MilrSettings, layers: LayerPair, modules: Modules, first: FirstPass) -> Tensor:
+    """x' [K, C, H, W] where nothing of the images passes."""
+    noise = noise_like(modules.local, (1, *layers.local_shape), torch.Generator().manual_seed(1)).to(first.local.dtype)
+    return occlude(first.local, torch.zeros_like(first.local[:, :1]), settings.mask.fill, noise)
 
 
 def check_refine(steps: object, target: object) -> None:

@@ -43,10 +43,10 @@ def rerun(outputs: Path | None, word: str) -> int:
         raise MilrError(run.problem)
     stage, config = STAGES[run.stage], read_config(run.folder)
     refuse_changed(run)
-    for warning in warnings_of(run, config):
-        print(f"warning: {warning}", flush=True)
     place = outputs or place_of(run, config)
     settings = settings_from(stage.settings, {**config, "outputs": str(place.absolute())}, run.folder / CONFIG)
+    for warning in warnings_of(run, config):
+        print(f"warning: {warning}", flush=True)
     source = find_source(place, stage.source, str(config["source"])) if stage.source else None
     print(f"repeating {run.folder}", flush=True)
     job = Job(stage, settings, source, ("rerun", str(run.folder)), repeats=run.folder)

@@ -78,6 +78,8 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
     choice = choice or LayerSettings()
     probes, _ = probe_inputs(checked_example(example, choice.layout != "auto"))
     seen = Inspection(unwrap(network), probes, choice)
+    for given in filter(None, (choice.local, choice.z)):
+        seen.name_of(given)
     with suppress(MilrError):  # the table is what helps where nothing can be guessed
         seen.choice = choice = with_guesses(seen, choice)
     stages = seen.readout_layers()

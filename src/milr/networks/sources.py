@@ -281,8 +281,13 @@ def imported(name: str) -> Callable[[], Any]:
             made = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise MilrError(f"backbone.name={name} cannot be imported: {first_line(error)}") from error
-    if not callable(made):
-        raise MilrError(f"backbone.name={name} is no function that gives a network")
+    try:
+        signature(made).bind()
+    except ValueError:  # built in, without a signature
+        return made
+    except TypeError as error:  # no function, or one that wants arguments
+        what = f"is no function that gives a network when it is called without arguments ({first_line(error)})"
+        raise MilrError(f"backbone.name={name} {what}") from error
     return made
 
 

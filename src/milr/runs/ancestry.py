@@ -76,7 +76,8 @@ def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str 
         return "it is gone"
     try:
         catalogue = open_catalogue(dataset_from(dataset, Path(CONFIG)))
-        if len(manifest.get("split") or {}) == 1:  # a stage that looked at one split alone
+        looked_at = [*(manifest.get("split") or {}).values()]
+        if len(looked_at) == 1 and {*looked_at[0]} & {*catalogue.class_names.values()}:  # at the classes of one split
             catalogue = of_split(catalogue, str(dataset["split"]))
         now = catalogue_sha256(catalogue)
     except MilrError as error:

@@ -28,6 +28,7 @@ def settings_from(kind: type[Settings], saved: Mapping[str, Any], where: Path) -
     if isinstance(layers, Mapping) and "global" in layers:  # what layers.z was called
         renamed = {"z" if name == "global" else name: layer for name, layer in layers.items()}
         saved = {**saved, "layers": renamed}
+    require_present_beta(saved, where)
     try:
         schema.dataset = OmegaConf.structured(DATA_SETS[saved["dataset"]["name"]].settings)
         settings = OmegaConf.to_object(OmegaConf.merge(schema, dict(saved)))
@@ -35,6 +36,20 @@ def settings_from(kind: type[Settings], saved: Mapping[str, Any], where: Path) -
         raise MilrError(f"{where} is of another version of milr: start a new run ({error})") from error
     assert isinstance(settings, kind)
     return settings
+
+
+def require_present_beta(saved: Mapping[str, Any], where: Path) -> None:
+    """MilrError for a fit whose beta counted nats per place, and not per channel too: it would be a hundred times off.
+
+    The version that changed it brought `milr.decays`.
+    """
+    section = saved.get("milr")
+    if isinstance(section, Mapping) and "beta" in section and "decays" not in section:
+        raise MilrError(
+            f"{where} is of a version whose milr.beta={section['beta']} weighed nats per place: fit again, with "
+            "milr.beta= that times the channels of the local layer (docs/method.md); visualize and evaluate go on from "
+            "the old fit"
+        )
 
 
 def section_from(kind: type[Section], values: Mapping[str, Any], name: str, where: Path) -> Section:

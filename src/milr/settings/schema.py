@@ -31,7 +31,9 @@ PRECISION = "of the frozen network: float32 | bfloat16, about 1.5 times as fast 
 
 @dataclass
 class TrainSection(TrainSettings):
-    validation_episodes: int = setting(200, VALIDATION.format("network"), low=1)
+    validation_episodes: int = setting(
+        200, VALIDATION.format("network") + "; 0: none, of a training of no episodes", low=0
+    )
     log_every: int = setting(10, LOG_EVERY, low=1)
     save_every: int = setting(100, SAVE_EVERY, low=1)
 

@@ -78,7 +78,7 @@ STAGES = {
             "milr.stages.train_protonet:train_protonet",
             files=("best.pt", "metrics.jsonl"),
             splits=TRAIN_AND_VALIDATION,
-            figure=("validation accuracy {validation_accuracy:.3f}",),
+            figure=("validation accuracy {validation_accuracy:.3f}", "as it is, not trained"),
             columns=("validation_accuracy",),
             one_step={"train.validation_episodes": 1, "train.episodes": 1},
             helper="milr.stages.train_protonet:help_to_train",

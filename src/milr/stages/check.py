@@ -33,7 +33,7 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Evaluate, FitMilr
 from milr.stages.devices import choose_device
-from milr.stages.episodes import learned_shape
+from milr.stages.episodes import decision_of, learned_shape
 from milr.stages.evaluate import missing_packages
 from milr.stages.job import Job, first_entries
 from milr.text import first_line
@@ -111,7 +111,7 @@ def check_data(catalogue: Catalogue) -> str:
 
 def check_split(job: Job) -> str:
     """Each split that the stage takes episodes from holds enough classes with enough pictures."""
-    settings, lines, decision = job.settings, [], decision_of(job)
+    settings, lines, decision = job.settings, [], explained_by(job)
     for split in job.stage.splits or (settings.dataset.split,):
         if decision.name != "prototypes":
             chosen = part(decision, open_catalogue(settings.dataset), split)
@@ -125,12 +125,12 @@ def check_split(job: Job) -> str:
     return ", ".join(lines)
 
 
-def decision_of(job: Job) -> DecisionSettings:
+def explained_by(job: Job) -> DecisionSettings:
     """What the stage explains, or its source did."""
     if isinstance(job.settings, FitMilr):
         return job.settings.decision
     if job.source is not None and job.stage.source == "fit_milr":
-        return fit_settings_of(job.source).decision
+        return decision_of(job.source)
     return DecisionSettings()
 
 
@@ -166,11 +166,10 @@ def check_disk(outputs: Path) -> str:
 
 
 def one_step(job: Job) -> str:
-    """The stage itself, from first to last, on the pictures of a few classes, in a folder that is thrown away."""
+    """The stage itself, from first to last, in a folder that is thrown away: of episodes on the pictures of a few
+    classes. What other decisions ask need not be known of the first few."""
     classes = pictures = 0
-    decision = decision_of(job)
-    known = decision.name == "classes" and not isinstance(job.settings, FitMilr)  # they must all be there
-    if job.stage.reads_data and not decision.table and not known:  # a table may say nothing of the first few
+    if job.stage.reads_data and explained_by(job).name == "prototypes":
         sizes = zip(episode_size(job.settings, job.source), tested_size(job.settings), strict=True)
         classes, pictures = map(max, sizes)
     short = replace(job, settings=shortest_settings(job, classes, pictures))

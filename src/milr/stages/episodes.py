@@ -18,11 +18,12 @@ from milr.explanation.decisions import Batch
 from milr.explanation.figures import Column
 from milr.explanation.heads import head_from
 from milr.explanation.questions import Listed, Question
+from milr.explanation.settings import DecisionSettings
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
-from milr.runs.folder import Run
-from milr.runs.inherit import fit_settings_of
+from milr.runs.folder import CONFIG, Run
 from milr.runs.sources import SourceRun
+from milr.settings.saved import section_from
 from milr.settings.schema import ChainedStageSettings, MilrSection, TrainSection
 
 
@@ -37,6 +38,11 @@ def needed_pictures(section: TrainSection | MilrSection, episode: EpisodeSetting
     return {"train": (way, shot + query), "validation": (episode.way, episode.shot + episode.query)}
 
 
+def decision_of(source: SourceRun) -> DecisionSettings:
+    """What a fit-milr run explains; prototypes where it is of a version that knew no other."""
+    return section_from(DecisionSettings, source.config.get("decision") or {}, "decision", source.folder / CONFIG)
+
+
 def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
     """The decision that a fit-milr run explains, with the head of its checkpoint where it has one.
 
@@ -44,7 +50,7 @@ def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalN
     """
     saved = load_checkpoint(source.checkpoint, "milr")
     head = head_from(saved["head"], device) if "head" in saved else None
-    asked = Asked(fit_settings_of(source).decision, open_catalogue(dataset), network, head)
+    asked = Asked(decision_of(source), open_catalogue(dataset), network, head)
     known = saved.get("classes", [])
     if known and class_list(asked) != known:
         raise MilrError(
@@ -65,7 +71,8 @@ def scenes(
     if asked.section.name == "prototypes":
         require_episodes(asked.catalogue, dataset.split, way, shot + query)
     chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
-    run.record_data(data_entry(dataset, chosen), asked.split_entry([dataset.split]))
+    looked_at = asked.catalogue if asked.row.divided else chosen  # what the fingerprint is of
+    run.record_data(data_entry(dataset, looked_at), asked.split_entry([dataset.split]))
     listed = Listed(labels_of(chosen.records), chosen.records)
     for number in range(done, question.count(count, len(chosen.records))):
         records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
@@ -79,14 +86,18 @@ def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:
 
 
 def columns_of(records: Sequence[Record], question: Question, output: Tensor | None = None) -> list[Column]:
-    """What stands over each picture; with the network's output, what it answers, where answers have names."""
+    """What stands over each picture; with the network's output what it answers: a class, or the nearest picture."""
     roles = ["support" if place < question.first_query else "query" for place in range(len(records))]
     if not question.first_query:
         roles = ["image"] * len(records)
     given: list[str | None] = [None] * len(records)
-    if output is not None and question.answers and not question.first_query:
-        names = question.answers(records)
+    if output is not None and (question.answers or question.compares):
         decided = Batch(output, question.ask(records)).decided(output)
-        given = [names[place] for place in decided.answers().argmax(1).tolist()]
+        answers = decided.answers().argmax(1).tolist()
+        for owner, answer, score in zip(decided.owners(len(records)), answers, decided.score.tolist(), strict=True):
+            if question.compares:
+                roles[owner] = f"{owner + 1}: nearest is {answer + 1}, {'right' if score else 'wrong'}"
+            else:
+                given[owner] = question.answers[answer]
     names_of = [record.class_name for record in records]
     return [Column(*column) for column in zip(roles, names_of, given, strict=True)]

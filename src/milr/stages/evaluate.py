@@ -27,12 +27,12 @@ from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
-from milr.runs.inherit import dataset_of, fit_settings_of
+from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by, scenes
+from milr.stages.episodes import asked_by, decision_of, scenes
 from milr.stages.explainers import load_explainer
 from milr.text import aligned
 
@@ -56,8 +56,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
     count = len({measurement.episode for measurement in measurements})
-    unit = "episodes" if asked.section.name == "prototypes" else "batches"
-    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {unit}"
+    units = ("episode", "episodes") if asked.section.name == "prototypes" else ("batch", "batches")
+    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {units[count > 1]}"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
     log_table(results, title)
@@ -142,7 +142,7 @@ def training_statistics(
     explainer: MILR, source: SourceRun, cache: str | None, device: torch.device, normalisation: Normalisation
 ) -> FeatureStatistics:
     """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    chosen = partial(part, fit_settings_of(source).decision)
+    chosen = partial(part, decision_of(source))
     _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation, part_of=chosen)
     return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
@@ -162,8 +162,8 @@ def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> Non
 
 
 def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
-    """The first queries as they were drawn, and the ones in which the decision map fails most."""
-    draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first queries; {title}")
+    """The first queries or pictures as they were drawn, and the ones in which the decision map fails most."""
+    draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first; {title}")
     metric, losses = worst_losses(measurements, rows)
     worst = [cases[m.episode, m.file] for m in losses]
     draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric.name} by the decision map; {title}")

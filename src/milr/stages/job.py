@@ -115,11 +115,13 @@ def untrained_source(settings: Any, stage: Stage, typed: list[str], outputs: Pat
     train = STAGES["train_protonet"]
     if stage.source != train.name:
         raise MilrError(f"source=none: {stage.cli_name} goes on from a run of {cli_name(stage.source)}: name one")
-    own = pick(TrainProtonet, settings, outputs=str(outputs), train=TrainSection(episodes=0), resume="")
+    own = pick(
+        TrainProtonet, settings, outputs=str(outputs), train=TrainSection(episodes=0, validation_episodes=0), resume=""
+    )
     job = Job(train, own, None, (stage.cli_name, *typed))
     log.info("source=none: the network is taken as it is, by a training of no episodes, whose run is the source")
     with open_job(job) as run:
-        run.record(objective=job.work(run))
+        job.work(run)
     return find_source(outputs, train.name, str(run.folder))
 
 

@@ -84,7 +84,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
             rows += information_rows(variant, other, pictures, device)
         write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
-    draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} split")
+    draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} {asked.part}")
     log_rows(rows)
     for row in rows:
         run.metrics(**asdict(row))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import nan
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ from milr.runs.folder import Run
 from milr.runs.processes import launched_processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
-from milr.settings.schema import TrainProtonet
+from milr.settings.schema import TrainProtonet, TrainSection
 from milr.stages.boards import board
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape, needed_pictures
@@ -44,8 +45,9 @@ BATCH = 64  # pictures that go through the network at once where no episode says
 
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
-    """Returns the accuracy on the validation classes of the network that was saved."""
+    """Returns the accuracy on the validation classes of the network that was saved; NaN where none was measured."""
     device, metric = choose_device(settings.device), settings.metric
+    require_validation(settings.train)
 
     def keep(name: str) -> None:
         """Save the network as it is now, with what it needs to compare pictures."""
@@ -70,6 +72,13 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
+        if not settings.train.validation_episodes:
+            network.eval()
+            keep("best.pt")
+            run.record_checkpoint("best.pt")
+            run.metrics(split="validation", step=0, accuracy=None)  # not measured
+            run.record(result={"step": 0})
+            return nan
         with (
             saved_states(run, settings.train.save_every) as continuation,
             board(run, settings.logger, continuation.done),
@@ -88,7 +97,14 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
 def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
     """Of each split that episodes are drawn from, the classes of an episode and the pictures of each."""
     needs = needed_pictures(settings.train, settings.episode)
-    return needs if settings.train.episodes else {"validation": needs["validation"]}
+    wanted = {"train": settings.train.episodes, "validation": settings.train.validation_episodes}
+    return {split: needs[split] for split in SPLITS if wanted[split]}
+
+
+def require_validation(section: TrainSection) -> None:
+    """MilrError for a training that could not tell which of its networks is the best."""
+    if section.episodes and not section.validation_episodes:
+        raise MilrError("train.validation_episodes=0: only with train.episodes=0, which takes the network as it is")
 
 
 def require_as_many_processes(run: Run) -> None:
@@ -141,7 +157,8 @@ def first_network(settings: TrainProtonet, device: torch.device) -> tuple[Origin
 
 def load(settings: TrainProtonet, origin: Origin) -> tuple[Catalogue, dict[str, Pictures]]:
     """The catalogue, and the pictures as the network takes them."""
-    return load_splits(settings.dataset, settings.cache, SPLITS, episodes_of(settings), origin.normalisation)
+    splits = SPLITS if settings.train.validation_episodes else SPLITS[:1]
+    return load_splits(settings.dataset, settings.cache, splits, episodes_of(settings), origin.normalisation)
 
 
 def training_of(settings: TrainProtonet) -> Training:

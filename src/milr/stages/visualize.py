@@ -90,4 +90,4 @@ def describe(settings: Visualize, asked: Asked | None) -> str:
     if asked is None:
         return f"your own, crop=none, {settings.dataset.size} px"
     what = asked.title((settings.episode.way, settings.episode.shot))
-    return f"{what}, {settings.dataset.split} split, {view(settings.dataset)}"
+    return f"{what}, {settings.dataset.split} {asked.part}, {view(settings.dataset)}"
