@@ -199,3 +199,10 @@ def test_of_two_inputs_the_layers_of_the_picture_are_guessed(kind: Any) -> None:
     explainer.fit(loader(zip(items, LABELS, strict=True)), settings=SHORT, progress=False)
     assert (explainer.layers.local, explainer.layers.z) == ("picture", "pool")
     assert len(explainer(example, batch_size=3)) == 8
+
+
+def test_an_embedding_for_logits_and_a_prefix_that_is_not_seen_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    milr.MILR(network, "1", "2").fit(PAIRS, settings=SHORT, progress=False)
+    assert "decision='classes' takes its 8 numbers for logits" in caplog.text
+    assert "prefix" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from milr.explanation.settings import FitSettings
 from milr.fields import check, nearest
 from milr.networks.inputs import Inputs, count, split
 from milr.seeding import seeded
+
+log = logging.getLogger("milr")
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
 OWN_OUTPUT = ("classes", "multilabel", "regression")  # decisions that read the network's output as it is
@@ -164,6 +167,11 @@ class MILR(Explainer):
                 f"decision={decision!r} needs one vector for each image, and the network gives "
                 f"[K, {', '.join(map(str, shape))}]: name its logits (output=), give the network with its classifier, "
                 "or a function as decision"
+            )
+        first = self.layers.first_pass(self.layers.example)
+        if decision == "classes" and torch.equal(first.output, first.representation):
+            log.warning(
+                "the network's output is z itself: decision='classes' takes its %d numbers for logits", shape[0]
             )
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections import Counter
 from functools import cached_property
 from itertools import chain
@@ -20,6 +21,8 @@ from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call, trace
 from milr.networks.wrappers import modules_by_name, plain_name
 from milr.text import first_line
+
+log = logging.getLogger("milr")
 
 DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyond rounding
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
@@ -88,6 +91,8 @@ class Inspection:
                 f"grid={list(self.choice.grid)} with prefix={self.choice.prefix} does not fit {what}, '{name}', which "
                 f"gives {run.description}"
             )
+        if trust and given and seen and given.kind == seen.kind == TOKENS and given != seen:
+            log.warning("%s is said of '%s', but changed patches show %s", given, name, seen)
         layout = (given or seen) if trust else (seen or given)
         if layout is not None:
             return layout

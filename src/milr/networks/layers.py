@@ -93,7 +93,8 @@ class LayerPair:
         first = self.first_pass(probes)
         own = self.layouts[self.local]
         if main.ndim == 4 and own.kind != SEQUENCE:
-            check_places(self, own.grid, probes, image_size(main.shape))
+            by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
+            check_places(self, own.grid, probes, image_size(main.shape), by_hand)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         self.choice = replace(
             choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix

@@ -112,22 +112,25 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
     return _same_alone(pair, first, take(probes, slice(0, 1))), one_below
 
 
-def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size) -> None:
+def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand: bool) -> None:
     """MilrError where a changed patch of an image of this size changes places of the local layer far from it most.
 
     So it is if the network flips, turns or crops its images, keeps tokens by windows or columns, or a layout or grid
-    by hand is wrong: the maps would be scrambled. Places that all change alike say nothing.
+    `by_hand` is wrong: the maps would be scrambled. Places that all change alike say nothing.
     """
     cells = some_cells(grid)
     local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
-    changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()
-    highest, where = changes.max(1)
-    clear = highest > CLEAR * changes.median(1).values
-    far = [
-        abs(place // grid[1] - row) > max(1, grid[0] / NEAR) or abs(place % grid[1] - column) > max(1, grid[1] / NEAR)
-        for place, (row, column) in zip(where.tolist(), cells, strict=True)
-    ]
-    if int((clear & torch.tensor(far)).sum()) > len(cells) / 2:
+    changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()  # [cells, places]
+    usual = changes.median(1, keepdim=True).values
+    clear = changes.amax(1) > CLEAR * usual[:, 0]
+    weight = (changes - usual).clamp(min=0).square()  # its centre counts, since a large kernel spreads a patch
+    if by_hand:  # of a wrong grid the centre may be right, between two places of one patch
+        weight = (changes == changes.amax(1, keepdim=True)).float()
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
+    numbers = torch.arange(grid[0] * grid[1])
+    centres = weight @ torch.stack([numbers // grid[1], numbers % grid[1]], 1).to(weight)  # row and column
+    away = (centres - torch.tensor(cells).to(weight)).abs() > torch.tensor(grid).div(NEAR).clamp(min=1)
+    if int((clear & away.any(1)).sum()) > len(cells) / 2:
         raise MilrError(
             f"the places of the local layer '{pair.local}', read as {grid[0]} x {grid[1]}, are not where they are in "
             "the image: a changed patch changes others far from it (flipped, turned, cropped, in windows or columns, "
