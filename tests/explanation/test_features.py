@@ -153,7 +153,7 @@ def test_training_images_that_are_not_finite_in_a_later_batch_are_refused_too() 
     images = IMAGES.clone()
     images[23, 0, 3, 3] = math.inf
     explainer = MILR(trained_network(), "layer1", "avgpool", IMAGES[:2])
-    with pytest.raises(MilrError, match="layer 'layer1' gives nan or inf for the training images"):
+    with pytest.raises(MilrError, match="image 23 of those given to prepare holds nan or inf"):
         explainer.prepare(images.split(8), 24)
 
 

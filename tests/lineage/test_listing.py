@@ -28,7 +28,7 @@ VALIDATION = {"objective": 2.0, "accuracy": 0.6, "untouched_accuracy": 0.8}
         ("fit_milr", {"result": {"validation": VALIDATION}}, "objective 2.000, decision accuracy 0.600 of 0.800"),
         ("sanity", {"result": {"decision_repeatability": None, "rows": 3}}, "3 rows"),
         ("fit_milr", {"result": {"of": "another version"}}, "?"),
-        ("train_protonet", {"result": {"validation_accuracy": None}}, "?"),
+        ("train_protonet", {"result": {"validation_accuracy": None}}, "as it is, not trained"),
         ("fit_milr", {"result": None, "error": "the loss is nan\nmore"}, "the loss is nan"),
     ],
 )
