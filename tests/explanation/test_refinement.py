@@ -77,6 +77,9 @@ def test_refinement_leaves_the_network_and_the_modules_untouched() -> None:
         (0, towards_class(0), "give the steps too, refine=10"),
         (5, 3, "a function of the network's output"),
         (1, lambda output: output.sum(), r"a loss of each image, \[2\], not"),
+        (1, lambda output: None, r"a loss of each image, \[2\], not"),
+        (1, lambda output: [0.1, 0.2], r"a loss of each image, \[2\], not"),
+        (1, lambda output: output.square().sum(1, keepdim=True), r"a loss of each image, \[2\], not"),
         (1, lambda output: output.detach()[:, 0], "no gradient to the output"),
     ],
 )

@@ -21,7 +21,7 @@ from milr.explanation.milr import MILR
 from milr.networks.freezing import frozen
 from milr.seeding import seed_of
 
-REFINED = 10  # steps of two draws each, a fifth of IBA's passes
+REFINED = 10  # steps of four passes each, two fifths of IBA's
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def pairs(
     chance = float((positive.sum(1) / (positive | negative).sum(1)).mean())
 
     def decide(output: Tensor) -> Decided:
+        """Each image that has both kinds, against all that are known to it."""
         unit = normalize(headed(output, head).flatten(1), dim=1)
         if len(unit) != positive.shape[1]:
             raise MilrError(f"pairs knows {positive.shape[1]} images, and the network gives {len(unit)} embeddings")
@@ -140,6 +141,7 @@ def prototypes(
     weight = others / others.sum(-1, keepdim=True)
 
     def decide(output: Tensor) -> Decided:
+        """Each image of a class with others, against the classes' means without it."""
         embedding = headed(output, head).flatten(1)
         if len(embedding) != len(number):
             raise MilrError(f"prototypes knows {len(number)} labels, and the network gives {len(embedding)} embeddings")

@@ -63,6 +63,7 @@ def multilabel(targets: Any, head: nn.Module | None = None) -> OwnModules:
         raise MilrError(f"the targets of multilabel are 0 or 1 for each label, [K, L], not {described(targets)}")
 
     def decide(output: Tensor) -> Decided:
+        """The labels of each image."""
         logits, target = against(headed(output, head), wanted)
         loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
         given, right = logits > 0, target > 0.5
@@ -108,6 +109,7 @@ def regress(targets: Any, head: nn.Module | None = None, spread: Any = None) -> 
         raise MilrError(f"the spread of the targets is {scale.tolist()}: it must be above 0; give spread=")
 
     def decide(output: Tensor) -> Decided:
+        """The numbers of each image."""
         predicted, target = against(headed(output, head), wanted)
         loss = ((predicted - target) / scale.to(output.device)).square().mean(1)
         return Decided(loss, 1 - loss.detach(), predicted, chance=0.0)

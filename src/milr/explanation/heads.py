@@ -56,6 +56,7 @@ def fitted(embeddings: Tensor, targets: Tensor, columns: int, loss: Loss, penalt
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
+        """The loss, with its gradients at the head."""
         optimiser.zero_grad()
         value = loss(features @ weight.T + bias, targets) + penalty * weight.square().sum()
         torch.autograd.backward(value)

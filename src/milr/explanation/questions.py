@@ -160,6 +160,7 @@ def single(
     """Every picture once before one comes again, in an order drawn for each time through."""
 
     def draw(pool: Pool, number: int) -> Tensor:
+        """The batch's part of its time through."""
         count = len(pool.records)
         time, place = divmod(number, -(-count // size))
         return permuted(count, seed, time, "pictures")[place * size : (place + 1) * size]
@@ -171,6 +172,7 @@ def of_classes(size: int, each: int, seed: int, ask: Callable[[Sequence[Record]]
     """A few classes, `each` pictures of each: as many as make `size` pictures, or as there are."""
 
     def draw(pool: Pool, number: int) -> Tensor:
+        """The pictures of a few classes, one class after the other."""
         counts = pool.labels.unique(return_counts=True)[1]
         way = min(size // each, int((counts >= each).sum()))
         if way < 2:
@@ -197,6 +199,7 @@ def of_pairs(size: int, seed: int, known: KnownPairs, ask: Callable[[Sequence[Re
             partners[same].setdefault(image, []).append(partner)
 
     def draw(pool: Pool, number: int) -> Tensor:
+        """Pairs until there are enough pictures."""
         index = {record.path: place for place, record in enumerate(pool.records)}
         chosen = dict[Path, None]()  # in the order of their drawing, none twice
         alike, unlike = (
@@ -217,6 +220,7 @@ def of_pairs(size: int, seed: int, known: KnownPairs, ask: Callable[[Sequence[Re
         return torch.tensor([index[path] for path in [*chosen][:size]])
 
     def related(records: Sequence[Record]) -> Decision:
+        """What the table says of every two of them."""
         paths = [record.path for record in records]
         rows = [[relation.get(frozenset((one, other)), rest) for other in paths] for one in paths]
         return ask(records, torch.tensor(rows))

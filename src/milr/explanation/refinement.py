@@ -127,7 +127,9 @@ def refined_mask(
     scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
     optimiser = torch.optim.Adam([scores], lr=RATE)
     generator = torch.Generator().manual_seed(0)
-    nothing = target(layers.second_pass(noise_only(settings, layers, modules, first), images).output).detach()
+    noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
+    alone = occlude(first.local, torch.zeros_like(first.local), settings.mask.fill, noise)  # nothing passes
+    nothing = one_each(target(layers.second_pass(alone, images).output), len(alone)).detach()
     with torch.enable_grad(), frozen(layers.network):
         for _ in range(steps):
             mask, losses = modules.mask.opened(scores), []
@@ -144,12 +146,6 @@ def refined_mask(
             torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
             optimiser.step()
     return modules.mask.opened(scores).detach()
-
-
-def noise_only(settings: MilrSettings, layers: LayerPair, modules: Modules, first: FirstPass) -> Tensor:
-    """x' [K, C, H, W] where nothing of the images passes."""
-    noise = noise_like(modules.local, (1, *layers.local_shape), torch.Generator().manual_seed(1)).to(first.local.dtype)
-    return occlude(first.local, torch.zeros_like(first.local[:, :1]), settings.mask.fill, noise)
 
 
 def check_refine(steps: object, target: object) -> None:
@@ -174,10 +170,16 @@ def own_class(first: FirstPass) -> Target:
     return towards_class(output.argmax(1))
 
 
-def checked(loss: object, count: int) -> Tensor:
+def one_each(loss: object, count: int) -> Tensor:
     """A target's loss [K]; MilrError for anything else."""
     if not isinstance(loss, Tensor) or loss.shape != (count,):
         raise MilrError(f"a target gives a loss of each image, [{count}], not {described(loss)}")
-    if not loss.requires_grad:
-        raise MilrError("the target's loss has no gradient to the output that it gets: no detach, no NumPy in it")
     return loss
+
+
+def checked(loss: object, count: int) -> Tensor:
+    """The same with a gradient; MilrError for one without."""
+    given = one_each(loss, count)
+    if not given.requires_grad:
+        raise MilrError("the target's loss has no gradient to the output that it gets: no detach, no NumPy in it")
+    return given
