@@ -127,7 +127,7 @@ def refined_mask(
     scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
     optimiser = torch.optim.Adam([scores], lr=RATE)
     generator = torch.Generator().manual_seed(0)
-    noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
+    noise = noise_like(modules.local, (1, *layers.local_shape), torch.Generator().manual_seed(1)).to(first.local.dtype)
     alone = occlude(first.local, torch.zeros_like(first.local), settings.mask.fill, noise)  # nothing passes
     nothing = one_each(target(layers.second_pass(alone, images).output), len(alone)).detach()
     with torch.enable_grad(), frozen(layers.network):
