@@ -54,7 +54,7 @@ def test_alphas_gradient_reaches_the_mask_and_no_term_reaches_the_critic() -> No
     explainer, gradients = prepared(network=network), {}
     for alpha, beta in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         progress = begin(explainer.modules, FitSettings())
-        terms, loss = backward(explainer, batch(3), progress, alpha, beta)
+        terms, loss = backward(explainer, batch(3), progress, (alpha, beta, 0.0))
         whole = terms.decision_loss + beta * terms.bottleneck / 16 - alpha * terms.information_kept
         assert loss.item() == pytest.approx(whole.item(), abs=1e-5)
         gradients[alpha, beta] = torch.cat([p.grad.flatten() for p in explainer.modules.mask.parameters()])
@@ -84,3 +84,35 @@ def test_alphas_gradient_is_that_of_the_information_that_is_kept() -> None:
 def terms_of_without_gradient(explainer: MILR) -> Terms:
     with torch.no_grad():
         return terms_of(explainer)
+
+
+def test_the_complement_is_what_the_mask_turned_over_decides_beyond_noise() -> None:
+    """Of an open mask the rest is noise, and says no more; of a closed one it is all that the network sees."""
+    complements = {}
+    for score in (-40.0, 40.0):
+        explainer = prepared(MilrSettings(gamma=0.5))
+        last = explainer.modules.mask.combine[-1]
+        torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        torch.nn.init.constant_(last.bias, score)  # type: ignore[arg-type]
+        terms = terms_of(explainer)
+        complements[score] = terms.complement.item()
+        whole = terms.loss(alpha=0, beta=0, gamma=0.5) - terms.loss(alpha=0, beta=0)
+        assert whole.item() == pytest.approx(0.5 * complements[score], abs=1e-6)
+    assert complements[40.0] == 0
+    assert complements[-40.0] > 0.1
+
+
+def test_gamma_opens_the_mask_where_the_rest_decides() -> None:
+    explainer = prepared(MilrSettings(gamma=1.0, alpha=0.0))
+    last = explainer.modules.mask.combine[-1]
+    assert isinstance(last, torch.nn.Conv2d) and last.bias is not None
+    slopes = []
+    for gamma in (0.0, 1.0):
+        terms = terms_of(explainer)
+        (slope,) = torch.autograd.grad(terms.loss(alpha=0, beta=0, gamma=gamma), last.bias)
+        slopes.append(float(slope.sum()))
+    assert slopes[1] < slopes[0]  # a step against the slope raises the scores behind the mask
+
+
+def test_without_gamma_there_is_no_third_pass() -> None:
+    assert terms_of(prepared()).complement.item() == 0

@@ -94,6 +94,14 @@ def test_the_data_are_compared_by_their_fingerprint(birds: Catalogue, tmp_path: 
     picture = next(root.glob("images/*/*.png"))
     picture.write_bytes(picture.read_bytes() + b"x")
     assert "changed since" in str(data_problem(manifest, config))
+    table = tmp_path / "targets.csv"
+    table.write_text("image,answer\n")
+    manifest["data"] = data_entry(settings, read_cub(root), table)
+    assert data_problem(manifest, config) is None
+    table.write_text("image,another\n")
+    assert "changed since" in str(data_problem(manifest, config))
+    table.unlink()
+    assert "targets.csv" in str(data_problem(manifest, config))
     shutil.rmtree(root)
     assert data_problem(manifest, config) == "it is gone"
     assert data_problem({}, config) is None

@@ -7,9 +7,9 @@ from milr.data.augmentation import IMAGENET
 from milr.errors import MilrError
 from milr.networks.backbones import build_backbone
 from milr.networks.layers import weights_sha256
+from milr.networks.origins import Origin
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.settings import MetricSettings
-from milr.networks.sources import Origin
 
 
 def network() -> PrototypicalNetwork:

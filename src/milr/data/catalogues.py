@@ -61,8 +61,8 @@ def view(dataset: DatasetSettings) -> str:
     return f"{dataset.name}, crop={dataset.crop}, {dataset.size} px"
 
 
-def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]:
-    """The manifest's `data`: what was looked at, how, and a fingerprint of it."""
+def data_entry(dataset: DatasetSettings, catalogue: Catalogue, table: Path | None = None) -> dict[str, Any]:
+    """The manifest's `data`: what was looked at, how, and a fingerprint of it and of the table of answers."""
     return {
         "name": dataset.name,
         "root": str(catalogue.root),
@@ -71,7 +71,8 @@ def data_entry(dataset: DatasetSettings, catalogue: Catalogue) -> dict[str, Any]
         **own_settings(dataset),
         "images": len(catalogue.records),
         "classes": len(catalogue.class_names),
-        "fingerprint": catalogue_sha256(catalogue),
+        **({"table": str(table)} if table else {}),
+        "fingerprint": catalogue_sha256(catalogue, table),
     }
 
 
@@ -81,8 +82,10 @@ def split_entry(catalogue: Catalogue) -> dict[str, list[str]]:
     return {split: [names[key] for key in keys] for split, keys in asdict(split_of(catalogue)).items()}
 
 
-def catalogue_sha256(catalogue: Catalogue) -> str:
-    """sha256 over each picture's path below the root, class, box and file size: the same wherever the data set lies.
+def catalogue_sha256(catalogue: Catalogue, table: Path | None = None) -> str:
+    """sha256 over each picture's path below the root, class, box and file size, and a table's content.
+
+    It is the same wherever the data set lies.
 
     The pixels are not read, which would take longer than many a run.
     """
@@ -92,4 +95,7 @@ def catalogue_sha256(catalogue: Catalogue) -> str:
             path, size = record.path.relative_to(catalogue.root).as_posix(), record.path.stat().st_size
             line = f"{path}\t{record.class_id}\t{record.class_name}\t{record.box}\t{size}\n"
             digest.update(line.encode(errors="surrogateescape"))
+    if table:
+        with readable(table):
+            digest.update(table.read_bytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,6 +54,12 @@ class Asked:
         if self.section.name == "prototypes":
             return f"{shape[0]}-way {shape[1]}-shot"
         return self.section.name + ("" if self.row.score == "accuracy" else f", accuracy is {self.row.score}")
+
+    @property
+    def table(self) -> Path | None:
+        """The file that says what is right, where there is one. MilrError for one that is named and not there."""
+        name = self.row.table
+        return table_beside(self.catalogue.root, self.section.table, name) if name else None
 
     @property
     def part(self) -> str:
@@ -156,8 +163,7 @@ def of_class_numbers(asked: Asked, batches: Batches) -> Question:
 
 def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
     """The numbers of a table for each picture [n, M]."""
-    root, section = asked.catalogue.root, asked.section
-    table = table_beside(root, section.table, TARGETS)
+    root, section, table = asked.catalogue.root, asked.section, asked.table
     if table is None:
         raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
     _, values = read_targets(table, records, root)
@@ -185,7 +191,7 @@ def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Questi
 def of_alike(asked: Asked, batches: Batches) -> Question:
     """Which pictures are alike: by a table, or of one class."""
     ask, root = partial(pairs, temperature=asked.section.temperature, kind=asked.section.kind), asked.catalogue.root
-    if table := table_beside(root, asked.section.table, PAIRS):
+    if table := asked.table:
         known = read_pairs(table, asked.catalogue.records, root)
         return of_pairs(batches.size, batches.seed, known, lambda records, same: ask(same))
     return of_classes(
@@ -202,12 +208,13 @@ class Row:
     divided: bool = False  # whether each class's pictures are divided, and not the classes
     targets: Callable[[Asked, Sequence[Record]], Tensor] | None = None  # of a head: class numbers [n], or [n, M]
     without: tuple[str, ...] = ()  # baselines that explain a choice among classes, which this is none
+    table: str = ""  # the file in the data set's folder that says what is right
 
 
 ROWS = {
     "prototypes": Row(of_episodes, "accuracy"),
     "classes": Row(of_class_numbers, "accuracy", True, class_numbers),
-    "labels": Row(partial(of_table, kind=multilabel), "shared labels", True, table_values, ("iba",)),
-    "regression": Row(partial(of_table, kind=regress), "R²", True, table_values, ("iba",)),
-    "pairs": Row(of_alike, "Recall@1"),
+    "labels": Row(partial(of_table, kind=multilabel), "shared labels", True, table_values, ("iba",), TARGETS),
+    "regression": Row(partial(of_table, kind=regress), "R²", True, table_values, ("iba",), TARGETS),
+    "pairs": Row(of_alike, "Recall@1", table=PAIRS),
 }

@@ -50,7 +50,7 @@ def fit_mask(
     watched = validation or [batches(step) for step in range(1, 1 + min(WATCHED, settings.steps))]
     rising = beta_steps(settings)
     explainer.fitted = fitted_before or done > 0
-    alpha, beta = weights(explainer)
+    alpha, beta, gamma = weights(explainer)
 
     def stopped(step: int, what: str, value: float) -> MilrError:
         """Puts the best state back; the error that says why the fit stops here."""
@@ -66,7 +66,7 @@ def fit_mask(
             decay(best, progress.optimiser)
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
         with FewerProducts() if fewer else nullcontext():
-            terms, loss = backward(explainer, batch, progress, alpha, beta * min(1.0, step / rising))
+            terms, loss = backward(explainer, batch, progress, (alpha, beta * min(1.0, step / rising), gamma))
         finite.see(step, loss)
         last = step == settings.steps
         validates = last or step % settings.validate_every == 0
@@ -98,10 +98,11 @@ def begin(modules: Modules, settings: FitSettings) -> Progress:
     return Progress(fitted, optimiser, generator, Best(fitted))
 
 
-def weights(explainer: Explainer) -> tuple[float, float]:
-    """Alpha and beta of eq. 10; alpha is 0 for the mask in the literal reading, where its term reaches the critic."""
+def weights(explainer: Explainer) -> tuple[float, float, float]:
+    """Alpha and beta of eq. 10, and gamma; alpha is 0 for the mask in the literal reading, where its term reaches the
+    critic."""
     settings = explainer.settings
-    return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta
+    return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta, settings.gamma
 
 
 def beta_steps(settings: FitSettings) -> float:
@@ -109,13 +110,15 @@ def beta_steps(settings: FitSettings) -> float:
     return max(1.0, min(settings.beta_warmup, settings.steps / 2))
 
 
-def backward(explainer: Explainer, batch: Batch, progress: Progress, alpha: float, beta: float) -> tuple[Terms, Tensor]:
+def backward(
+    explainer: Explainer, batch: Batch, progress: Progress, weights: tuple[float, float, float]
+) -> tuple[Terms, Tensor]:
     """The terms of a batch and its loss, whose gradients are then at the mask and the bottleneck."""
     # Frozen backwards too: a network that saves memory computes parts of itself again there.
     with frozen(explainer.layers.network, *batch.modules), without_gradients(explainer.modules.critic):
         first = explainer.layers.first_pass(batch.images)
         terms = measure(explainer, batch, first, progress.generator)
-        loss = terms.loss(alpha, beta)
+        loss = terms.loss(*weights)
         progress.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
     return terms, loss

@@ -31,7 +31,7 @@ class Terms:
         >>> terms = milr.Terms(
         ...     decision_loss=one, accuracy=one, untouched_accuracy=one, information=2 * one, information_kept=one,
         ...     redundant=one, bottleneck=3 * one, likelihood=0 * one, mask_mean=one, cap=4.0,
-        ...     channels=3,
+        ...     channels=3, complement=0 * one,
         ... )
         >>> terms.loss(alpha=1, beta=0.1)  # 1 + 0.1 * 3 / 3 - 1 * 1 - 0
         tensor(0.1000)
@@ -50,14 +50,16 @@ class Terms:
     mask_mean: Tensor
     cap: float  # nats that `information` cannot exceed
     channels: int  # that the nats of a location are a sum over
+    complement: Tensor  # how much better the mask turned over decides than one that lets nothing pass; zero at gamma 0
 
-    def loss(self, alpha: float, beta: float) -> Tensor:
+    def loss(self, alpha: float, beta: float, gamma: float = 0.0) -> Tensor:
         """What is minimised: -(l + alpha · i(x; z') - beta · mean KL), and mu and sigma by maximum likelihood.
 
-        The mean is over locations and channels, so that one beta serves layers of 64 channels and of 2,048.
+        The mean is over locations and channels, so that one beta serves layers of 64 channels and of 2,048. gamma is
+        the weight of what the paper does not ask for: that what is taken away decides nothing.
         """
         dropped = beta * self.bottleneck / self.channels
-        return self.decision_loss + dropped - alpha * self.information_kept - self.likelihood
+        return self.decision_loss + dropped + gamma * self.complement - alpha * self.information_kept - self.likelihood
 
     def metrics(self) -> dict[str, float]:
         """Plain numbers for logs and people, information in bits."""
@@ -73,6 +75,7 @@ class Terms:
             "decision_bits": bits(self.bottleneck.item()),
             "log_likelihood": self.likelihood.item(),
             "mask_mean": self.mask_mean.item(),
+            "complement": self.complement.item(),
         }
 
 
@@ -101,7 +104,24 @@ def measure(explainer: Explainer, batch: Batch, first: FirstPass, generator: tor
         mask_mean=mask.mean(),
         cap=bank.cap("sample", settings.infomax.denominator),
         channels=first.local.shape[1],
+        complement=complement(explainer, batch, first.local, mask, noise) if settings.gamma else mask.new_zeros(()),
     )
+
+
+def complement(explainer: Explainer, batch: Batch, local: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """How far the loss of what the mask takes away is below that of noise alone, in nats, the mean over the items.
+
+    Zero where the rest decides no better than nothing: what passes is then needed, not only sufficient.
+    """
+    fill = explainer.settings.mask.fill
+
+    def loss(passes: Tensor) -> Tensor:
+        occluded = occlude(local, passes, fill, noise)
+        return batch.decided(explainer.layers.second_pass(occluded, batch.images).output).loss
+
+    with torch.no_grad():
+        nothing = loss(torch.zeros_like(mask))
+    return (nothing - loss(1 - mask)).relu().mean()
 
 
 def informations(

@@ -115,6 +115,9 @@ class ObjectiveSettings:
 
     alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
     beta: float = setting(3.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
+    gamma: float = setting(
+        0.0, "weight of the complement: that the mask turned over decides no better than noise alone", low=0
+    )
     redundancy: str = setting(
         "occluded",
         "occluded: i(x; z) - i(x'; z) | representation: i(x; z) - i(x; z'), eq. 9 as it stands",

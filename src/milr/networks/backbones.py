@@ -20,9 +20,10 @@ from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
 from milr.networks.conv4 import Conv4
 from milr.networks.freezing import frozen
+from milr.networks.origins import Origin, Source
 from milr.networks.resnet12 import ResNet12
 from milr.networks.settings import NO_FILE, BackboneSettings
-from milr.networks.sources import SOURCES, Origin, Source
+from milr.networks.sources import SOURCES
 from milr.networks.weight_files import read_weight_file
 from milr.networks.weights import choose_weights, parts_of, problems
 from milr.text import first_line

@@ -12,8 +12,8 @@ from milr.data.augmentation import Normalisation
 from milr.errors import MilrError
 from milr.networks.backbones import load_weights, untrained
 from milr.networks.freezing import frozen
+from milr.networks.origins import Origin
 from milr.networks.settings import MetricSettings
-from milr.networks.sources import Origin
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str 
         looked_at = [*(manifest.get("split") or {}).values()]
         if len(looked_at) == 1 and {*looked_at[0]} & {*catalogue.class_names.values()}:  # at the classes of one split
             catalogue = of_split(catalogue, str(dataset["split"]))
-        now = catalogue_sha256(catalogue)
+        now = catalogue_sha256(catalogue, Path(data["table"]) if "table" in data else None)
     except MilrError as error:
         return str(error)
     except (KeyError, TypeError):

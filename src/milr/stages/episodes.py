@@ -72,7 +72,7 @@ def scenes(
         require_episodes(asked.catalogue, dataset.split, way, shot + query)
     chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
     looked_at = asked.catalogue if asked.row.divided else chosen  # what the fingerprint is of
-    run.record_data(data_entry(dataset, looked_at), asked.split_entry([dataset.split]))
+    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
     listed = Listed(labels_of(chosen.records), chosen.records)
     for number in range(done, question.count(count, len(chosen.records))):
         records = [chosen.records[index] for index in question.draw(listed, number).tolist()]

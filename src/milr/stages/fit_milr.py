@@ -57,7 +57,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         part_of=partial(part, settings.decision),
     )
     asked = Asked(settings.decision, catalogue, network)
-    run.record_data(data_entry(settings.dataset, catalogue), asked.split_entry())
+    run.record_data(data_entry(settings.dataset, catalogue, asked.table), asked.split_entry())
     explainer = new_explainer(settings, network.network, pictures["train"], device)
     asked = asked.with_head(explainer, pictures, device)
     batches, validation = fit_batches(settings, asked, pictures, device)

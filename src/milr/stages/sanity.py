@@ -58,7 +58,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         normalisation=network.origin.normalisation,
         part_of=partial(part, asked.section),
     )
-    run.record_data(data_entry(settings.dataset, catalogue), asked.split_entry())
+    run.record_data(data_entry(settings.dataset, catalogue, asked.table), asked.split_entry())
     if settings.dataset.split not in pictures:
         raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
     shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)

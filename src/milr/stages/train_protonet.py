@@ -24,9 +24,9 @@ from milr.fields import pick
 from milr.networks.backbones import build_network, origin_of
 from milr.networks.continuation import Continuation
 from milr.networks.distributed import first_before_others, process_group
+from milr.networks.origins import Origin
 from milr.networks.protonet import PrototypicalNetwork, represent
 from milr.networks.settings import MetricSettings, Training
-from milr.networks.sources import Origin
 from milr.networks.training import Step, Trained, steps_of, train_prototypical
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
