@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from milr.errors import MilrError
     from milr.explanation.batches import episode_decision
+    from milr.explanation.columns import Column
     from milr.explanation.comparisons import pairs, prototypes
     from milr.explanation.decision_kinds import classify, multilabel, regress
     from milr.explanation.decisions import Batch, Decided
     from milr.explanation.export import export
-    from milr.explanation.figures import Column, save_figures
+    from milr.explanation.figures import save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR, load
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from milr.explanation.settings import (
         BottleneckSettings,
         CriticSettings,
+        FigureSettings,
         FitSettings,
         InfomaxSettings,
         MaskSettings,
@@ -41,7 +43,8 @@ _PLACES = {
     "milr.explanation.batches": ("episode_decision",),
     "milr.explanation.questions": ("EpisodeBatches",),
     "milr.explanation.export": ("export",),
-    "milr.explanation.figures": ("Column", "save_figures"),
+    "milr.explanation.columns": ("Column",),
+    "milr.explanation.figures": ("save_figures",),
     "milr.explanation.comparisons": ("pairs", "prototypes"),
     "milr.explanation.decision_kinds": ("classify", "multilabel", "regress"),
     "milr.explanation.decisions": ("Batch", "Decided"),
@@ -52,7 +55,8 @@ _PLACES = {
     "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.quantus": ("quantus_explain",),
     "milr.explanation.settings": (
-        *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
+        *("BottleneckSettings", "CriticSettings", "FigureSettings", "FitSettings", "InfomaxSettings"),
+        *("MaskSettings", "MilrSettings"),
     ),
     "milr.networks.layer_table": ("layers",),
     "milr.networks.settings": ("LayerSettings",),
@@ -67,6 +71,7 @@ __all__ = [
     "CriticSettings",
     "Decided",
     "EpisodeBatches",
+    "FigureSettings",
     "FitSettings",
     "InfomaxSettings",
     "LayerSettings",

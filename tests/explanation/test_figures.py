@@ -7,23 +7,21 @@ import numpy as np
 import pytest
 import torch
 from disks import full_after
+from matplotlib import colormaps
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.text import Text
 from PIL import Image
 
 from milr.errors import MilrError
 from milr.evaluation.charts import Case, draw_cases
 from milr.evaluation.sweep_chart import draw_contact_sheet
+from milr.explanation.canvas import canvas, headline, write
+from milr.explanation.columns import Column, readable
 from milr.explanation.export import export, save_maps
-from milr.explanation.figures import (
-    ROWS,
-    Column,
-    colour_scale,
-    figure,
-    readable,
-    save_figures,
-    upsample,
-)
+from milr.explanation.figures import ROWS, figure, save_figures, upsample
 from milr.explanation.maps import Maps, stack
+from milr.explanation.palette import DIVERGING, colour_scale
+from milr.explanation.settings import FigureSettings
 from milr.explanation.shown import SCALED, displayable, drawn
 
 
@@ -34,7 +32,8 @@ def maps(count: int = 2) -> Maps:
 
 
 def columns() -> list[Column]:
-    return [Column("support", "001.Red_bird"), Column("query", "001.Red_bird", "002.Blue_bird", (0.1, 2.0))]
+    distances, names = (2.0, 0.1), ("001.Red_bird", "002.Blue_bird")
+    return [Column("support", names[0]), Column("query", *names, distances, names)]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 8])
@@ -57,7 +56,7 @@ def test_the_three_of_equation_9_share_one_scale_and_the_capacity_has_its_own() 
     kept, redundant = torch.rand(2, 6, 6), torch.rand(2, 6, 6) - 0.5
     values = Maps(kept + redundant, kept, redundant, 300 + torch.rand(2, 6, 6), kept, torch.zeros(2, 4), 5.0)
     for scale in ("kind", "image"):
-        drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), values, columns(), scale)
+        drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), values, columns(), FigureSettings(scale))
         for number in range(2):
             reaches = {}
             for row, name in enumerate(each.kind for each in ROWS):
@@ -84,15 +83,99 @@ def test_a_constant_map_can_be_drawn() -> None:
 def test_titles_tell_role_species_and_prediction() -> None:
     support, query = columns()
     assert support.title() == "support\nRed bird"
-    assert query.title().replace("\n", " ") == "query Red bird predicted: Blue bird"
+    assert query.title().replace("\n", " ") == "query Red bird ✗ taken for Blue bird"
     assert readable("Tufted.duck") == "Tufted.duck"
+
+
+def lightness(name: str) -> np.ndarray:
+    """CIE 1976 L* along a colour map: what is seen of it without any colour."""
+    rgb = colormaps[name](np.linspace(0, 1, 64))[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return 116 * np.cbrt(luminance) - 16
+
+
+@pytest.mark.parametrize("name", ["viridis", "cividis", "magma"])
+def test_the_colours_that_are_called_even_grow_lighter_evenly(name: str) -> None:
+    steps = np.diff(lightness(name))
+    assert steps.min() > 0.4 * steps.mean()
+    assert np.diff(lightness("turbo")).min() < 0 and FigureSettings().colours == "viridis"
+
+
+def test_the_colours_of_a_signed_map_are_lightest_at_zero_and_equally_dark_at_both_ends() -> None:
+    light = lightness(DIVERGING)
+    assert (np.diff(light[:32]) > 0).all() and (np.diff(light[32:]) < 0).all()
+    assert light[0] == pytest.approx(light[-1], abs=5) and light[31] > 95
+
+
+def test_a_wrong_decision_has_a_cross_and_a_frame_and_a_right_one_has_neither() -> None:
+    shown = [Column("query", "a", "a"), Column("query", "a", "b"), Column("1: nearest is 2", "a", right=False)]
+    images = torch.zeros(3, 3, 24, 24, dtype=torch.uint8)
+    axes = figure(ROWS[:1], images, maps(3), shown).axes
+    assert ["✗" in axis.get_title() for axis in axes] == [False, True, True]
+    assert ["✓" in axis.get_title() for axis in axes] == [True, False, False]
+    assert [axis.spines["left"].get_linewidth() > 1 for axis in axes] == [False, True, True]
+    assert "right" in shown[0].title() and "taken for" in shown[1].title() and "wrong" in shown[2].title()
+
+
+def test_distances_stand_nearest_first_beside_their_prototypes() -> None:
+    assert columns()[1].distance_lines().splitlines() == ["distance to", "0.1 Blue bird", "2 Red bird"]
+    many = Column("query", "a", "b", tuple(range(20)), ("a_name_that_is_long",) * 20).distance_lines(12)
+    assert many.splitlines()[1:2] == ["0 a name…"] and many.endswith("and 14 more")
+
+
+LONG = [Column("query", "012.Yellow_headed_Blackbird", "047.American_Goldfinch", (0.123, 1.2), ("Blackbird",) * 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("width", "count"), [("screen", 1), ("screen", 2), ("column", 2), ("page", 10)], ids=lambda value: str(value)
+)
+def test_no_letter_is_cut(width: str, count: int) -> None:
+    images, note = torch.zeros(count, 3, 24, 24, dtype=torch.uint8), "episode_000, 5-way 1-shot, novel species " * 3
+    rows = [ROWS[0], ROWS[-1]]
+    drawing = figure(rows, images, maps(count), (LONG * 5)[:count], FigureSettings(width=width), note)
+    drawing.canvas.draw()
+    room, renderer = drawing.bbox.padded(2), drawing.canvas.get_renderer()
+    texts = [text for text in drawing.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    outside = [t.get_text() for t, b in zip(texts, boxes, strict=True) if not room.contains(b.x0, b.y0)]
+    assert len(texts) > 5 and outside == []
+    assert [t.get_text() for t, b in zip(texts, boxes, strict=True) if not room.contains(b.x1, b.y1)] == []
+
+
+def test_a_figure_for_a_page_is_as_wide_as_its_column_and_says_how_many_pictures_fit() -> None:
+    images = torch.zeros(8, 3, 24, 24, dtype=torch.uint8)
+    for width, inches in (("column", 3.35), ("page", 7.0)):
+        drawing = figure(ROWS[:1], images[:5], maps(5), ["a"] * 5, FigureSettings(width=width))
+        assert drawing.get_figwidth() == inches
+    with pytest.raises(MilrError, match="8 pictures side by side do not fit width=column .* at most 6, or set width="):
+        figure(ROWS[:1], images, maps(8), ["a"] * 8, FigureSettings(width="column"))
+
+
+def test_files_for_papers_hold_their_fonts_and_are_the_same_each_time(tmp_path: Path) -> None:
+    drawing = canvas(2, 1)
+    headline(drawing, "bits", 9)
+    for name in ("a.pdf", "b.pdf", "a.svg", "b.svg"):
+        write(drawing, tmp_path / name)
+    assert b"/FontFile2" in (tmp_path / "a.pdf").read_bytes()  # a TrueType font, whole
+    assert b"<text" not in (tmp_path / "a.svg").read_bytes()  # outlines, which need no font
+    for ending in ("pdf", "svg"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    with pytest.raises(MilrError, match="format=eps: choose one of png, pdf, svg"):
+        save_figures(tmp_path, torch.zeros(2, 3, 8, 8), maps(), columns(), FigureSettings(format="eps"))
+
+
+def test_under_a_map_a_picture_is_grey() -> None:
+    images = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
+    below = figure([ROWS[2]], images, maps(), columns()).axes[0].images[0].get_array()
+    assert (below[..., 0] == below[..., 1]).all() and (below[..., 1] == below[..., 2]).all() and below.std() > 10
 
 
 @pytest.mark.parametrize(("scale", "bars"), [("kind", 1), ("image", 2)])
 def test_every_map_has_a_colour_bar(scale: str, bars: int) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     for row in ROWS[1:]:
-        drawing = figure([row], images, maps(), columns(), scale)
+        drawing = figure([row], images, maps(), columns(), FigureSettings(scale))
         assert len(drawing.axes) == 2 + bars
 
 
@@ -100,7 +183,9 @@ def test_everything_is_written(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, 24, 24), dtype=torch.uint8)
     values = maps()
     shows = save_figures(tmp_path, images, values, columns(), note="a note")
-    assert set(shows) == {path.name for path in tmp_path.iterdir()} == {*(row.file for row in ROWS), "sheet.png"}
+    assert (
+        set(shows) == {path.name for path in tmp_path.iterdir()} == {*(f"{row.file}.png" for row in ROWS), "sheet.png"}
+    )
     save_maps(tmp_path / "maps.npz", images, values, ["a", "b"], ["a.jpg", "b.jpg"])
     with np.load(tmp_path / "maps.npz") as stored:
         assert np.array_equal(stored["redundant"], values.redundant.numpy())
@@ -117,7 +202,7 @@ def test_stacked_maps_keep_their_order() -> None:
 def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     values = maps()
-    export(tmp_path / "out", images, values, columns(), ["a.jpg", "b.jpg"], "kind", "")
+    export(tmp_path / "out", images, values, columns(), ["a.jpg", "b.jpg"])
     with (tmp_path / "out" / "maps.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["role"] for row in rows] == ["support", "query"] and rows[1]["predicted"] == "002.Blue_bird"
@@ -129,7 +214,7 @@ def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> 
     name = 'Größe, $x_{ "q"; Ж'
     images = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
     shown = [Column("support", name), Column("query", name, name, (0.1, 2.0))]
-    export(tmp_path / "out", images, maps(), shown, ["a b,c.jpg", "ñ.jpg"], "kind", "")
+    export(tmp_path / "out", images, maps(), shown, ["a b,c.jpg", "ñ.jpg"])
     with (tmp_path / "out" / "maps.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["file"], row["name"], row["predicted"]) for row in rows] == [
@@ -144,7 +229,7 @@ def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> 
 def test_a_disk_that_fills_up_during_an_export_leaves_no_part_of_it(size: int, tmp_path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with full_after(size), pytest.raises(OSError, match="File too large"):
-        export(tmp_path / "out", images, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
+        export(tmp_path / "out", images, maps(), columns(), ["a.jpg", "b.jpg"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,26 +293,26 @@ def test_a_grey_picture_is_grey_and_gradients_are_no_hindrance() -> None:
 def test_what_would_be_another_picture_is_refused_before_anything_is_written(
     images: torch.Tensor, message: str, tmp_path: Path
 ) -> None:
-    for write in (
+    for use in (
         lambda: save_figures(tmp_path, images, maps(), columns()),
-        lambda: export(tmp_path / "out", images, maps(), columns(), ["a", "b"], "kind", ""),
+        lambda: export(tmp_path / "out", images, maps(), columns(), ["a", "b"]),
     ):
         with pytest.raises(MilrError, match=message.replace("2 columns", "2 columns(, 2 files)?")):
-            write()
+            use()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_name_that_is_missing_is_missed_at_once(tmp_path: Path) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     with pytest.raises(MilrError, match="2 images, 2 maps, 2 columns, 1 files"):
-        export(tmp_path / "out", images, maps(), columns(), ["a.jpg"], "kind", "")
+        export(tmp_path / "out", images, maps(), columns(), ["a.jpg"])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_the_stored_pictures_are_those_that_were_shown(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, 12, 24), dtype=torch.uint8)
-    export(tmp_path / "out", images.float() / 255, maps(), columns(), ["a.jpg", "b.jpg"], "kind", "")
+    export(tmp_path / "out", images.float() / 255, maps(), columns(), ["a.jpg", "b.jpg"])
     with np.load(tmp_path / "out" / "maps.npz") as stored:
         assert np.array_equal(stored["images"], displayable(images).numpy())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from milr.evaluation.calibration import PlacePoint
-from milr.evaluation.charts import canvas
+from milr.explanation.canvas import canvas, headline, write
 from milr.information.readings import READINGS
 
 LABELS = {
@@ -35,8 +35,8 @@ def draw_calibration(path: Path, points: Sequence[PlacePoint], title: str) -> No
         panel.set_xlabel("true bits of a place")
     for row in panels:
         row[0].set_ylabel("estimated bits of the place")
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
 
 
 def draw_panel(panel: Axes, points: Sequence[PlacePoint], fits: Sequence[tuple[str, str]]) -> None:

@@ -8,32 +8,21 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.figures import MIX, colour_map, colour_scale, literal, readable
-from milr.explanation.shown import displayable, frame_of
+from milr.explanation.canvas import canvas, headline, write
+from milr.explanation.columns import literal, readable
+from milr.explanation.figures import MIX
+from milr.explanation.palette import EVEN, colour_map, colour_scale
+from milr.explanation.shown import displayable, frame_of, grey
 
-COLOURS = {"total": "tab:blue", "kept": "tab:cyan", "redundant": "tab:green", "decision": "tab:red"}
-OTHER_COLOURS = (
-    "orange",
-    "purple",
-    "brown",
-    "hotpink",
-    "grey",
-    "olive",
-    "darkturquoise",
-    "black",
-    "goldenrod",
-    "navy",
-    "limegreen",
-    "salmon",
-    "indigo",
-)
+# Okabe and Ito's colours, which colour-blind eyes tell apart; what is no map of ours has a marker of its own as well.
+COLOURS = {"total": "#0072B2", "kept": "#56B4E9", "redundant": "#009E73", "decision": "#D55E00"}
+OTHER_COLOURS = ("#E69F00", "#CC79A7", "#000000", "#7F7F7F", "#882255", "#999933")
+MARKERS = "osD^v<>PX*hdp"
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
 AREA = Metric("area", measure="accuracy")
 BARS = {  # file -> its metrics; those that the data set has not are left out
@@ -58,13 +47,6 @@ class Case:
     maps: dict[str, Tensor]  # name -> [H, W]
 
 
-def canvas(width: float, height: float) -> Figure:
-    """A figure that needs no display."""
-    drawing = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(drawing)
-    return drawing
-
-
 def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: str, title: str) -> None:
     """Keep and remove, at the local layer and at the pixels: the measure along the share of places, a line a map."""
     rows = [("layer", "places of the layer", shares.places), ("pixels", "pixels", shares.pixels)]
@@ -74,6 +56,7 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
     table = {(result.map, result.metric): result for result in results}
     names = list(dict.fromkeys(result.map for result in results))
     colours = dict(zip((name for name in names if name not in COLOURS), cycle(OTHER_COLOURS), strict=False)) | COLOURS
+    markers = dict(zip(names, cycle(MARKERS), strict=False))
     for row, (at, where, own) in enumerate(rows):
         percent = [100 * share for share in own]
         for column, what in enumerate(("keep", "remove")):
@@ -81,8 +64,8 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
             for name in names:
                 points = [table[name, Metric(what, "", measure, share, at)] for share in own]
                 style = STYLES[points[0].method]
-                label = name.replace("_", " ")
-                panel.plot(percent, [p.value for p in points], style, label=label, marker=".", color=colours[name])
+                line = {"color": colours[name], "marker": markers[name], "markersize": 4}
+                panel.plot(percent, [p.value for p in points], style, label=name.replace("_", " "), **line)
                 panel.fill_between(
                     percent, [p.low for p in points], [p.high for p in points], alpha=0.1, color=colours[name]
                 )
@@ -93,8 +76,8 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
             panel.grid(alpha=0.3)
         panels[row, 0].set_ylabel(measure)
     panels[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
 
 
 def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[Metric], title: str) -> None:
@@ -114,8 +97,8 @@ def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[Metric], 
         panel.tick_params(labelsize=8)
         panel.grid(axis="x", alpha=0.3)
     panels[0].invert_yaxis()
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
 
 
 def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind: str, title: str) -> bool:
@@ -138,12 +121,12 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind:
     panel.set_xticks(np.arange(len(parts)) + 0.4 - width / 2, parts, fontsize=8)
     panel.set_ylabel(f"{kind} at the part")
     panel.legend(fontsize=8)
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
     return True
 
 
-def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | None = None) -> None:
+def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | None = None, colours: str = EVEN) -> None:
     """Rows are images, columns are maps laid over them, each map on its own scale.
 
     A signed map has its zero white: the redundant one, or, where `signed` is given, all or none.
@@ -152,18 +135,18 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
     drawing = canvas(1.15 * (len(names) + 1) + 0.6, 1.3 * len(cases) + 0.6)
     axes = drawing.subplots(len(cases), len(names) + 1, squeeze=False)
     for row, case in enumerate(cases):
-        picture, frame = displayable(case.picture[None])[0].permute(1, 2, 0).numpy(), frame_of(case.picture)
+        picture, frame = displayable(case.picture[None])[0], frame_of(case.picture)
         for column, axis in enumerate(axes[row]):
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.imshow(picture, extent=frame)
+            axis.imshow((grey(picture) if column else picture).permute(1, 2, 0).numpy(), extent=frame)
             if column:
                 heat = case.maps[names[column - 1]].double()
                 diverging = names[column - 1] == "redundant" if signed is None else signed
-                shown = {"cmap": colour_map(diverging), "norm": colour_scale(heat, diverging), "alpha": MIX}
+                shown = {"cmap": colour_map(diverging, colours), "norm": colour_scale(heat, diverging), "alpha": MIX}
                 axis.imshow(heat.numpy(), extent=frame, interpolation="bilinear", **shown)
             if not row:
                 axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
         axes[row, 0].set_ylabel(literal(readable(case.title)).replace(" ", "\n", 1), fontsize=6)
-    drawing.suptitle(title, fontsize=9)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 9)
+    write(drawing, path)

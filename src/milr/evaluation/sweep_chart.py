@@ -14,9 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from torch import Tensor, stack
 
-from milr.evaluation.charts import canvas
-from milr.explanation.figures import MIX, colour_map, colour_scale
-from milr.explanation.shown import displayable, frame_of
+from milr.evaluation.charts import MARKERS
+from milr.explanation.canvas import canvas, headline, write
+from milr.explanation.figures import MIX
+from milr.explanation.palette import EVEN, colour_map, colour_scale
+from milr.explanation.shown import displayable, frame_of, grey
 
 Pair = tuple[float, float]  # alpha and beta
 
@@ -60,9 +62,11 @@ def draw_sweep(path: Path, points: Sequence[SweepPoint], chance: float, title: s
     drawing = canvas(13, 3.6)
     panels = drawing.subplots(1, len(PANELS))
     for panel, (field, label) in zip(panels, PANELS, strict=True):
-        for alpha in sorted({point.alpha for point in points}):
+        alphas = sorted({point.alpha for point in points})
+        for number, alpha in enumerate(alphas):
             line = sorted((p for p in points if p.alpha == alpha), key=lambda p: p.beta)
-            panel.plot([p.beta for p in line], [getattr(p, field) for p in line], marker="o", label=f"alpha {alpha:g}")
+            look = {"marker": MARKERS[number % len(MARKERS)], "color": colormaps[EVEN](0.85 * number / len(alphas))}
+            panel.plot([p.beta for p in line], [getattr(p, field) for p in line], label=f"alpha {alpha:g}", **look)
         panel.set_xscale("symlog" if any(p.beta == 0 for p in points) else "log", **_linear_part(points))
         panel.set_xlabel("beta")
         panel.set_title(label, fontsize=9)
@@ -70,8 +74,8 @@ def draw_sweep(path: Path, points: Sequence[SweepPoint], chance: float, title: s
     panels[0].axhline(points[0].untouched_accuracy, color="black", linewidth=0.8, label="untouched")
     panels[0].axhline(chance, color="black", linewidth=0.8, linestyle=":", label="chance")
     panels[0].legend(fontsize=7)
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
 
 
 def _linear_part(points: Sequence[SweepPoint]) -> dict[str, float]:
@@ -91,7 +95,7 @@ def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, 
         for point in points:
             values[alphas.index(point.alpha), betas.index(point.beta)] = getattr(point, field)
         signed, finite = field in SIGNED, values[np.isfinite(values)]
-        colours = colormaps[colour_map(signed, "viridis")]  # turbo is too dark at both ends for numbers on it
+        colours = colormaps[colour_map(signed)]
         norm = colour_scale(torch.from_numpy(finite if finite.size else np.zeros(1)), signed)
         panel.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
@@ -103,12 +107,18 @@ def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, 
         panel.set_xlabel("beta", fontsize=9)
         panel.set_title(label, fontsize=9)
     panels[0].set_ylabel("alpha", fontsize=9)
-    drawing.suptitle(title, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 10)
+    write(drawing, path)
 
 
 def draw_contact_sheet(
-    path: Path, picture: Tensor, maps: Mapping[Pair, Tensor], missing: Mapping[Pair, str], kind: str, title: str
+    path: Path,
+    picture: Tensor,
+    maps: Mapping[Pair, Tensor],
+    missing: Mapping[Pair, str],
+    kind: str,
+    title: str,
+    colours: str = EVEN,
 ) -> None:
     """One picture [3, H, W] under the maps ([H, W], bits per location) of every alpha (row) and beta (column).
 
@@ -119,8 +129,8 @@ def draw_contact_sheet(
     drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
-    norm, colours = colour_scale(stack([*maps.values()]), signed), colour_map(signed)
-    shown_picture, frame = displayable(picture[None])[0].permute(1, 2, 0).numpy(), frame_of(picture)
+    norm, colours = colour_scale(stack([*maps.values()]), signed), colour_map(signed, colours)
+    picture, frame = displayable(picture[None])[0], frame_of(picture)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])
         axis.set_yticks([])
@@ -128,7 +138,7 @@ def draw_contact_sheet(
         if column and pair not in maps:
             _empty(axis, missing.get(pair, ""))
             continue
-        axis.imshow(shown_picture, extent=frame)
+        axis.imshow((grey(picture) if column else picture).permute(1, 2, 0).numpy(), extent=frame)
         if column:
             shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
             axis.imshow(maps[pair].double().numpy(), extent=frame, **shown)
@@ -139,8 +149,8 @@ def draw_contact_sheet(
     bar = drawing.colorbar(ScalarMappable(norm, colours), ax=axes[:, -1], extend="both", fraction=0.08, pad=0.02)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("bits per location", fontsize=7)
-    drawing.suptitle(title, fontsize=8)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 8)
+    write(drawing, path)
 
 
 def _empty(axis: Axes, why: str) -> None:

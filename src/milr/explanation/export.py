@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from milr.explanation.figures import Column, require_one_each, save_figures
+from milr.explanation.columns import Column
+from milr.explanation.figures import require_one_each, save_figures
 from milr.explanation.maps import Maps
+from milr.explanation.settings import FigureSettings
 from milr.explanation.shown import drawn
 
 
 def export(
-    folder: Path, images: Tensor, maps: Maps, columns: Sequence[Column], files: Sequence[str], scale: str, note: str
+    folder: Path,
+    images: Tensor,
+    maps: Maps,
+    columns: Sequence[Column],
+    files: Sequence[str],
+    how: FigureSettings | None = None,
+    note: str = "",
 ) -> dict[str, str]:
     """All that is written of one set of explained images: the figures of `save_figures`, maps.npz and maps.csv.
 
@@ -29,7 +37,7 @@ def export(
         maps: theirs. maps.npz holds them [K, H, W], maps.csv their sums and means (`Maps.rows`), all in bits.
         columns: what stands over each image.
         files: the images' names in maps.npz and maps.csv.
-        scale: as in `save_figures`.
+        how: as in `save_figures`.
         note: a line over each figure.
 
     Returns:
@@ -45,7 +53,7 @@ def export(
         >>> maps = milr.Maps(bits, bits, bits, decision=bits, mask=bits, output=torch.zeros(1, 4), cap=6.0)
         >>> with tempfile.TemporaryDirectory() as parent:
         ...     folder = Path(parent) / "wren"
-        ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], "kind", "a test")
+        ...     shows = milr.export(folder, torch.rand(1, 3, 32, 32), maps, columns, ["wren.jpg"], note="a test")
         ...     sorted(shows) == sorted(file.name for file in folder.iterdir())
         True
     """
@@ -55,7 +63,7 @@ def export(
     making = folder.with_name(f".{folder.name}.part")
     making.mkdir(exist_ok=True)
     try:
-        shows = save_figures(making, images, maps, columns, scale, note)
+        shows = save_figures(making, images, maps, columns, how, note)
         save_maps(making / "maps.npz", images, maps, [column.name for column in columns], files)
         save_table(making / "maps.csv", maps, columns, files)
         folder.mkdir(exist_ok=True)

@@ -5,92 +5,51 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from milr.errors import MilrError
+from milr.explanation.canvas import INCHES, Shown, canvas, headline, letters, picture_inches, write
+from milr.explanation.columns import Column
 from milr.explanation.maps import SUMMED, Maps
-from milr.explanation.shown import drawn, frame_of
+from milr.explanation.palette import WRONG, colour_map, colour_scale, reach_of
+from milr.explanation.settings import FigureSettings, check_figure
+from milr.explanation.shown import drawn, frame_of, grey
 
 MIX = 0.55  # how much of a mixed picture is heatmap
 DISPLAY_FACTOR = 4  # a map is drawn with this many pixels for each location and direction
 
 
 @dataclass(frozen=True)
-class Column:
-    """What stands over one image in `save_figures`: its role, its name, and what the network decided. All may be empty.
-
-    Attributes:
-        role: what it is there for, as "support" or "query".
-        name: the class or the picture, as the data set names it.
-        predicted: the class that the network decided for.
-        distances: to the prototypes, in the order of the supports, in the metric's own unit.
-
-    Example:
-        >>> import milr
-        >>> milr.Column("query", "012.Yellow_headed_Blackbird", predicted="047.American_Goldfinch").title().splitlines()
-        ['query', 'Yellow headed', 'Blackbird', 'predicted:', 'American', 'Goldfinch']
-    """
-
-    role: str = ""
-    name: str = ""
-    predicted: str | None = None
-    distances: tuple[float, ...] | None = None  # to the prototypes, in the order of the supports
-
-    def title(self) -> str:
-        """Lines to write over the column."""
-        lines = [*self.role.splitlines(), *textwrap.wrap(readable(self.name), 16)]
-        if self.predicted is not None:
-            predicted = "the same" if self.predicted == self.name else readable(self.predicted)
-            lines += textwrap.wrap(f"predicted: {predicted}", 16)
-        return literal("\n".join(lines))
-
-
-@dataclass(frozen=True)
 class SheetRow:
     """One row of the sheet and one figure of its own: `kind` None shows the images alone."""
 
-    file: str
+    file: str  # without its ending
     title: str
     kind: str | None  # of `maps.KINDS`
     mixed: bool
 
     @property
-    def colours(self) -> str:
-        """The colour map's name; a signed kind gets a diverging one."""
-        return colour_map(self.kind == "redundant")
+    def signed(self) -> bool:
+        """Whether its map has values below 0."""
+        return self.kind == "redundant"
 
 
 ROWS = (
-    SheetRow("figure2_images.png", "images", None, False),
-    SheetRow("figure3_total.png", "total information", "total", False),
-    SheetRow("figure4_total_mixed.png", "total information", "total", True),
-    SheetRow("figure5_kept_mixed.png", "kept by the mask", "kept", True),
-    SheetRow("figure6_redundant_mixed.png", "redundant", "redundant", True),
-    SheetRow("figure5_decision_mixed.png", "decision-related\n(capacity)", "decision", True),
+    SheetRow("figure2_images", "images", None, False),
+    SheetRow("figure3_total", "total information", "total", False),
+    SheetRow("figure4_total_mixed", "total information", "total", True),
+    SheetRow("figure5_kept_mixed", "kept by the mask", "kept", True),
+    SheetRow("figure6_redundant_mixed", "redundant", "redundant", True),
+    SheetRow("figure5_decision_mixed", "decision-related (capacity)", "decision", True),
 )
-
-
-def readable(name: str) -> str:
-    """A class name for people: "012.Yellow_headed_Blackbird" -> "Yellow headed Blackbird"."""
-    number, _, rest = name.partition(".")
-    return (rest if number.isdigit() and rest else name).replace("_", " ")
-
-
-def literal(text: str) -> str:
-    """The text as matplotlib must be given it: between two dollars it would read mathematics."""
-    return text.replace("$", r"\$")
 
 
 def require_one_each(**counts: int) -> None:
@@ -109,53 +68,20 @@ def upsample(maps: Tensor, factor: int) -> Tensor:
     return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0] / factor**2
 
 
-def colour_map(signed: bool, plain: str = "turbo") -> str:
-    """The name of the colours of a map, or of a signed one, whose zero is white."""
-    return "RdBu_r" if signed else plain
-
-
-def colour_scale(values: Tensor, signed: bool, reach: float | None = None) -> Normalize:
-    """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
-
-    Few extreme locations would flatten everything else; the colour bar's arrows say that values go on. With `reach`
-    it goes from 0, or from minus that, to that.
-    """
-    if signed:
-        reach = reach or reach_of(values)
-        return TwoSlopeNorm(0.0, -reach, reach)
-    if reach:
-        return Normalize(0.0, reach)
-    low, high = (float(v) for v in np.percentile(values.flatten().double().numpy(), [1, 99.5]))
-    return Normalize(low, max(high, low + 1e-12))
-
-
-def reach_of(values: Tensor) -> float:
-    """The 99.5th percentile of the sizes of these bits."""
-    return max(float(np.percentile(values.flatten().double().abs().numpy(), 99.5)), 1e-12)
-
-
-class Shown(Figure):
-    """A figure that a notebook shows, whether or not pyplot was ever imported there."""
-
-    def _repr_png_(self) -> bytes:
-        file = BytesIO()
-        self.savefig(file, dpi=80, format="png")
-        return file.getvalue()
-
-
 def figure(
     rows: Sequence[SheetRow],
     images: Any,
     maps: Maps,
     columns: Sequence[Column | str],
-    scale: str = "kind",
+    how: FigureSettings | None = None,
     note: str = "",
 ) -> Shown:
     """Rows of pictures, one column an image: images [K, 3, H, W] as `drawn` takes them, with their maps.
 
-    None draws maps alone. `scale` "kind": one colour scale for all maps of a kind; "image": one for each map, with a
-    colour bar each. MilrError for images that cannot be drawn, or another number of them than of maps or columns.
+    None draws maps alone. MilrError for images that cannot be drawn, another number of them than of maps or columns,
+    and more of them than fit the width.
     """
+    how = check_figure(how)
     titled = [Column(name=column) if isinstance(column, str) else column for column in columns]
     if images is None:
         require_one_each(maps=len(maps), columns=len(columns))
@@ -163,89 +89,102 @@ def figure(
         images, scaled = drawn(images)
         note = "; ".join(filter(None, (note, scaled)))
         require_one_each(images=len(images), maps=len(maps), columns=len(columns))
-    width, height = len(columns), len(rows)
+    screen = how.width == "screen"
+    beside, text = (1.6, 1.0) if screen else (1.05, 0.75)  # inches of labels and colour bars; of the letters' size
     across = (maps.total if images is None else images).shape[-2:]
-    tall = 1.45 * min(max(across[0] / across[1], 0.75), 3) + 0.1  # a row needs place for its title
-    drawing = Shown(figsize=(1.45 * width + 1.6, tall * height + 1.35 + 0.3 * bool(note)), layout="constrained")
-    FigureCanvasAgg(drawing)
-    axes = drawing.subplots(height, width, squeeze=False)
+    each = picture_inches(how.width, len(columns), beside)
+    tall = max(each * min(max(across[0] / across[1], 0.75), 3), 0.85 * text) + 0.1  # a row needs place for its title
+    lines = max((column.title().count("\n") for column in titled), default=0)
+    lines += max((len(column.distances) + 1 for column in titled if column.distances), default=0)
+    below = 0.35 * text * (how.scale == "image")  # a colour bar under each map
+    height = (tall + below) * len(rows) + text * (0.5 + 0.14 * lines + 0.3 * bool(note))
+    drawing = canvas(INCHES.get(how.width, each * len(columns) + beside), height)
+    bars = 0.06 * 1.45 / each  # beside the rows
+    grid = drawing.add_gridspec(len(rows), len(columns) + 1, width_ratios=[*[1] * len(columns), bars])
+    axes = [[drawing.add_subplot(grid[r, c]) for c in range(len(columns))] for r in range(len(rows))]
     for r, row in enumerate(rows):
-        _draw_row(drawing, list(axes[r]), row, images, maps, scale)
-        axes[r, 0].set_ylabel(row.title + ("\nand image" if row.mixed and images is not None else ""), fontsize=9)
-    for axis, column in zip(axes[0], titled, strict=True):
-        wrong = column.predicted is not None and column.predicted != column.name
-        axis.set_title(column.title(), fontsize=8, color="firebrick" if wrong else "black")
-    for axis, column in zip(axes[-1], titled, strict=True):
-        if column.distances is not None:
-            axis.set_xlabel("distances\n" + _distances(column.distances), fontsize=7)
+        norm = _draw_row(drawing, axes[r], row, images, maps, how, text)
+        if norm and how.scale != "image":
+            beside_row = drawing.add_subplot(grid[r, -1])
+            _colour_bar(drawing, norm, colour_map(row.signed, how.colours), text, cax=beside_row)
+        title = textwrap.fill(row.title, max(letters(tall - 0.1, 9 * text), 11))
+        rest = "\nand image" if row.mixed and images is not None else ""
+        axes[r][0].set_ylabel(title + rest, fontsize=9 * text)
+    for column, own in zip(titled, zip(*axes, strict=True), strict=True):
+        _say(own, column, each, text)
     if note:
-        drawing.suptitle(textwrap.fill(note, max(40, 24 * width)), fontsize=9)
+        headline(drawing, note, 9 * text)
     return drawing
 
 
-def pixels(drawing: Figure) -> npt.NDArray[np.uint8]:
-    """A figure as a picture: uint8 [height, width, 3]."""
-    canvas = FigureCanvasAgg(drawing)
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]
+def _say(axes: Sequence[Axes], column: Column, inches: float, text: float) -> None:
+    """A column's title and distances; a wrong decision has a cross, bold letters and a frame around each picture."""
+    weight = "bold" if column.wrong else "normal"
+    axes[0].set_title(column.title(letters(inches, 8 * text)), fontsize=8 * text, weight=weight)
+    if column.distances is not None:
+        size = max(6.5 * text, 5)
+        words = column.distance_lines(letters(inches, size) - 2)
+        axes[-1].set_xlabel(words, fontsize=size, loc="left", multialignment="left")
+    if column.wrong:
+        for axis in axes:
+            axis.spines[:].set(color=WRONG, linewidth=3 * text)
 
 
-def _draw_row(drawing: Figure, axes: list[Axes], row: SheetRow, images: Tensor | None, maps: Maps, scale: str) -> None:
+def _draw_row(
+    drawing: Figure,
+    axes: Sequence[Axes],
+    row: SheetRow,
+    images: Tensor | None,
+    maps: Maps,
+    how: FigureSettings,
+    text: float,
+) -> Normalize | None:
+    """Draws it; returns the scale that its maps share. Under a map a picture is grey: colour then says bits alone."""
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
     if images is not None and (row.kind is None or row.mixed):
-        for axis, picture in zip(axes, images.permute(0, 2, 3, 1).numpy(), strict=True):
+        pictures = grey(images) if row.mixed else images
+        for axis, picture in zip(axes, pictures.permute(0, 2, 3, 1).numpy(), strict=True):
             axis.imshow(picture, extent=frame_of(images))
     if row.kind is None:
-        return
+        return None
     values: Tensor = getattr(maps, row.kind).cpu()
     sequence = values.ndim == 2  # [K, T]: a strip of T places, with nothing between two of them
     shown = values[:, None] if sequence else upsample(values, DISPLAY_FACTOR) * DISPLAY_FACTOR**2  # bits a location
     frame = frame_of(shown if images is None or sequence else images)
-    signed = row.kind == "redundant"
+    colours = colour_map(row.signed, how.colours)
     # The three of eq. 9 add up, so that they share the total's scale; the capacity has one of its own.
     totals = maps.total.cpu() if row.kind in SUMMED else None
-    shared = colour_scale(values, signed, None if totals is None else reach_of(totals))
+    shared = colour_scale(values, row.signed, None if totals is None else reach_of(totals))
     for number, (axis, value, own) in enumerate(zip(axes, shown, values, strict=True)):
         norm = shared
-        if scale == "image":
-            norm = colour_scale(own, signed, None if totals is None else reach_of(totals[number]))
+        if how.scale == "image":
+            norm = colour_scale(own, row.signed, None if totals is None else reach_of(totals[number]))
         alpha = MIX if row.mixed and images is not None else 1.0
-        axis.imshow(value.numpy(), cmap=row.colours, norm=norm, alpha=alpha, extent=frame)
+        axis.imshow(value.numpy(), cmap=colours, norm=norm, alpha=alpha, extent=frame)
         if sequence:
             axis.set_aspect("auto")
-        if scale == "image":
-            _colour_bar(drawing, [axis], norm, row.colours, label="bits per location", horizontal=True)
-    if scale != "image":
-        _colour_bar(drawing, axes, shared, row.colours, label="bits per location")
+        if how.scale == "image":
+            _colour_bar(drawing, norm, colours, text, ax=axis, location="bottom", fraction=0.08, pad=0.01)
+    return shared
 
 
-def _colour_bar(
-    drawing: Figure, axes: list[Axes], norm: Normalize, colours: str | Colormap, label: str, horizontal: bool = False
-) -> None:
-    bar = drawing.colorbar(
-        ScalarMappable(norm, colours),
-        ax=axes,
-        extend="both",
-        location="bottom" if horizontal else "right",
-        fraction=0.08 if horizontal else 0.02,
-        pad=0.01,
-    )
-    bar.ax.tick_params(labelsize=6)
-    bar.set_label(label, fontsize=7)
-
-
-def _distances(values: tuple[float, ...]) -> str:
-    nearest = min(values)
-    cells = [f"[{value:.3g}]" if value == nearest else f"{value:.3g}" for value in values]
-    return "\n".join(" ".join(cells[i : i + 3]) for i in range(0, len(cells), 3))
+def _colour_bar(drawing: Figure, norm: Normalize, colours: str, text: float, **where: Any) -> None:
+    bar = drawing.colorbar(ScalarMappable(norm, colours), extend="both", **where)
+    bar.ax.tick_params(labelsize=max(6 * text, 5))
+    bar.set_label("bits per location", fontsize=7 * text)
 
 
 def save_figures(
-    folder: Path, images: Any, maps: Maps, columns: Sequence[Column | str], scale: str = "kind", note: str = ""
+    folder: Path,
+    images: Any,
+    maps: Maps,
+    columns: Sequence[Column | str],
+    how: FigureSettings | None = None,
+    note: str = "",
 ) -> dict[str, str]:
-    """The paper's figures 2 to 6 and what the mask keeps: each row of the sheet as a PNG of its own, all as sheet.png.
+    """The paper's figures 2 to 6 and what the mask keeps: each row of the sheet as a file of its own, all as the sheet.
 
     Total, kept and redundant information add up (eq. 9) and share one scale, in bits; the capacity has its own.
 
@@ -255,14 +194,15 @@ def save_figures(
             from the least to the highest value of each, and the figure says so.
         maps: theirs, in bits a location.
         columns: what stands over each: text, or a `Column`.
-        scale: "kind": one colour scale for all maps of a kind; "image": one for each map, with a colour bar each.
+        how: colours, scale, format and width.
         note: a line over each figure.
 
     Returns:
         File name -> what it shows.
 
     Raises:
-        MilrError: for images that cannot be drawn, or another number of them than of maps or columns.
+        MilrError: for images that cannot be drawn, another number of them than of maps or columns, and more of them
+            than fit the width.
 
     Example:
         >>> import milr, tempfile, torch
@@ -274,8 +214,9 @@ def save_figures(
         >>> shows["figure4_total_mixed.png"]
         'total information mixed with the image'
     """
-    shows = {}
-    for name, rows in [*((row.file, [row]) for row in ROWS), ("sheet.png", list(ROWS))]:
-        figure(rows, images, maps, columns, scale, note).savefig(folder / name, dpi=110)
+    how, shows = check_figure(how), {}
+    for file, rows in [*((row.file, [row]) for row in ROWS), ("sheet", list(ROWS))]:
+        name = f"{file}.{how.format}"
+        write(figure(rows, images, maps, columns, how, note), folder / name)
         shows[name] = "; ".join(row.title + (" mixed with the image" if row.mixed else "") for row in rows)
     return shows

@@ -118,6 +118,7 @@ class Maps:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         note: str = "",
+        **how: str,
     ) -> Figure:
         """A figure with a column for each image: itself, then each of its maps; a notebook shows it.
 
@@ -129,11 +130,13 @@ class Maps:
                 picture goes from its least to its highest value, and the figure says so.
             std: of the normalisation.
             note: a line over the figure.
+            how: colours, scale and width, the fields of `FigureSettings`.
 
         Raises:
             MilrError: for images that cannot be drawn, or another number of them than of maps.
         """
-        return load("milr.explanation.plotting:plot")(self, images, names, mean, std, note)  # matplotlib takes a moment
+        drawing = load("milr.explanation.plotting:plot")  # matplotlib takes a moment
+        return drawing(self, images, names, mean, std, note, **how)
 
     def save(self, path: str | Path, images: Any = None, **how: Any) -> None:
         """Writes the maps: .npz, each map under its own name; .png, .pdf, .svg, .jpg, what `plot(images, ...)` draws.
@@ -146,8 +149,8 @@ class Maps:
         if path.suffix == ".npz":
             write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
         elif path.suffix.lower() in PICTURES:
-            drawing = self.plot(images, **how)
-            write_atomically(path, lambda file: drawing.savefig(file, dpi=110, format=path.suffix[1:].lower()))
+            drawing, write = self.plot(images, **how), load("milr.explanation.canvas:write")
+            write_atomically(path, lambda file: write(drawing, file, path.suffix[1:].lower()))
         else:
             raise MilrError(f"maps.save({path.name}): choose an ending among .npz, {', '.join(PICTURES)}")
 

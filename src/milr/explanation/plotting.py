@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from milr.errors import MilrError
-from milr.explanation.figures import ROWS, Column, Shown, figure, literal
+from milr.explanation.canvas import Shown
+from milr.explanation.columns import Column, literal
+from milr.explanation.figures import ROWS, figure
 from milr.explanation.maps import Maps
+from milr.explanation.settings import FigureSettings
 from milr.explanation.shown import drawn
 
 SHEET = [row for row in ROWS if row.kind is None or row.mixed]
@@ -20,22 +23,24 @@ def plot(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     note: str,
+    **look: str,
 ) -> Shown:
     """As `Maps.plot` says."""
+    how = FigureSettings(**look)
     if not len(maps):
         raise MilrError("there are no maps to plot: of no image")
     if maps.total.ndim == 2:
-        return plot_sequences(maps, names, note)
+        return plot_sequences(maps, names, note, how)
     columns = [Column(name=str(name)) for name in names] if names is not None else [Column()] * len(maps)
     if images is None:
-        return figure(SHEET[1:], None, maps, columns, note=note)
+        return figure(SHEET[1:], None, maps, columns, how, note)
     pictures, scaled = drawn(images, mean, std)
-    return figure(SHEET, pictures, maps, columns, note="; ".join(filter(None, (note, scaled))))
+    return figure(SHEET, pictures, maps, columns, how, "; ".join(filter(None, (note, scaled))))
 
 
-def plot_sequences(maps: Maps, words: Sequence[Any] | None, note: str) -> Shown:
+def plot_sequences(maps: Maps, words: Sequence[Any] | None, note: str, how: FigureSettings) -> Shown:
     """Strips [T] of each sequence; under each place its word: a list of them, or one list for each sequence."""
-    drawing = figure(SHEET[1:], None, maps, [Column()] * len(maps), note=note)
+    drawing = figure(SHEET[1:], None, maps, [Column()] * len(maps), how, note)
     if words is None:
         return drawing
     each = [words] * len(maps) if all(isinstance(word, str) for word in words) else words

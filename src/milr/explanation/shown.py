@@ -74,6 +74,12 @@ def displayable(images: Tensor) -> Tensor:
     return whole.to(torch.uint8).expand(-1, 3, -1, -1)
 
 
+def grey(images: Tensor) -> Tensor:
+    """The pictures uint8 [..., 3, H, W] without colours: under a map, colour then says bits alone."""
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)  # of a television's luma (ITU-R BT.601)
+    return (images * weights).sum(-3, keepdim=True).round().to(torch.uint8).expand_as(images)
+
+
 def frame_of(picture: Tensor) -> tuple[int, int, int, int]:
     """Where imshow puts a picture [3, H, W] and every map of it: (left, right, bottom, top) in its pixels."""
     return (0, picture.shape[-1], picture.shape[-2], 0)

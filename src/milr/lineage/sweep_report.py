@@ -16,7 +16,7 @@ from milr.errors import MilrError
 from milr.evaluation.methods import KINDS
 from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids, draw_sweep
 from milr.evaluation.tables import write_csv
-from milr.explanation.figures import readable
+from milr.explanation.columns import readable
 from milr.explanation.maps import Maps
 from milr.runs.folder import REPORT
 from milr.runs.inherit import dataset_of

@@ -12,6 +12,7 @@ from milr.explanation.settings import (
     BottleneckSettings,
     CriticSettings,
     DecisionSettings,
+    FigureSettings,
     FitSteps,
     InfomaxSettings,
     MaskSettings,
@@ -224,13 +225,8 @@ class FitMilr(ChainedStageSettings):
 
 
 @dataclass
-class Visualize(ChainedStageSettings):
+class Visualize(FigureSettings, ChainedStageSettings):
     images: list[str] = setting([], "explain these files instead of episodes: [a.jpg,b.jpg]")
-    scale: str = setting(
-        "kind",
-        "kind: one colour scale for each kind of information | image: one for each picture",
-        choices=("kind", "image"),
-    )
     visualize: VisualizeSection = field(default_factory=VisualizeSection)
 
 

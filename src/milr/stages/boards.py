@@ -12,7 +12,9 @@ from pathlib import Path
 from torch import Tensor
 
 from milr.errors import MilrError
-from milr.explanation.figures import ROWS, Column, figure, pixels
+from milr.explanation.canvas import pixels
+from milr.explanation.columns import Column
+from milr.explanation.figures import ROWS, figure
 from milr.explanation.maps import Maps
 from milr.runs.folder import Run
 

@@ -14,8 +14,8 @@ from milr.data.settings import DatasetSettings, EpisodeSettings
 from milr.data.split import require_episodes
 from milr.errors import MilrError
 from milr.explanation.asked import Asked, Batches, class_list, part
+from milr.explanation.columns import Column
 from milr.explanation.decisions import Batch
-from milr.explanation.figures import Column
 from milr.explanation.heads import head_from
 from milr.explanation.questions import Listed, Question
 from milr.explanation.settings import DecisionSettings
@@ -91,13 +91,14 @@ def columns_of(records: Sequence[Record], question: Question, output: Tensor | N
     if not question.first_query:
         roles = ["image"] * len(records)
     given: list[str | None] = [None] * len(records)
+    right: list[bool | None] = [None] * len(records)
     if output is not None and (question.answers or question.compares):
         decided = Batch(output, question.ask(records)).decided(output)
         answers = decided.answers().argmax(1).tolist()
         for owner, answer, score in zip(decided.owners(len(records)), answers, decided.score.tolist(), strict=True):
             if question.compares:
-                roles[owner] = f"{owner + 1}: nearest is {answer + 1}, {'right' if score else 'wrong'}"
+                roles[owner], right[owner] = f"{owner + 1}: nearest is {answer + 1}", bool(score)
             else:
                 given[owner] = question.answers[answer]
-    names_of = [record.class_name for record in records]
-    return [Column(*column) for column in zip(roles, names_of, given, strict=True)]
+    named = zip(roles, [record.class_name for record in records], given, right, strict=True)
+    return [Column(role, name, answer, right=so) for role, name, answer, so in named]

@@ -13,10 +13,12 @@ from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
 from milr.explanation.asked import Asked
 from milr.explanation.batches import query_distances
+from milr.explanation.columns import Column
 from milr.explanation.export import export
-from milr.explanation.figures import Column
 from milr.explanation.maps import Maps
 from milr.explanation.questions import Question
+from milr.explanation.settings import FigureSettings
+from milr.fields import pick
 from milr.information.readings import READINGS
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
@@ -45,7 +47,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
             columns = columns_of(pictures.records, question, maps.output)
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings, asked)}"
-        written = export(run.folder / name, pictures.images, maps, columns, files, settings.scale, note)
+        written = export(run.folder / name, pictures.images, maps, columns, files, pick(FigureSettings, settings), note)
         shows.update({f"{name}/{file}": what for file, what in written.items()})
         totals.append(maps.total.mean().item())
         run.metrics(scene=name, total_mean_bits=totals[-1], decision_mean_bits=maps.decision.mean().item())
@@ -53,7 +55,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     run.path("figures.json").write_text(json.dumps(shows, indent=2) + "\n", encoding="utf-8")
     mean = sum(totals) / len(totals)
     run.record(result={"total_mean_bits": mean, "files": sorted(shows)})
-    log.info("open %s", run.folder / next(name for name in shows if name.endswith("sheet.png")))
+    log.info("open %s", run.folder / next(name for name in shows if Path(name).stem == "sheet"))
     return mean
 
 
@@ -78,10 +80,10 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
     names = [record.class_name for record in pictures.records]
     supports, queried = names[: way * shot], names[way * shot :]
     distances = query_distances(maps.output, (way, shot, queries), network.metric, network.mean)
-    columns = [Column("support", name) for name in supports]
-    for name, row in zip(queried, distances.cpu(), strict=True):
-        nearest = supports[int(row.argmin()) * shot]
-        columns.append(Column("query", name, nearest, tuple(float(distance) for distance in row)))
+    columns, prototypes = [Column("support", name) for name in supports], tuple(supports[::shot])
+    for name, row in zip(queried, distances.cpu().tolist(), strict=True):
+        nearest = prototypes[row.index(min(row))]
+        columns.append(Column("query", name, nearest, tuple(row), prototypes))
     return columns
 
 
