@@ -201,7 +201,10 @@ def test_a_mask_fitted_to_the_decision_keeps_its_cause(kind: str) -> None:
     ranks = [rank_accuracy(heat, mask) for heat, mask in zip(decision, cause, strict=True)]
     assert sum(ranks) / len(ranks) > 0.6  # by chance 1/16
     whole, first = Batch(images, KINDS[kind](labels)), explainer.layers.first_pass(images)
-    trial, high = at_layer(explainer, whole, first, 0), highest(decision, 0.1, 0)
+    trial, high = (
+        at_layer(explainer.layers, whole, explainer.modules.local, "noise", 0),
+        highest(decision, 0.1, 0)[None],
+    )
     assert trial(high)["accuracy"].mean() > trial(~high)["accuracy"].mean() + 0.3
     if kind != "own":  # which has no logits
         assert torch.isfinite(grad_cam(explainer, whole, first.local)).all()

@@ -189,14 +189,14 @@ def test_the_decisions_own_modules_are_frozen_in_every_evaluation() -> None:
     network = explainer.layers.network
     first = explainer.layers.first_pass(IMAGES)
     statistics = feature_statistics(explainer.layers, [IMAGES])
-    everywhere = torch.ones(8, 16, 16, dtype=torch.bool)
+    everywhere = torch.ones(1, 8, 16, 16, dtype=torch.bool)
     for method in (
         lambda b: grad_cam(explainer, b, first.local),
         lambda b: integrated_gradients(network, b, (16, 16)),
         lambda b: occlusion(network, b, (16, 16)),
         lambda b: per_sample_bottleneck(explainer.layers, b, statistics, torch.Generator().manual_seed(0)),
-        lambda b: at_layer(explainer, b, first, 0)(everywhere)["loss"],
-        lambda b: at_pixels(explainer, b, first, 0)(everywhere.repeat(1, 2, 2))["loss"],
+        lambda b: at_layer(explainer.layers, b, explainer.modules.local, "noise", 0)(everywhere)["loss"],
+        lambda b: at_pixels(explainer.layers, b, "noise", 0)(everywhere.repeat(1, 1, 2, 2))["loss"],
     ):
         assert torch.equal(method(given), method(still))
         assert untouched(head, before)

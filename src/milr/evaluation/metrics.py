@@ -65,6 +65,7 @@ class Metric:
     share: float | None = None  # of the places that are kept or removed
     at: str = "layer"  # whose places: the local layer's, or "pixels"
     small: bool = False  # only of regions up to SMALL_REGION
+    fill: str = ""  # of a curve, what takes the place of what is removed; empty: the MI-LR module's own
 
     def __post_init__(self) -> None:
         if self.kind not in METRIC_KINDS:
@@ -72,10 +73,11 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """As tables and charts have it: "keep 20% pixels, loss"."""
+        """As tables and charts have it: "keep 20% pixels, loss", "keep 20%, accuracy (blur)"."""
         share = "" if self.share is None else f" {self.share:.0%}"
         pixels, small = " pixels" * (self.at == "pixels"), " up to a third" * self.small
-        return f"{self.kind}{share}{pixels}, {self.subject or self.measure}{small}"
+        fill = f" ({self.fill})" * bool(self.fill)
+        return f"{self.kind}{share}{pixels}, {self.subject or self.measure}{small}{fill}"
 
     @property
     def unit(self) -> str:

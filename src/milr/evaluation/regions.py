@@ -17,6 +17,15 @@ from milr.data.records import Record
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag; these swap width and height when the picture is turned
 
 
+Marks = tuple[dict[str, Tensor], dict[str, tuple[int, int]]]  # `regions_of` and `parts_of` a picture
+
+
+def marks_of(record: Record, crop: str, size: int, shape: tuple[int, int]) -> Marks:
+    """Everything that is marked on a picture which was cut so, at a map's resolution; its files are read once."""
+    framing = framing_of(record, crop, size)
+    return regions_of(record, framing, shape), parts_of(record, framing, shape)
+
+
 def framing_of(record: Record, crop: str, size: int) -> Framing:
     """How this picture was cut; reads its header only."""
     with Image.open(record.path) as picture:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from milr.data.pictures import Pictures
 from milr.evaluation.metrics import MEASURES, Metric, location_measurements
-from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, highest, to_pixels
-from milr.evaluation.regions import framing_of, parts_of, regions_of
+from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, places_in_order, to_pixels
+from milr.evaluation.regions import Marks, marks_of
 from milr.evaluation.tables import Measurement
+from milr.explanation.decisions import Decided
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
@@ -25,74 +26,98 @@ class Shares:
 
     places: Sequence[float]
     pixels: Sequence[float] = ()  # none: no trials at the pixels
+    fills: Sequence[str] = ()  # rows of FILLS that the places are filled with beside the module's own
+
+    @property
+    def passes(self) -> int:
+        """Of each image, for each map."""
+        return 2 * (len(self.places) * (1 + len(self.fills)) + len(self.pixels))
 
 
-def measure_episode(
-    explainer: MILR,
-    batch: Batch,
-    maps: Mapping[str, Tensor],
-    pictures: Pictures,
-    crop: str,
-    shares: Shares,
-    episode: int,
-) -> list[Measurement]:
-    """Every metric of every map [K, H, W] for the episode's pictures, supports first.
+@dataclass(frozen=True)
+class Ground:
+    """What every map of an episode is measured against: made once for all of them."""
 
-    Accuracy, loss and their areas are the queries', the cosine of z and z' is every picture's.
-    """
-    files = [str(record.path) for record in pictures.records]
-    first = explainer.layers.first_pass(batch.images)
-    with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
-        decided = batch.decided(first.output)
-    asked = decided.owners(len(files))
-    untouched = {Metric("untouched", measure="accuracy"): decided.score.double().cpu()}
-    layer, pixels = (place(explainer, batch, first, episode) for place in (at_layer, at_pixels))
-    rows = []
-    for name, heat in maps.items():
-        for file, metric, value, chance in locations(heat, pictures, crop, episode):
-            rows.append(Measurement(name, episode, file, metric, value, chance))
-        result = untouched | curves(layer, heat, shares.places, episode, batch.images.device)
+    episode: int
+    files: Sequence[str]  # of its K pictures, supports first
+    marks: Sequence[Marks]
+    decided: Decided  # of the untouched network
+    trials: Sequence[tuple[Trial, Sequence[float]]]  # with the shares of each
+
+    @classmethod
+    def of(cls, explainer: MILR, batch: Batch, pictures: Pictures, crop: str, shares: Shares, episode: int) -> Ground:
+        """Of a batch and its pictures; the decision is the explained network's own."""
+        layers, own = explainer.layers, explainer.settings.mask.fill
+        first = layers.first_pass(batch.images)
+        with torch.no_grad(), frozen(layers.network, *batch.modules):
+            decided = batch.decided(first.output)
+        scale = explainer.modules.local
+        trials = [(at_layer(layers, batch, scale, own, episode, first), shares.places)]
+        for fill in shares.fills:
+            trial = at_layer(layers, batch, scale, fill, episode, first)
+            trials.append((replace(trial, fill=fill), shares.places))
         if shares.pixels:
-            wide = to_pixels(heat, (batch.images.shape[2], batch.images.shape[3]))
-            result |= curves(pixels, wide, shares.pixels, episode, batch.images.device, "pixels")
+            trials.append((at_pixels(layers, batch, own, episode, first), shares.pixels))
+        shape, size = layers.grid, pictures.images.shape[-1]
+        marks = [marks_of(record, crop, size, shape) for record in pictures.records]
+        files = [str(record.path) for record in pictures.records]
+        return cls(episode, files, marks, decided, trials)
+
+    def rows(self, name: str, heat: Tensor) -> list[Measurement]:
+        """Every metric of a map [K, H, W].
+
+        Accuracy, loss and their areas are the queries', the cosine of z and z' is every picture's.
+        """
+        rows = [
+            Measurement(name, self.episode, self.files[number], metric, value, chance)
+            for number, metric, value, chance in locations(heat, self.marks, self.episode)
+        ]
+        result = {Metric("untouched", measure="accuracy"): self.decided.score.double().cpu()}
+        for trial, shares in self.trials:
+            result |= curves(trial, heat, shares, self.episode)
+        asked = self.decided.owners(len(self.files))
         for metric, values in result.items():
-            chance = metric.chance(heat, decided.chance)
-            owners = range(len(files)) if len(values) == len(files) else asked
+            chance = metric.chance(heat, self.decided.chance)
+            owners = range(len(self.files)) if len(values) == len(self.files) else asked
             rows += [
-                Measurement(name, episode, files[owner], metric, value, chance)
+                Measurement(name, self.episode, self.files[owner], metric, value, chance)
                 for owner, value in zip(owners, values.tolist(), strict=True)
             ]
-    return rows
+        return rows
 
 
-def locations(
-    heat: Tensor, pictures: Pictures, crop: str, episode: int = 0
-) -> Iterator[tuple[str, Metric, float, float]]:
-    """(file, metric, value, chance) of each map [K, H, W] against what is marked on its picture."""
-    shape, size = (heat.shape[1], heat.shape[2]), pictures.images.shape[-1]
-    for number, record in enumerate(pictures.records):
-        framing = framing_of(record, crop, size)
-        regions, parts = regions_of(record, framing, shape), parts_of(record, framing, shape)
+def locations(heat: Tensor, marks: Sequence[Marks], episode: int = 0) -> Iterator[tuple[int, Metric, float, float]]:
+    """(picture, metric, value, chance) of each map [K, H, W] against what is marked on its picture."""
+    for number, marked in enumerate(marks):
         seed = seed_of("ties", episode, number)
-        for metric, (value, chance) in location_measurements(heat[number], regions, parts, seed).items():
-            yield str(record.path), metric, value, chance
+        for metric, (value, chance) in location_measurements(heat[number], *marked, seed).items():
+            yield number, metric, value, chance
 
 
-def curves(
-    trial: Trial, heat: Tensor, shares: Sequence[float], seed: int, device: torch.device, at: str = "layer"
-) -> dict[Metric, Tensor]:
-    """Each measure, [Q] or [K], with each share kept and removed, and the areas between keep and remove."""
-    curve: dict[Metric, Tensor] = {}
-    for share in shares:
-        high = highest(heat, share, seed).to(device)
-        for kind, kept in (("keep", high), ("remove", ~high)):
-            for measure, values in trial(kept).items():
-                curve[Metric(kind, "", measure, share, at)] = values
+def curves(trial: Trial, heat: Tensor, shares: Sequence[float], seed: int) -> dict[Metric, Tensor]:
+    """Each measure, [Q] or [K], with each share kept and removed, and the areas between keep and remove.
+
+    heat: a map of each image of the trial's batch [K, H, W], brought to the pictures' size for a trial at the pixels.
+    """
+    if trial.at == "pixels":
+        heat = to_pixels(heat, (trial.whole.shape[2], trial.whole.shape[3]))
+    order, named = places_in_order(heat, seed), {"at": trial.at, "fill": trial.fill}
+    kept = torch.stack([order < round(share * heat[0].numel()) for share in shares])
+    found = {"keep": trial(kept), "remove": trial(~kept)}
+    curve = {
+        Metric(kind, "", measure, share, **named): found[kind][measure][number]
+        for number, share in enumerate(shares)
+        for kind in found
+        for measure in MEASURES
+    }
     for measure in (name for name, row in MEASURES.items() if row.direction == "higher"):
-        keep, remove = (
-            torch.stack([curve[Metric(kind, "", measure, share, at)] for share in shares], dim=1)
-            for kind in ("keep", "remove")
-        )
+        keep, remove = (found[kind][measure].T for kind in ("keep", "remove"))
         area = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
-        curve[Metric("area", "", measure, at=at)] = area
+        curve[Metric("area", "", measure, **named)] = area
     return curve
+
+
+def areas(trial: Trial, maps: Mapping[str, Tensor], shares: Sequence[float], seed: int) -> dict[str, Tensor]:
+    """Of each map [K, H, W] the area between the keep and the remove curve of the accuracy, for each query [Q]."""
+    area = Metric("area", "", "accuracy", at=trial.at, fill=trial.fill)
+    return {name: curves(trial, heat, shares, seed)[area] for name, heat in maps.items()}

@@ -119,12 +119,14 @@ def read_measurements(path: Path) -> list[Measurement]:
         """One row."""
         value, chance = float(row["value"]), float(row["chance"])
         share = float(row["share"]) if row["share"] else None
-        metric = Metric(row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True")
+        metric = Metric(
+            row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True", row["fill"]
+        )
         return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance)
 
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if "kind" not in (reader.fieldnames or ["kind"]):
+        if "fill" not in (reader.fieldnames or ["fill"]):
             raise MilrError(f"{path} was begun by an earlier version of milr: evaluate anew instead of resuming")
         return [measurement(row) for row in reader]
 

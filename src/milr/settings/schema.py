@@ -86,6 +86,10 @@ class EvaluateSection:
         ],
         "the last three take minutes an episode; refined: MI-LR's, after 10 steps on each picture; []: none",
     )
+    fills: list[str] = setting(
+        [],
+        "noise | zero | mean | blur: with what the layer's places are filled too, beside mask.fill; rows of their own",
+    )
     sheet_rows: int = setting(10, "images of each side-by-side sheet", low=1, high=30)
 
 

@@ -18,10 +18,11 @@ from milr.data.loading import load_splits
 from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
 from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
+from milr.evaluation.fills import FILLS
 from milr.evaluation.iba import FeatureStatistics, feature_statistics
 from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
-from milr.evaluation.study import Shares, measure_episode
+from milr.evaluation.study import Ground, Shares
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
@@ -47,6 +48,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     shares = Shares(
         shares_of("evaluate.percent", settings.evaluate.percent),
         shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
+        known_fills(settings.evaluate.fills),
     )
     baselines = available(settings.evaluate.baselines)
     measurements, cases, asked = measured(settings, run, source, baselines, shares)
@@ -95,7 +97,8 @@ def measured(
         for number, pictures, question in tqdm(drawn, total=count, initial=done, desc="episodes"):
             batch = Batch(to_input(pictures.images, device, how), question.ask(pictures.records))
             maps = methods.maps(batch, seed=number)
-            rows = measure_episode(explainer, batch, maps, pictures, dataset.crop, shares, number)
+            ground = Ground.of(explainer, batch, pictures, dataset.crop, shares, number)
+            rows = [row for name, heat in maps.items() for row in ground.rows(name, heat)]
             write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
             measurements += rows
             cases |= cases_of(number, pictures, maps, question.first_query)
@@ -119,6 +122,14 @@ def missing_packages(baselines: Sequence[str]) -> dict[str, str]:
         raise MilrError(f"evaluate.baselines={unknown}: choose among {', '.join(BASELINES)}")
     packages = {name: METHODS[name].package for name in baselines}
     return {name: package for name, package in packages.items() if package and find_spec(package) is None}
+
+
+def known_fills(fills: Sequence[str]) -> Sequence[str]:
+    """The fills, each once. MilrError for one that does not exist."""
+    unknown = [name for name in fills if name not in FILLS]
+    if unknown:
+        raise MilrError(f"evaluate.fills={unknown}: choose among {', '.join(FILLS)}")
+    return list(dict.fromkeys(fills))
 
 
 def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
