@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -101,11 +102,11 @@ def curves(trial: Trial, heat: Tensor, shares: Sequence[float], seed: int) -> di
     """
     if trial.at == "pixels":
         heat = to_pixels(heat, (trial.whole.shape[2], trial.whole.shape[3]))
-    order, named = places_in_order(heat, seed), {"at": trial.at, "fill": trial.fill}
+    order, metric = places_in_order(heat, seed), partial(Metric, subject="", at=trial.at, fill=trial.fill)
     kept = torch.stack([order < round(share * heat[0].numel()) for share in shares])
     found = {"keep": trial(kept), "remove": trial(~kept)}
     curve = {
-        Metric(kind, "", measure, share, **named): found[kind][measure][number]
+        metric(kind, measure=measure, share=share): found[kind][measure][number]
         for number, share in enumerate(shares)
         for kind in found
         for measure in MEASURES
@@ -113,7 +114,7 @@ def curves(trial: Trial, heat: Tensor, shares: Sequence[float], seed: int) -> di
     for measure in (name for name, row in MEASURES.items() if row.direction == "higher"):
         keep, remove = (found[kind][measure].T for kind in ("keep", "remove"))
         area = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
-        curve[Metric("area", "", measure, **named)] = area
+        curve[metric("area", measure=measure)] = area
     return curve
 
 
