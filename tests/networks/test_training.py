@@ -88,6 +88,25 @@ def test_it_learns_and_ends_as_the_best_state_it_saw() -> None:
     assert list(seen) == [0, *range(5, 85, 5)]
 
 
+def test_interpolated_weights_lie_on_the_way_and_are_kept_where_they_validate_better() -> None:
+    first = copy.deepcopy(network().state_dict())
+
+    def distance(model: nn.Module) -> float:
+        """From the first weights; an "accuracy" that is best a third of the way that ten steps go."""
+        return sum(float((a - first[n]).abs().sum()) for n, a in model.state_dict().items() if a.is_floating_point())
+
+    training = replace(TRAINING, episodes=10, validate_every=10)
+    whole = train_prototypical(network(), pictures(), MetricSettings(), training, None, distance)
+    assert whole.share == 1 and whole.accuracy > 0
+
+    def third(model: nn.Module) -> float:
+        return 1 - abs(distance(model) / whole.accuracy - 0.3) - (0.5 if distance(model) == 0 else 0)
+
+    model = network()
+    part = train_prototypical(model, pictures(), MetricSettings(), replace(training, interpolate=True), None, third)
+    assert part.share == 0.3 and distance(model) == pytest.approx(0.3 * whole.accuracy, rel=1e-4)
+
+
 def test_same_seed_same_weights_whatever_torchs_own_state_is() -> None:
     def last_weights(own: int, training: Training) -> dict[str, Tensor]:
         """After the last step, whichever state is kept."""

@@ -114,6 +114,9 @@ class TrainSettings:
         choices=("cosine", "step", "constant"),
     )
     warmup: int = setting(0, "steps over which the learning rate rises from zero", low=0)
+    interpolate: bool = setting(
+        False, "at the end try weights between the first and the trained ones too, and keep what validates best"
+    )
     precision: str = setting("float32", "float32 | bfloat16: of the forward pass", choices=("float32", "bfloat16"))
     freeze: list[str] = setting([], "beginnings of the names of modules that stay as they are: [conv1,layer1]")
     batch_norm: str = setting(

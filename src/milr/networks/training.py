@@ -24,6 +24,7 @@ from milr.errors import MilrError
 from milr.networks.continuation import Continuation, State
 from milr.networks.distributed import average, copy_from_first, from_first, rank, world
 from milr.networks.finite import FiniteCheck
+from milr.networks.interpolation import SHARES, between
 from milr.networks.prototypes import logits, prototypes
 from milr.networks.settings import MetricSettings, Training
 from milr.networks.winograd import FewerProducts
@@ -45,6 +46,7 @@ class Trained:
     weights: dict[str, Tensor]
     step: int
     accuracy: float
+    share: float = 1.0  # of the way from the first weights to those of the step
 
 
 def train_prototypical(
@@ -60,9 +62,10 @@ def train_prototypical(
 ) -> Trained:
     """Trains the network in place on `pictures`; `validate` gives its accuracy on the validation classes.
 
-    `on_validation(step, accuracy, best)` is called at every validation. The network ends as it was at the best one, its
-    `eval()`. MilrError if the loss or a validation is not finite; the network is then in its best state so far. With a
-    state in `continuation` the training goes on after its step, as if it had not been stopped.
+    `on_validation(step, accuracy, best)` is called at every validation. The network ends as it was at the best one, or
+    with `interpolate` between its first weights and those, its `eval()`. MilrError if the loss or a validation is not
+    finite; the network is then in its best state so far. With a state in `continuation` the training goes on after its
+    step, as if it had not been stopped.
 
     In a process group every process calls this and ends with the same network: a step of W processes is one over
     W · episodes_per_step episodes, and the first process alone validates.
@@ -72,6 +75,7 @@ def train_prototypical(
     metric = replace(metric, centre=False)
     steps = steps_of(training)
     copy_from_first(network)
+    begun = copy.deepcopy(network.state_dict()) if training.interpolate else {}
     parameters = freeze(network, tuple(training.freeze))
     optimiser = build_optimiser(parameters, training)
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
@@ -116,6 +120,13 @@ def train_prototypical(
             if on_validation:
                 on_validation(step, result, best.step == step)
         continuation.on_state(step, partial(snapshot, step, network, optimiser, schedule, best))
+    tried = [best]
+    for share in SHARES if training.interpolate and best.step else ():
+        weights = between(begun, best.weights, share)
+        network.load_state_dict(weights)
+        result = from_first(partial(validated, network, validate, best), device)
+        tried.append(Trained(weights, best.step, result, share))
+    best = max(tried, key=lambda trained: trained.accuracy)
     network.load_state_dict(best.weights)
     network.requires_grad_(True).eval()
     return best

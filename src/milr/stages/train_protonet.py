@@ -85,12 +85,13 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
             progress(run, training_of(settings), settings.train.log_every, continuation) as on_step,
         ):
             trained = train(settings, network, pictures, on_step, on_validation, continuation)
-    if continuation.state:
+    if continuation.state or trained.share < 1:
         keep("best.pt")  # the file may be of a later step than the one that the run was resumed from
     run.record_checkpoint("best.pt")
-    run.record(result={"validation_accuracy": trained.accuracy, "step": trained.step})
+    run.record(result={"validation_accuracy": trained.accuracy, "step": trained.step, "share": trained.share})
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
-    log.info("kept step %d: accuracy %.3f (%s)", trained.step, trained.accuracy, shape)
+    way = "" if trained.share == 1 else f", {trained.share:.0%} of the way to it from the first weights"
+    log.info("kept step %d%s: accuracy %.3f (%s)", trained.step, way, trained.accuracy, shape)
     return trained.accuracy
 
 
