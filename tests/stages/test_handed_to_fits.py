@@ -10,12 +10,13 @@ import pytest
 import torch
 from toy import batch, pictures, trained_network
 
+from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.explanation.asked import Asked
 from milr.explanation.settings import FitSettings
 from milr.settings.schema import FitMilr
 from milr.stages import sanity
-from milr.stages.fit_milr import new_explainer
+from milr.stages.fit_milr import new_explainer, views
 
 
 @pytest.mark.parametrize("permuted", [False, True])
@@ -46,3 +47,17 @@ def test_augmented_views_without_augmentation_are_refused() -> None:
     settings.critic.views, settings.augmentation.enabled = 3, False
     with pytest.raises(MilrError, match=r"critic.views=3: .* augmentation.enabled=true"):
         new_explainer(settings, trained_network(), pictures(8, 0)[0], torch.device("cpu"))
+
+
+def test_pictures_are_mirrored_only_where_left_is_like_right() -> None:
+    settings, images = FitMilr(), torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
+    given = Pictures(images, torch.arange(8), ())
+    settings.critic.views = 2
+    mirrored = torch.cat([*views(settings, given, torch.device("cpu"))])
+    assert torch.equal(mirrored[8:], mirrored[:8].flip(3))
+    settings.augmentation.flip = False
+    augmented = torch.cat([*views(settings, given, torch.device("cpu"))])
+    assert torch.equal(augmented[:8], mirrored[:8]) and not torch.equal(augmented[8:], mirrored[8:])
+    settings.augmentation.enabled = False
+    with pytest.raises(MilrError, match=r"critic.views=2: more than 1 need"):
+        new_explainer(settings, trained_network(), given, torch.device("cpu"))

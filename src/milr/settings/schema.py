@@ -60,7 +60,7 @@ class MilrSection(FitSteps, ObjectiveSettings):
 @dataclass
 class CriticSection(CriticSettings):
     views: int = setting(
-        2, "of each picture, to fit to: as it is; its mirror image; from the third on augmented as it says", low=1
+        2, "of each picture, to fit to: as it is; mirrored (augmentation.flip=true); the others augmented", low=1
     )
 
 

@@ -91,8 +91,10 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
 
 def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:
     """The module put on a network, with what it needs from the training pictures, not yet fitted."""
-    if settings.critic.views > 2 and not settings.augmentation.enabled:
-        raise MilrError(f"critic.views={settings.critic.views}: from the third on they need augmentation.enabled=true")
+    if settings.critic.views > plain_views(settings) and not settings.augmentation.enabled:
+        raise MilrError(
+            f"critic.views={settings.critic.views}: more than {plain_views(settings)} need augmentation.enabled=true"
+        )
     example = example_images(settings.dataset.size, device)
     own = pick(MilrSettings, settings.milr, settings)
     precision = dtype_of(settings.precision)
@@ -102,11 +104,16 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     return explainer
 
 
+def plain_views(settings: FitMilr) -> int:
+    """How many views of a picture there are without chance: itself, and its mirror image where left is like right."""
+    return 1 + settings.augmentation.flip
+
+
 def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterator[Tensor]:
-    """The pictures as batches for the network: as they are, mirrored, then augmented."""
+    """The pictures as batches for the network: as they are, mirrored where they may be, then augmented."""
     images, how = pictures.images, pictures.normalisation
     for view in range(settings.critic.views):
-        if view < 2:
+        if view < plain_views(settings):
             yield from input_batches(images if view == 0 else images.flip(3), device, normalisation=how)
         else:
             for number, part in enumerate(images.split(32)):
