@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tqdm import tqdm
-
+from milr.bars import bar
 from milr.data.access import readable
 from milr.errors import MilrError
 from milr.files import digest_of
@@ -118,13 +117,13 @@ def _transfer(address: str, part: Path, there: int, archive: Archive) -> None:
         with urllib.request.urlopen(request, timeout=60) as answer:
             if answer.status != 206:
                 there = 0  # a server that knows no ranges sends everything again
-            bar = tqdm(total=archive.size, initial=there, unit="B", unit_scale=True, desc=archive.name)
-            with part.open("ab" if there else "wb") as file, bar:
+            shown = bar(total=archive.size, initial=there, unit="B", unit_scale=True, desc=archive.name)
+            with part.open("ab" if there else "wb") as file, shown:
                 # One block more than expected is enough to see that a file is too large.
                 while there <= archive.size and (block := answer.read(BLOCK)):
                     file.write(block)
                     there += len(block)
-                    bar.update(len(block))
+                    shown.update(len(block))
     except PermissionError as error:
         raise MilrError(f"cannot write {part} ({error.strerror}): name another dataset.root=") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from tqdm import tqdm
 
+from milr.bars import bar
 from milr.data.augmentation import IMAGENET, Normalisation, input_batches
 from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
@@ -101,7 +101,7 @@ def load_pictures(records: Sequence[Record], size: int, crop: str, progress: boo
 
 def framed_pictures(records: Sequence[Record], size: int, crop: str, progress: bool) -> Iterator[Array]:
     """Each picture in turn, read and framed: uint8 [3, S, S]."""
-    for record in tqdm(records, desc="reading pictures", unit="picture", disable=not progress):
+    for record in bar(records, desc="reading pictures", unit="picture", shown=progress):
         picture = read_picture(record.path)
         framing = frame(picture.width, picture.height, record.box, crop, size)
         yield np.array(framing.picture(picture)).transpose(2, 0, 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from milr.explanation.bars import critic_bar
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_values
 from milr.explanation.features import Features, Sample
 from milr.explanation.modules import critic_of
@@ -92,7 +93,8 @@ def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuf
         critic = critic_of(fitting.infomax, local, representation, fitting.grid).to(fitting.device)
     task = CriticTask(train, held_out, fitting.infomax.estimator, fitting.infomax.denominator, seed, shuffled=shuffled)
     started = time.perf_counter()
-    fit_critic(critic, task, fitting.critic)
+    with critic_bar("critic", fitting.critic.steps) as on_step:
+        fit_critic(critic, task, fitting.critic, on_step)
     seconds = time.perf_counter() - started
     return Found(bits(held_out_values(critic, task, fitting.critic.images)).cpu(), seconds)
 

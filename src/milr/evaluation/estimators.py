@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from milr.explanation.bars import critic_bar
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.features import Features, FeatureStore, Sample
 from milr.explanation.milr import MILR
@@ -46,7 +47,8 @@ def estimator_bits(
     """The mean information in bits that another estimator finds in held-out images, with a critic of its own."""
     critic = new_critic(explainer, seed, estimator)
     task = CriticTask(train, held_out, estimator, explainer.settings.infomax.denominator, seed)
-    fit_critic(critic, task, settings)
+    with critic_bar("critic", settings.steps) as on_step:
+        fit_critic(critic, task, settings, on_step)
     return bits(held_out_nats(critic, task, settings.images))
 
 
@@ -59,7 +61,8 @@ def null_bits(explainer: MILR, train: Features, held_out: Features, settings: Cr
     dealt = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
     shuffled = replace(held_out, representation=held_out.representation[dealt])
     task = CriticTask(train, shuffled, infomax.estimator, infomax.denominator, seed, shuffled=True)
-    fit_critic(critic, task, settings)
+    with critic_bar("critic", settings.steps) as on_step:
+        fit_critic(critic, task, settings, on_step)
     return bits(held_out_nats(critic, replace(task, held_out=held_out), settings.images))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
+from milr.bars import bar
 from milr.explanation.objective import Terms
 from milr.explanation.settings import FitSettings
 from milr.information.units import bits
@@ -25,14 +28,14 @@ class Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for bar in self.bars.values():
-            bar.close()
+        for each in self.bars.values():
+            each.close()
 
     def moved(self, phase: str, step: int, total: int) -> tqdm[Any]:
         """The phase's bar, a step further; the one before it ends."""
         if phase not in self.bars:
             self.__exit__()
-            self.bars[phase] = tqdm(total=total, initial=step - 1, desc=phase, unit="step", disable=not self.shown)
+            self.bars[phase] = bar(total=total, initial=step - 1, desc=phase, unit="step", shown=self.shown)
         self.bars[phase].update()
         return self.bars[phase]
 
@@ -51,3 +54,10 @@ class Bars:
         self.moved("mask", step, self.settings.steps)
         if self.shown and step % EVERY == 0:
             self.tell("mask", terms.metrics())
+
+
+@contextmanager
+def critic_bar(what: str, steps: int) -> Iterator[Callable[[int, float | None], None]]:
+    """What a critic's fit calls after each of so many steps, as a bar."""
+    with bar(total=steps, desc=what, unit="step") as moved:
+        yield lambda step, nats: moved.update() and None

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
-from tqdm import tqdm
 
+from milr.bars import bar
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
@@ -106,7 +106,7 @@ class MILR(Explainer):
             if images is None:
                 batches, images = counted(batches, self.layers)
             if progress and not isinstance(batches, Tensor | Mapping):
-                batches = tqdm(batches, desc="prepare", unit="batch")
+                batches = bar(batches, desc="prepare", unit="batch")
             super().prepare(batches, images, seed, views)
 
     def fit(

@@ -5,6 +5,7 @@ milr's own (`BACKBONES`) have modules layer1 to layer4 and avgpool, and no class
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from milr.bars import moving
 from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
 from milr.networks.conv4 import Conv4
@@ -161,7 +163,7 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
         there = ", ".join(key for key, row in BACKBONES.items() if row.imagenet)
         raise MilrError(f"backbone.weights=imagenet exists for {there}, not for {name}")
     try:
-        return dict(weights.get_state_dict(progress=True))
+        return dict(weights.get_state_dict(progress=moving(sys.stderr)))
     except OSError as error:
         raise MilrError(
             f"the ImageNet weights of {name} cannot be downloaded ({error}): name a file with backbone.weights="

@@ -6,7 +6,9 @@ All networks are taken without their classifier, as their authors do that, unles
 from __future__ import annotations
 
 import json
+import sys
 
+from milr.bars import moving
 from milr.networks.imported_models import imported_network, imported_pictures, no_pretrained
 from milr.networks.origins import Source
 from milr.networks.timm_models import timm_adapted, timm_heads, timm_network, timm_pictures
@@ -36,7 +38,7 @@ SOURCES = {
     "torchvision": Source(
         torchvision_pictures,
         torchvision_network,
-        lambda origin: torchvision_weights(origin.name).get_state_dict(progress=True),
+        lambda origin: torchvision_weights(origin.name).get_state_dict(progress=moving(sys.stderr)),
         torchvision_adapted,
         torchvision_heads,
     ),

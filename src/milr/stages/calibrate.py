@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
-
-from tqdm import tqdm
 
 from milr.errors import MilrError
 from milr.evaluation.calibration import Calibration, Counts, calibrate_world, fits_wanted
 from milr.evaluation.calibration_chart import draw_calibration
 from milr.evaluation.planted import WORLDS
 from milr.evaluation.tables import write_csv
+from milr.explanation.bars import critic_bar
 from milr.explanation.settings import InfomaxSettings
 from milr.fields import pick
 from milr.information.estimators import ESTIMATORS
@@ -43,9 +41,9 @@ def calibrate(settings: Calibrate, run: Run) -> float:
     for name in section.worlds:
         world = WORLDS[name]()
         for infomax in fits:
-            with tqdm(total=settings.critic.steps, desc=f"{world.name}, {infomax.estimator}", unit="step") as bar:
+            with critic_bar(f"{world.name}, {infomax.estimator}", settings.critic.steps) as on_step:
                 found, summaries = calibrate_world(
-                    world, infomax, settings.critic, counts, settings.seed, device, counted(bar)
+                    world, infomax, settings.critic, counts, settings.seed, device, on_step
                 )
             points += found
             rows += summaries
@@ -60,11 +58,6 @@ def calibrate(settings: Calibrate, run: Run) -> float:
     run.record(result={**result, "rows": len(rows)})
     log.info("open %s", run.path("calibration.png"))
     return max(abs(row.slope - 1) for row in judged)
-
-
-def counted(bar: Any) -> Callable[[int, float | None], None]:
-    """What moves the bar on after each step."""
-    return lambda step, nats: bar.update() and None
 
 
 def result_of(rows: Sequence[Calibration]) -> dict[str, float]:

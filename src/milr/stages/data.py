@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from milr.bars import bar
 from milr.data.access import readable
 from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import IncompleteError, find_masks, find_root
@@ -85,7 +84,7 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
     """
     sizes, broken, first = [], [], ""
-    for record in tqdm(records, desc="checking pictures", unit="picture"):
+    for record in bar(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
         except MilrError as error:

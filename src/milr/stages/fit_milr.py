@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from milr.bars import bar
 from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
 from milr.data.catalogues import data_entry
 from milr.data.loading import load_splits
@@ -40,6 +42,8 @@ from milr.stages.devices import choose_device, dtype_of, example_images
 from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
+
+AT_ONCE = 32  # pictures that go through the network at once
 
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
@@ -100,7 +104,9 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
     precision = dtype_of(settings.precision)
     explainer = MILR(network, example=example, settings=own, precision=precision, layers=settings.layers)
     count = settings.critic.views * len(pictures.images)
-    explainer.prepare(views(settings, pictures, device), count, settings.seed)
+    batches = settings.critic.views * ceil(len(pictures.images) / AT_ONCE)
+    shown = bar(views(settings, pictures, device), total=batches, desc="prepare", unit="batch")
+    explainer.prepare(shown, count, settings.seed)
     return explainer
 
 
@@ -114,9 +120,9 @@ def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterat
     images, how = pictures.images, pictures.normalisation
     for view in range(settings.critic.views):
         if view < plain_views(settings):
-            yield from input_batches(images if view == 0 else images.flip(3), device, normalisation=how)
+            yield from input_batches(images if view == 0 else images.flip(3), device, AT_ONCE, how)
         else:
-            for number, part in enumerate(images.split(32)):
+            for number, part in enumerate(images.split(AT_ONCE)):
                 seed = f"{settings.seed}:{view}:{number}"
                 yield augment(to_device(part, device), settings.augmentation, seed, how)
 

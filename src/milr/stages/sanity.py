@@ -10,7 +10,6 @@ from itertools import islice
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from milr.data.catalogues import data_entry, view
 from milr.data.loading import load_splits
@@ -21,6 +20,7 @@ from milr.evaluation.methods import KINDS
 from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.evaluation.tables import write_csv
 from milr.explanation.asked import Asked, part
+from milr.explanation.bars import Bars
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
@@ -173,8 +173,8 @@ def refit(
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
     batches, validation = fit_batches(fitting, asked, pictures, device, permuted)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
-    with tqdm(total=fitting.milr.steps, desc="fit", unit="step") as bar:
-        fit(explainer, batches, how, validation, lambda step, terms: bar.update() and None)
+    with Bars(how, shown=True) as bars:
+        fit(explainer, batches, how, validation, bars.on_step, on_critic=bars.on_critic)
     return explainer
 
 

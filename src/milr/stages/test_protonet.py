@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterable, Sequence
+from math import ceil
 
 from torch import Tensor
 
+from milr.bars import bar
 from milr.data.catalogues import data_entry, open_split, view
 from milr.data.episodes import Episode, draw_episodes
 from milr.data.loading import pictures_of
@@ -36,7 +38,9 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     pictures = pictures_of(catalogue, dataset, settings.cache, protonet.origin.normalisation)
     numbers = range(settings.test.episodes)
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
-    representation = represent(protonet.network, pictures.batches(device, settings.test.batch_size))
+    size = settings.test.batch_size
+    batches = bar(pictures.batches(device, size), total=ceil(len(pictures.images) / size), desc="test", unit="batch")
+    representation = represent(protonet.network, batches)
     accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
     mean, half = mean_and_interval(accuracies)
     write_episodes(run, episodes, accuracies, catalogue.class_names)

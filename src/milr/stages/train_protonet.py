@@ -10,8 +10,8 @@ from math import nan
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from milr.bars import bar as progress_bar
 from milr.data.augmentation import augmentation_of
 from milr.data.catalogues import data_entry, split_entry, view
 from milr.data.episodes import draw_episodes
@@ -187,7 +187,7 @@ def validation(
 @contextmanager
 def progress(run: Run, training: Training, every: int, continuation: Continuation) -> Iterator[Callable[[Step], None]]:
     """A progress bar and a line of metrics every few steps: reading a loss waits for the device."""
-    with tqdm(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
+    with progress_bar(total=steps_of(training), initial=continuation.done, desc="train", unit="step") as bar:
 
         def on_step(step: Step) -> None:
             """Move the bar, and every few steps read the loss."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from milr.bars import bar
 from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
@@ -70,7 +71,9 @@ def drawn(settings: Visualize, run: Run, asked: Asked) -> Iterator[tuple[str, Pi
     """Each seeded episode, or batch, in a folder of its own."""
     batches = few_pictures(settings.episode, settings.visualize.queries, settings.seed)
     word = "episode" if asked.section.name == "prototypes" else "batch"
-    for number, pictures, question in scenes(settings, run, asked, batches, settings.visualize.episodes):
+    count = settings.visualize.episodes
+    drawn_from = scenes(settings, run, asked, batches, count)
+    for number, pictures, question in bar(drawn_from, total=count, desc="drawing", unit=word):
         yield f"{word}_{number:03d}", pictures, question
 
 
