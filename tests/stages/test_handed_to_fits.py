@@ -33,7 +33,9 @@ def test_the_critic_has_held_out_images_whose_labels_are_wrong_where_the_fits_ar
         return batch, validation
 
     monkeypatch.setattr(sanity, "fit_batches", fit_batches)
-    monkeypatch.setattr(sanity, "fit", lambda explainer, batches, how, held, on_step: given.append((how, held)))
+    monkeypatch.setattr(
+        sanity, "fit", lambda explainer, batches, how, held, on_step, on_critic: given.append((how, held))
+    )
     settings = FitMilr()
     fitting = replace(settings, milr=replace(settings.milr, steps=70))
     what: Asked = SimpleNamespace()  # type: ignore[assignment]
