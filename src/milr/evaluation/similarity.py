@@ -9,8 +9,12 @@ from torch import Tensor
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's correlation of each pair of maps [K, H, W] -> [K], from -1 to 1; maps that know nothing of each other
     get 0. Equal values share their mean rank. NaN where a map is constant."""
-    a, b = (mean_ranks(maps.flatten(1)) for maps in (first, second))
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return correlation(*(mean_ranks(maps.flatten(1)) for maps in (first, second)))
+
+
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's of each pair of rows [K, n] -> [K]; NaN where a row is constant."""
+    a, b = first - first.mean(1, keepdim=True), second - second.mean(1, keepdim=True)
     length = a.norm(dim=1) * b.norm(dim=1)
     return torch.where(length > 0, (a * b).sum(1) / length, torch.nan)
 

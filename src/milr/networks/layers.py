@@ -167,6 +167,22 @@ class LayerPair:
             output = self._run(below)
         return SecondPass(representation=self._representation(seen[0]), output=output.flatten(1).float())
 
+    def changed_pass(self, images: Inputs, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The network's output [K, E] with `change(x)` in place of the local features x [K, C, H, W].
+
+        Unlike every other pass it leaves the network's modes as they are, and gradients reach the parameters above the
+        local layer: it is for learning.
+        """
+        layout = self.layouts[self.local]
+
+        def changed(output: Any) -> Any:
+            """What the local layer gives, changed."""
+            features = self._features(self.local, output).detach()
+            return with_features(output, layout.put(features, change(layout.places(features).float())))
+
+        with self._on_run(self.local, changed):
+            return self._run(images).flatten(1).float()
+
     def _on_run(self, name: str, act: Callable[[Any], Any]) -> Any:
         """A hook on a layer whose function sees what it gives in the run that counts, and may give something else."""
         wanted, runs = self._runs[name], 0

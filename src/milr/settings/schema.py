@@ -97,7 +97,8 @@ class EvaluateSection:
 class SanitySection:
     checks: list[str] = setting(
         ["estimator", "seeds", "labels", "cascade"],
-        "also consistency, convergence, estimators; a refit of seeds, labels, cascade takes as long as the source's",
+        "also mask_only, judge, fill (are the masks honest?), consistency, convergence, estimators (are the bits?); "
+        "a refit of seeds, labels, cascade takes as long as the source's",
     )
     images: int = setting(60, "pictures of dataset.split whose maps are compared", low=2)
     seeds: int = setting(3, "fits with different seeds, the source's counted", low=2, high=100)
@@ -110,6 +111,16 @@ class SanitySection:
     estimators: list[str] = setting(
         [], "names of infomax.estimator: further ones of the check estimator; those of estimators, where []: all"
     )
+    baselines: list[str] = setting(
+        ["grad_cam", "saliency"],
+        "of evaluate.baselines, beside MI-LR's maps in mask_only (every picture of the classes), judge and fill",
+    )
+    episodes: int = setting(8, "seeded episodes of judge and fill", low=1)
+    percent: list[float] = setting(
+        [5, 10, 20, 30, 50, 70, 95], "shares of the layer's places that are kept and removed in them, rising"
+    )
+    judge_steps: int = setting(300, "episodes that the judge learns from, with places missing at random", low=1)
+    judge_rate: float = setting(1e-4, "of Adam in it, falling to zero", low=0, never={0: "nothing would be learned"})
 
 
 @dataclass

@@ -34,15 +34,16 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by
+from milr.stages.episodes import asked_by, decision_of
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
+from milr.stages.honesty import HONEST, Bench, honest_rows, require_honest
 from milr.text import aligned
 
 log = logging.getLogger("milr")
 
 LAWS = ("consistency", "convergence", "estimators")  # about the estimate on the source's features; no refit
-CHECKS = ("estimator", "seeds", "labels", "cascade", *LAWS)
+CHECKS = ("estimator", "seeds", "labels", "cascade", *LAWS, *HONEST)
 
 
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
@@ -76,6 +77,9 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
         seeds = range(settings.seed, settings.seed + settings.sanity.seeds)
         rows += law_rows(laws, explainer, pictures, settings.dataset.split, how, names, seeds, device)
+    title = f"{view(settings.dataset)}, {settings.dataset.split} {asked.part}"
+    if set(HONEST) & set(settings.sanity.checks):
+        rows += honest_rows(Bench(settings, fitting, explainer, asked, pictures, device), run, title)
     for check, variant, other in variants(settings, fitting, asked, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
@@ -84,7 +88,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
             rows += information_rows(variant, other, pictures, device)
         write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
-    draw_galleries(run, shown, gallery, f"{view(settings.dataset)}, {settings.dataset.split} {asked.part}")
+    draw_galleries(run, shown, gallery, title)
     log_rows(rows)
     for row in rows:
         run.metrics(**asdict(row))
@@ -103,6 +107,7 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
         raise MilrError(f"sanity.estimators={unknown}: choose among {', '.join(ESTIMATORS)}")
     if any(count < 1 for count in settings.sanity.cascade):
         raise MilrError(f"sanity.cascade={settings.sanity.cascade}: each number of randomised layers is at least 1")
+    require_honest(settings, decision_of(source).name)
     fitting = fit_settings_of(source)
     if settings.sanity.steps:
         fitting = replace(fitting, milr=replace(fitting.milr, steps=settings.sanity.steps))

@@ -1,0 +1,132 @@
+"""The checks of `milr sanity` whether what the maps are held against speaks for them: `mask_only`, `judge`, `fill`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from milr.data.augmentation import to_device, to_input
+from milr.data.pictures import Pictures
+from milr.data.records import Record
+from milr.errors import MilrError
+from milr.evaluation.agreement import Way, agreement_rows, judged
+from milr.evaluation.honesty_charts import draw_agreement, draw_told
+from milr.evaluation.iba import feature_statistics
+from milr.evaluation.judge import another_judge
+from milr.evaluation.mask_only import mask_only_rows
+from milr.evaluation.methods import METHODS, Methods
+from milr.evaluation.sanity import SanityRow
+from milr.explanation.asked import Asked, Batches
+from milr.explanation.milr import MILR
+from milr.networks.protonet import represent
+from milr.runs.folder import Run
+from milr.settings.schema import FitMilr, Sanity
+from milr.stages.evaluate import available, explaining, missing_packages, possible, shares_of
+from milr.stages.fit_milr import fit_batches
+
+HONEST = ("mask_only", "judge", "fill")
+FILLS = ("noise", "mean", "blur")  # beside the mask's own
+OF_CLASSES = ("prototypes", "classes")  # decisions that a mask could write down
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the checks look at."""
+
+    settings: Sanity
+    fitting: FitMilr  # the source run's settings
+    explainer: MILR
+    asked: Asked
+    pictures: dict[str, Pictures]
+    device: torch.device
+
+    @property
+    def looked_at(self) -> Pictures:
+        """Those of dataset.split."""
+        return self.pictures[self.settings.dataset.split]
+
+    @property
+    def batches(self) -> Batches:
+        """Of these pictures, as `milr evaluate` has them."""
+        episode, section = self.settings.episode, self.asked.section
+        return Batches((episode.way, episode.shot, episode.query), section.images, section.each, self.settings.seed)
+
+
+def require_honest(settings: Sanity, decision: str) -> None:
+    """MilrError for checks that cannot be made of such a decision, and shares and baselines that there are not."""
+    checks = settings.sanity.checks
+    if "mask_only" in checks and decision not in OF_CLASSES:
+        raise MilrError(
+            f"sanity.checks: mask_only asks which class a mask tells, and decision={decision} is about none: leave it "
+            "out"
+        )
+    shares_of("sanity.percent", settings.sanity.percent)
+    missing_packages(settings.sanity.baselines, "sanity.baselines")
+
+
+def honest_rows(bench: Bench, run: Run, title: str) -> list[SanityRow]:
+    """Those that are asked for, each with its chart."""
+    settings, methods, rows = bench.settings, methods_of(bench), list[SanityRow]()
+    checks = settings.sanity.checks
+    if "mask_only" in checks:
+        known = bench.pictures.values() if bench.asked.row.divided else [bench.pictures["train"]]
+        rows += mask_only_rows(methods, bench.asked, list(known), settings.dataset.crop, settings.seed, bench.device)
+        draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of the class: {title}")
+    if "judge" not in checks and "fill" not in checks:
+        return rows
+    own = bench.explainer.settings.mask.fill
+    ways = ways_of(bench)
+    found = judged(methods, ways, scenes_of(bench), shares_of("sanity.percent", settings.sanity.percent))
+    names = {"judge": ["network", "judge"], "fill": ["network", *(name for name in ways if name in FILLS)]}
+    for check in (check for check in names if check in checks):
+        seen = {own if check == "fill" and name == "network" else name: found[name] for name in names[check]}
+        added = agreement_rows(check, seen)
+        rows += added
+        draw_agreement(run.path(f"{check}.png"), added, list(seen), f"{check}: {title}")
+    return rows
+
+
+def methods_of(bench: Bench) -> Methods:
+    """What makes the maps, with those of sanity.baselines that can be made here."""
+    names = available(bench.settings.sanity.baselines, "sanity.baselines")
+    names = explaining(possible(names, bench.explainer), bench.asked)
+    statistics, how = None, bench.pictures["train"].normalisation
+    if any(METHODS[name].statistics for name in names):
+        statistics = feature_statistics(bench.explainer.layers, bench.pictures["train"].batches(bench.device))
+    return Methods(bench.explainer, names, statistics, how)
+
+
+def ways_of(bench: Bench) -> dict[str, Way]:
+    """The network itself with the mask's own fill, and what is asked for beside it: a judge, other fills."""
+    checks, layers, own = bench.settings.sanity.checks, bench.explainer.layers, bench.explainer.settings.mask.fill
+    ask = bench.asked.question(bench.batches).ask
+    ways = {"network": Way(layers, ask, own)}
+    if "judge" in checks:
+        ways["judge"] = judge_of(bench)
+    if "fill" in checks:
+        ways |= {fill: Way(layers, ask, fill) for fill in FILLS if fill != own}
+    return ways
+
+
+def judge_of(bench: Bench) -> Way:
+    """The judge, with prototypes of its own and the mean of what it says itself."""
+    section, train = bench.settings.sanity, bench.pictures["train"]
+    batches, _ = fit_batches(bench.fitting, bench.asked, bench.pictures, bench.device)
+    judge = another_judge(bench.explainer, batches, section.judge_steps, section.judge_rate, bench.settings.seed)
+    asked, network = bench.asked, bench.asked.network
+    if network.metric.centre:
+        mean = represent(judge.network, train.batches(bench.device)).mean(0)
+        asked = replace(asked, network=replace(network, mean=mean))
+    return Way(judge, asked.question(bench.batches).ask, bench.explainer.settings.mask.fill)
+
+
+def scenes_of(bench: Bench) -> Iterator[tuple[int, Tensor, Sequence[Record]]]:
+    """The batches of dataset.split: number, images as the network takes them, and their records."""
+    pool, question = bench.looked_at, bench.asked.question(bench.batches)
+    for number in range(question.count(bench.settings.sanity.episodes, len(pool.records))):
+        chosen = question.draw(pool, number)
+        images = to_input(to_device(pool.chosen(chosen), bench.device), normalisation=pool.normalisation)
+        yield number, images, [pool.records[index] for index in chosen.tolist()]
