@@ -87,9 +87,31 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
     assert len((run / "metrics.jsonl").read_text().splitlines()) == len(rows)
 
 
+def test_sanity_asks_whether_the_masks_are_honest(copy: Path) -> None:
+    words = ["sanity.checks=[mask_only,judge,fill]", "sanity.images=4", "sanity.episodes=2", "sanity.percent=[20,60]"]
+    assert call(copy, "sanity", "source=latest", *words, "sanity.judge_steps=2", "sanity.baselines=[grad_cam]") == 0
+    run = run_of(copy, "sanity")
+    with (run / "sanity.csv").open() as file:
+        rows = {(row["check"], row["variant"], row["map"], row["measure"]): row for row in csv.DictReader(file)}
+    told = {map for check, variant, map, _ in rows if (check, variant) == ("mask_only", "random shape")}
+    assert told == {"mask", "decision", "grad_cam", "activation", "edges"}
+    chance = rows["mask_only", "chance", "", "accuracy"]
+    assert float(chance["value"]) == pytest.approx(1 / 6) and int(chance["n"]) == 6 * 8  # all of the known classes
+    assert ("mask_only", "as it is", "outline: defining", "accuracy") in rows
+    areas = {(check, variant) for check, variant, map, measure in rows if (map, measure) == ("grad_cam", "area")}
+    ways = {"judge": ["network", "judge", "network - judge"], "fill": ["noise", "mean", "blur"]}
+    ways["fill"] += ["noise - mean", "noise - blur"]
+    assert areas == {(check, variant) for check, variants in ways.items() for variant in variants}
+    assert rows["judge", "network", "grad_cam", "area"]["value"] == rows["fill", "noise", "grad_cam", "area"]["value"]
+    assert ("fill", "noise and blur", "all maps", "same first places") in rows
+    assert all((run / f"{check}.png").is_file() for check in ("mask_only", "judge", "fill"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("sanity.baselines=[no_cam]", "sanity.baselines=['no_cam']: choose among grad_cam"),
+        ("sanity.percent=[50]", "sanity.percent=[50.0]: two or more"),
         ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
         ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
         ("sanity.cascade=[0,6]", "each number of randomised layers is at least 1"),

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from milr.data.records import Record
 from milr.evaluation.methods import Methods
-from milr.evaluation.metrics import Metric
-from milr.evaluation.perturbation import Trial, at_layer
+from milr.evaluation.perturbation import Trial, at_layer, highest
 from milr.evaluation.sanity import SanityRow
 from milr.evaluation.similarity import rank_correlation
-from milr.evaluation.study import curves
+from milr.evaluation.study import areas
 from milr.evaluation.tables import RESAMPLES, bootstrap
 from milr.explanation.decisions import Batch, Decision
 from milr.networks.layers import LayerPair
@@ -68,18 +67,17 @@ def judged(
 
 def seen_by(trial: Trial, maps: Mapping[str, Tensor], shares: Sequence[float], number: int) -> Judged:
     """One batch."""
-    by_map = {name: curves(trial, heat, shares, number) for name, heat in maps.items()}
-    areas = {name: curve[Metric("area", "", "accuracy")] for name, curve in by_map.items()}
-    kept = torch.stack([by_map["random"][Metric("keep", "", "accuracy", share)] for share in shares]).mean(0)
+    random = torch.stack([highest(maps["random"], share, number) for share in shares])
+    kept = trial(random)["accuracy"].mean(0)
     untouched = trial.batch.decided(trial.first.output).score.double().cpu()
-    return Judged(areas, untouched, kept, torch.full((len(kept),), number))
+    return Judged(areas(trial, maps, shares, number), untouched, kept, torch.full((len(kept),), number))
 
 
 def joined(parts: Sequence[Judged]) -> Judged:
     """Those of several batches."""
-    areas = {name: torch.cat([part.areas[name] for part in parts]) for name in parts[0].areas}
+    by_map = {name: torch.cat([part.areas[name] for part in parts]) for name in parts[0].areas}
     rest = (torch.cat([getattr(part, what) for part in parts]) for what in ("untouched", "kept", "episodes"))
-    return Judged(areas, *rest)
+    return Judged(by_map, *rest)
 
 
 def agreement_rows(check: str, ways: Mapping[str, Judged]) -> list[SanityRow]:
@@ -87,8 +85,8 @@ def agreement_rows(check: str, ways: Mapping[str, Judged]) -> list[SanityRow]:
     (name, first), *others = ways.items()
     rows = [row for way, own in ways.items() for row in own_rows(check, way, own)]
     for other, own in others:
-        for map, areas in first.areas.items():
-            rows.append(mean_row(check, f"{name} - {other}", map, "area", areas - own.areas[map], own.episodes))
+        for map, firsts in first.areas.items():
+            rows.append(mean_row(check, f"{name} - {other}", map, "area", firsts - own.areas[map], own.episodes))
         variant, count = f"{name} and {other}", len(own.areas)
         alike, same = rank_agreement(first, own), float(same_first_places(first.areas, own.areas))
         rows.append(SanityRow(check, variant, ALL, "rank correlation", *alike, count, "at least 0.8"))
@@ -104,10 +102,10 @@ def own_rows(check: str, way: str, own: Judged) -> list[SanityRow]:
         mean_row(check, way, "random", "accuracy, kept", own.kept, own.episodes),
     ]
     order = ranking(own.areas)
-    for map, areas in own.areas.items():
-        rows.append(mean_row(check, way, map, "area", areas, own.episodes))
+    for map, values in own.areas.items():
+        rows.append(mean_row(check, way, map, "area", values, own.episodes))
         place = 1.0 + order.index(map)
-        rows.append(SanityRow(check, way, map, "place", place, place, place, len(areas), ""))
+        rows.append(SanityRow(check, way, map, "place", place, place, place, len(values), ""))
     return rows
 
 
@@ -126,10 +124,10 @@ def rank_agreement(first: Judged, other: Judged) -> tuple[float, float, float]:
     """Spearman's correlation of the maps' mean areas, and its 95 % interval: queries drawn anew in each episode."""
     names, rows = list(first.areas), redrawn(first.episodes)
     means = []
-    for judged in (first, other):
-        areas = torch.stack([judged.areas[name] for name in names])  # [maps, Q]
-        drawn = torch.stack([own[rows].mean(1) for own in areas], 1)  # [RESAMPLES, maps]
-        means.append(torch.cat([areas.mean(1)[None], drawn])[:, None])
+    for view in (first, other):
+        values = torch.stack([view.areas[name] for name in names])  # [maps, Q]
+        drawn = torch.stack([own[rows].mean(1) for own in values], 1)  # [RESAMPLES, maps]
+        means.append(torch.cat([values.mean(1)[None], drawn])[:, None])
     value, *drawn_values = rank_correlation(*means).tolist()
     low, high = torch.tensor(drawn_values).nanquantile(torch.tensor([0.025, 0.975])).tolist()
     return value, low, high

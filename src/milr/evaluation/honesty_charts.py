@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from milr.evaluation.charts import COLOURS, OTHER_COLOURS, canvas
+from milr.evaluation.charts import COLOURS, MARKERS, OTHER_COLOURS
 from milr.evaluation.mask_only import AS_IT_IS, RANDOM, WRITTEN
 from milr.evaluation.sanity import SanityRow
+from milr.explanation.canvas import canvas, headline, write
 
-VARIANTS = {AS_IT_IS: "tab:red", RANDOM: "0.7", WRITTEN: "tab:purple"}
+VARIANTS = {AS_IT_IS: "#D55E00", RANDOM: "0.7", WRITTEN: "#CC79A7"}
 
 
 def draw_told(path: Path, rows: Sequence[SanityRow], title: str) -> None:
@@ -34,8 +36,8 @@ def draw_told(path: Path, rows: Sequence[SanityRow], title: str) -> None:
     panel.set_xlabel("accuracy of a classifier that sees the map alone", fontsize=9)
     panel.grid(axis="x", alpha=0.3)
     panel.legend(fontsize=8)
-    drawing.suptitle(title, fontsize=9)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 9)
+    write(drawing, path)
 
 
 def draw_agreement(path: Path, rows: Sequence[SanityRow], ways: Sequence[str], title: str) -> None:
@@ -47,19 +49,21 @@ def draw_agreement(path: Path, rows: Sequence[SanityRow], ways: Sequence[str], t
     colours = dict(others) | COLOURS
     drawing = canvas(2.2 * len(ways) + 2.5, 5)
     panel = drawing.subplots()
-    for map in maps:
+    for map, marker in zip(maps, cycle(MARKERS), strict=False):
         own = [areas[way, map] for way in ways]
         values = np.array([row.value for row in own])
         reach = np.abs(np.array([[row.low, row.high] for row in own]).T - values)
-        style = "-" if map in COLOURS else "--"
-        name = map.replace("_", " ")
-        panel.errorbar(
-            range(len(ways)), values, reach, None, style, color=colours[map], label=name, marker=".", capsize=2
-        )
+        line: dict[str, Any] = {
+            "color": colours[map],
+            "linestyle": "-" if map in COLOURS else "--",
+            "marker": marker,
+            "markersize": 4,
+        }
+        panel.errorbar(range(len(ways)), values, reach, label=map.replace("_", " "), capsize=2, **line)
     panel.set_xticks(range(len(ways)), ways)
     panel.set_xlim(-0.3, len(ways) - 0.7)
     panel.set_ylabel("area between keep and remove, accuracy", fontsize=9)
     panel.grid(axis="y", alpha=0.3)
     panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    drawing.suptitle(title, fontsize=9)
-    drawing.savefig(path, dpi=110)
+    headline(drawing, title, 9)
+    write(drawing, path)

@@ -107,19 +107,19 @@ def measured(
     return measurements, cases, asked
 
 
-def available(baselines: Sequence[str]) -> list[str]:
+def available(baselines: Sequence[str], key: str = "evaluate.baselines") -> list[str]:
     """The baselines that can be made here; the others are named. MilrError for one that does not exist."""
-    missing = missing_packages(baselines)
+    missing = missing_packages(baselines, key)
     for name, package in missing.items():
         log.warning("skipped, since %s is not installed: %s (pip install 'milr[baselines]')", package, name)
     return [name for name in baselines if name not in missing]
 
 
-def missing_packages(baselines: Sequence[str]) -> dict[str, str]:
+def missing_packages(baselines: Sequence[str], key: str = "evaluate.baselines") -> dict[str, str]:
     """Those baselines that cannot be made here, with the package that each wants. MilrError for one unknown."""
     unknown = [name for name in baselines if name not in BASELINES]
     if unknown:
-        raise MilrError(f"evaluate.baselines={unknown}: choose among {', '.join(BASELINES)}")
+        raise MilrError(f"{key}={unknown}: choose among {', '.join(BASELINES)}")
     packages = {name: METHODS[name].package for name in baselines}
     return {name: package for name, package in packages.items() if package and find_spec(package) is None}
 
