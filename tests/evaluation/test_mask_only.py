@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 
+from milr.data.pictures import Pictures
+from milr.data.records import Record
+from milr.errors import MilrError
+from milr.evaluation.mask_only import enough_of_each, joined
 from milr.evaluation.random_shapes import random_twins, smoothness
 from milr.evaluation.shape_reader import FOLDS, centred, folds, hits, seen
 
@@ -67,6 +74,19 @@ def test_a_twin_has_the_values_and_the_smoothness_and_forgets_the_shape() -> Non
     assert smoothness(from_smooth) > smoothness(from_rough) + 0.3
     assert share_told(random_twins(written(0), range(len(LABELS)), 0)) < 1 / CLASSES + 0.12
     assert share_told(random_twins(masks(), LABELS.tolist(), 0)) > 0.9  # one shape for each class
+
+
+def test_classes_without_a_picture_for_each_fold_are_left_out_and_one_class_is_refused() -> None:
+    labels = torch.tensor([3] * 5 + [1] * 4 + [2] * 6)
+    images = torch.arange(15, dtype=torch.uint8).view(15, 1, 1, 1)
+    records = tuple(Record(number, Path(str(number)), int(label), "") for number, label in enumerate(labels))
+    kept = enough_of_each(
+        joined([Pictures(images[:7], labels[:7], records[:7]), Pictures(images[7:], labels[7:], records[7:])])
+    )
+    assert kept.labels.tolist() == [3] * 5 + [2] * 6 and kept.images.flatten().tolist() == [*range(5), *range(9, 15)]
+    assert [record.image_id for record in kept.records] == kept.images.flatten().tolist()
+    with pytest.raises(MilrError, match="needs 2 classes of 5 pictures.* of the 2 classes .* 1 have as many"):
+        enough_of_each(Pictures(images[:9], labels[:9], records[:9]))
 
 
 def test_maps_that_are_constant_have_constant_twins() -> None:

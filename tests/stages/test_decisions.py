@@ -80,9 +80,11 @@ def test_a_linear_head_on_the_training_classes_is_fitted_measured_and_refitted(
     (columns,) = undrawn
     assert len(columns) == 6 and {column.role for column in columns} == {"image"}
     assert {column.predicted for column in columns} <= {folder.name for folder in folders["novel"]}
-    checks = ["sanity.checks=[labels]", "sanity.images=6", "sanity.critic_steps=1"]
-    assert call(copy, "sanity", f"source={run}", *checks) == 0
-    assert "targets permuted" in (newest(copy, "sanity") / "sanity.csv").read_text()
+    checks = ["sanity.checks=[labels,mask_only,judge,fill]", "sanity.images=6", "sanity.critic_steps=1"]
+    short = ["sanity.judge_steps=1", "sanity.episodes=1", "sanity.percent=[20,60]", "sanity.baselines=[saliency]"]
+    assert call(copy, "sanity", f"source={run}", *checks, *short) == 0
+    table = (newest(copy, "sanity") / "sanity.csv").read_text()
+    assert "targets permuted" in table and "mask_only,as it is,saliency" in table and "judge,judge,saliency" in table
 
 
 def test_pairs_of_classes_are_measured_by_recall_on_novel_ones(copy: Path, capsys: Capture) -> None:
@@ -92,6 +94,8 @@ def test_pairs_of_classes_are_measured_by_recall_on_novel_ones(copy: Path, capsy
     row = results(newest(copy, "evaluate"))["decision", "keep 20%, accuracy"]
     assert int(row["n"]) == 2 * 9 and float(row["chance"]) == pytest.approx(2 / 8)  # three novel classes, three each
     assert "Recall@1" in capsys.readouterr().out
+    assert call(copy, "sanity", f"source={run}", "sanity.checks=[mask_only]") == 2
+    assert "mask_only asks which class a mask tells, and decision=pairs is about none" in error(capsys)
 
 
 def test_numbers_come_from_a_table(copy: Path, birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:
