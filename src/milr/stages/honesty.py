@@ -12,7 +12,7 @@ from milr.data.augmentation import to_device, to_input
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
-from milr.evaluation.agreement import Way, agreement_rows, judged
+from milr.evaluation.agreement import Judged, Way, agreement_rows, judged
 from milr.evaluation.honesty_charts import draw_agreement, draw_told
 from milr.evaluation.iba import feature_statistics
 from milr.evaluation.judge import another_judge
@@ -67,26 +67,25 @@ def require_honest(settings: Sanity, decision: str) -> None:
     missing_packages(settings.sanity.baselines, "sanity.baselines")
 
 
-def honest_rows(bench: Bench, run: Run, title: str) -> list[SanityRow]:
+def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]:
     """Those that are asked for, each with its chart."""
-    settings, methods, rows = bench.settings, methods_of(bench), list[SanityRow]()
-    checks = settings.sanity.checks
-    if "mask_only" in checks:
-        known = bench.pictures.values() if bench.asked.row.divided else [bench.pictures["train"]]
-        rows += mask_only_rows(methods, bench.asked, list(known), settings.dataset.crop, settings.seed, bench.device)
+    settings, methods = bench.settings, methods_of(bench)
+    if "mask_only" in settings.sanity.checks:
+        known = [*bench.pictures.values()] if bench.asked.row.divided else [bench.pictures["train"]]
+        rows = mask_only_rows(methods, bench.asked, known, settings.dataset.crop, settings.seed, bench.device)
         draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of the class: {title}")
-    if "judge" not in checks and "fill" not in checks:
-        return rows
-    own = bench.explainer.settings.mask.fill
-    ways = ways_of(bench)
-    found = judged(methods, ways, scenes_of(bench), shares_of("sanity.percent", settings.sanity.percent))
-    names = {"judge": ["network", "judge"], "fill": ["network", *(name for name in ways if name in FILLS)]}
-    for check in (check for check in names if check in checks):
-        seen = {own if check == "fill" and name == "network" else name: found[name] for name in names[check]}
-        added = agreement_rows(check, seen)
-        rows += added
-        draw_agreement(run.path(f"{check}.png"), added, list(seen), f"{check}: {title}")
-    return rows
+        yield rows
+    if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
+        ways, shares = ways_of(bench), shares_of("sanity.percent", settings.sanity.percent)
+        found = judged(methods, ways, scenes_of(bench), shares)
+        compared: dict[str, dict[str, Judged]] = {
+            "judge": {name: found[name] for name in ways if name not in FILLS},
+            "fill": {ways["network"].fill: found["network"], **{name: found[name] for name in ways if name in FILLS}},
+        }
+        for check, seen in compared.items():
+            if check in settings.sanity.checks:
+                yield (rows := agreement_rows(check, seen))
+                draw_agreement(run.path(f"{check}.png"), rows, list(seen), f"{check}: {title}")
 
 
 def methods_of(bench: Bench) -> Methods:

@@ -79,14 +79,16 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         rows += law_rows(laws, explainer, pictures, settings.dataset.split, how, names, seeds, device)
     title = f"{view(settings.dataset)}, {settings.dataset.split} {asked.part}"
     if set(HONEST) & set(settings.sanity.checks):
-        rows += honest_rows(Bench(settings, fitting, explainer, asked, pictures, device), run, title)
+        for added in honest_rows(Bench(settings, fitting, explainer, asked, pictures, device), run, title):
+            rows += added
+            write_csv(run.path("sanity.csv"), rows)
     for check, variant, other in variants(settings, fitting, asked, pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other)
         rows += compared(check, variant, real, gallery[variant])
         if check == "seeds":
             rows += information_rows(variant, other, pictures, device)
-        write_csv(run.path("sanity.csv"), rows)  # after every fit: hours should not be lost
+        write_csv(run.path("sanity.csv"), rows)  # after each: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
     draw_galleries(run, shown, gallery, title)
     log_rows(rows)
@@ -184,9 +186,9 @@ def refit(
 
 
 def log_rows(rows: Sequence[SanityRow]) -> None:
-    """One line a number."""
+    """One line a number; places, which the areas give, are in the file alone."""
     table = []
-    for row in rows:
+    for row in (row for row in rows if row.measure != "place"):
         interval = f"[{row.low:.3f}, {row.high:.3f}]" if row.low < row.high else ""
         wanted = f"(wanted: {row.wanted})" if row.wanted else ""
         table.append((row.variant, row.map, row.measure, f"{row.value:.3f}", interval, wanted))
