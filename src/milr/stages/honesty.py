@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from tqdm import trange
 
 from milr.data.augmentation import to_device, to_input
 from milr.data.pictures import Pictures
@@ -125,7 +126,7 @@ def judge_of(bench: Bench) -> Way:
 def scenes_of(bench: Bench) -> Iterator[tuple[int, Tensor, Sequence[Record]]]:
     """The batches of dataset.split: number, images as the network takes them, and their records."""
     pool, question = bench.looked_at, bench.asked.question(bench.batches)
-    for number in range(question.count(bench.settings.sanity.episodes, len(pool.records))):
+    for number in trange(question.count(bench.settings.sanity.episodes, len(pool.records)), desc="episodes"):
         chosen = question.draw(pool, number)
         images = to_input(to_device(pool.chosen(chosen), bench.device), normalisation=pool.normalisation)
         yield number, images, [pool.records[index] for index in chosen.tolist()]
