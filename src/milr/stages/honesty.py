@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import trange
 
 from milr.data.augmentation import to_device, to_input
+from milr.data.catalogues import view
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -74,7 +75,7 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
     if "mask_only" in settings.sanity.checks:
         known = [*bench.pictures.values()] if bench.asked.row.divided else [bench.pictures["train"]]
         rows = mask_only_rows(methods, bench.asked, known, settings.dataset.crop, settings.seed, bench.device)
-        draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of the class: {title}")
+        draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of known classes: {view(settings.dataset)}")
         yield rows
     if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
         ways, shares = ways_of(bench), shares_of("sanity.percent", settings.sanity.percent)
