@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm import trange
 
+from milr.bars import bar
 from milr.errors import MilrError
 from milr.evaluation.fills import filling
 from milr.explanation.decisions import Batch
@@ -46,7 +46,7 @@ def another_judge(explainer: MILR, batches: Callable[[int], Batch], steps: int, 
     judge = LayerPair(network, layers.example, layers.choice, layers.stages, layers.precision)
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     schedule = CosineAnnealingLR(optimiser, max(1, steps))
-    for step in trange(1, steps + 1, desc="judge", unit="step"):
+    for step in bar(range(1, steps + 1), desc="judge", unit="step"):
         batch, generator = batches(step), torch.Generator().manual_seed(seed_of("judge", seed, step))
 
         def with_gaps(local: Tensor, step: int = step, generator: torch.Generator = generator) -> Tensor:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from milr.bars import bar
 from milr.data.augmentation import to_device, to_input
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
@@ -97,7 +97,7 @@ def maps_of(
     """
     parts: dict[str, list[Tensor]] = {}
     batches = torch.arange(len(pictures.labels)).split(at_once)
-    for number, chosen in enumerate(tqdm(batches, desc="masks", unit="batch")):
+    for number, chosen in enumerate(bar(batches, desc="masks", unit="batch")):
         images = to_input(to_device(pictures.chosen(chosen), device), normalisation=pictures.normalisation)
         made = methods.maps(Batch(images, decision(chosen)), seed + number)
         mask = mask_of(methods.explainer, images)

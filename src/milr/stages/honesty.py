@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm import trange
 
+from milr.bars import bar
 from milr.data.augmentation import to_device, to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures
@@ -127,7 +127,8 @@ def judge_of(bench: Bench) -> Way:
 def scenes_of(bench: Bench) -> Iterator[tuple[int, Tensor, Sequence[Record]]]:
     """The batches of dataset.split: number, images as the network takes them, and their records."""
     pool, question = bench.looked_at, bench.asked.question(bench.batches)
-    for number in trange(question.count(bench.settings.sanity.episodes, len(pool.records)), desc="episodes"):
+    count = question.count(bench.settings.sanity.episodes, len(pool.records))
+    for number in bar(range(count), desc="episodes", unit="episode"):
         chosen = question.draw(pool, number)
         images = to_input(to_device(pool.chosen(chosen), bench.device), normalisation=pool.normalisation)
         yield number, images, [pool.records[index] for index in chosen.tolist()]
