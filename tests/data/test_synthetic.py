@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from milr.data.drawing import BILLS, Species, draw_bird
+from milr.data.families import two_parts
 from milr.data.records import Catalogue
 from milr.data.shapes import PALETTE
-from milr.data.synthetic import PART_NAMES, all_species, read_synthetic
+from milr.data.synthetic import PART_NAMES, read_synthetic
 from milr.errors import MilrError
 
 SMALL = {"species": 4, "images_per_species": 2, "picture_size": 48, "seed": 3}
@@ -54,10 +55,10 @@ def test_a_drawing_that_breaks_off_leaves_nothing_behind(tmp_path: Path, monkeyp
 
 
 def test_any_two_species_differ_in_two_traits() -> None:
-    for one, other in itertools.combinations(all_species(120, 0), 2):
+    for one, other in itertools.combinations(two_parts(120, 0), 2):
         assert sum(a != b for a, b in zip(one.traits(), other.traits(), strict=True)) >= 2
     with pytest.raises(MilrError, match="there are only"):
-        all_species(5000, 0)
+        two_parts(5000, 0)
 
 
 def test_what_a_species_fixes_is_all_that_it_changes() -> None:

@@ -29,6 +29,11 @@ class Framing:
         """The same cut of a mask: 0 to 255, soft along its edge."""
         return self.picture(mask.convert("L"))
 
+    def labels(self, labels: Image.Image) -> Image.Image:
+        """The same cut of a picture whose values are names: each pixel's nearest one."""
+        rectangle = (self.left, self.top, self.right, self.bottom)
+        return labels.resize((self.size, self.size), Image.Resampling.NEAREST, box=rectangle)
+
     def point(self, x: float, y: float) -> tuple[float, float] | None:
         """Where a point of the original lies in the square; None outside."""
         across = (x - self.left) / (self.right - self.left) * self.size

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+BACKGROUND, BODY, FIRST_PART, FIRST_THING = 0, 1, 2, 64  # who owns a pixel: nobody, the rest of the bird, parts, things
+
+Look = tuple[Any, ...]  # of each part what a species fixes of it, alike where parts look alike; None: nothing
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,32 @@ class Record:
     defining_mask: Path | None = None
 
 
+class Interventions(Protocol):
+    """A data set's pictures with parts of the bird, or one thing of the background, taken away."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What can be taken away of every bird; its pixels are owned by FIRST_PART + its place here."""
+
+    def covers(self, record: Record) -> bool:
+        """Whether this picture can be had without its parts."""
+
+    def looks(self, class_id: int) -> tuple[Look, ...]:
+        """How birds of a class may look: most classes have one look."""
+
+    def look_of(self, record: Record) -> Look:
+        """How the bird of this picture looks, a part for each of `parts`."""
+
+    def things(self, record: Record) -> int:
+        """How many things of the background can be taken away."""
+
+    def owners(self, record: Record) -> npt.NDArray[np.uint8]:
+        """Who owns each pixel of the whole picture [H, W]; thing number n owns FIRST_THING + n."""
+
+    def without(self, record: Record, parts: Collection[str] = (), thing: int | None = None) -> Image.Image:
+        """The whole picture, the same but for these parts, and for this thing."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Class ids of the three parts; no class is in two."""
@@ -49,8 +84,8 @@ class Split:
 class Catalogue:
     """The pictures of one data set, in the order of their image ids.
 
-    `split` is the data set's own, where it has one. `notes` are lines for the user: what was left out, and how the
-    folders were understood.
+    `split` is the data set's own, where it has one, and `tests` its own test pictures of classes that are all known.
+    `notes` are lines for the user: what was left out, and how the folders were understood.
     """
 
     name: str
@@ -59,6 +94,8 @@ class Catalogue:
     part_names: tuple[str, ...] = ()
     split: Split | None = None
     notes: tuple[str, ...] = ()
+    tests: frozenset[int] = frozenset()  # image ids
+    interventions: Interventions | None = None
 
     @property
     def class_names(self) -> dict[int, str]:

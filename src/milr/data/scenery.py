@@ -1,4 +1,7 @@
-"""What stands behind and before a drawn bird: a soft background, a branch, leaves. Nothing of it tells the species."""
+"""What stands behind and before a drawn bird: a soft background, a branch, leaves. Nothing of it tells the species.
+
+Branch, twigs and leaves are things, each the owner of its pixels; the soft background is nobody's.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +44,12 @@ def draw_branch(canvas: Canvas, pose: Pose, generator: random.Random, side: int)
     _, foot = pose(0.05, 0.98)
     slope = generator.uniform(-0.15, 0.15)
     line = [(x, foot + slope * (x - pose.centre[0])) for x in (-5.0, side / 2, side + 5.0)]
-    canvas.line(line, bark, side * generator.uniform(0.02, 0.045), 0)
+    canvas.line(line, bark, side * generator.uniform(0.02, 0.045), canvas.new_thing())
     for _ in range(generator.randrange(0, 5)):
         x = generator.uniform(0, side)
         y = foot + slope * (x - pose.centre[0])
         end = (x + side * generator.uniform(-0.2, 0.2), y + side * generator.uniform(-0.35, 0.25))
-        canvas.line([(x, y), end], shade(bark, 0.9), side * 0.01, 0)
+        canvas.line([(x, y), end], shade(bark, 0.9), side * 0.01, canvas.new_thing())
 
 
 def draw_leaves(canvas: Canvas, generator: random.Random, side: int) -> None:
@@ -58,4 +61,4 @@ def draw_leaves(canvas: Canvas, generator: random.Random, side: int) -> None:
         )
         length, angle = side * generator.uniform(0.05, 0.11), generator.uniform(0, math.pi)
         colour = shade((84, 140, 64), generator.uniform(0.6, 1.3))
-        canvas.polygon(ellipse(x, y, length, length * 0.38, angle), colour, 0)
+        canvas.polygon(ellipse(x, y, length, length * 0.38, angle), colour, canvas.new_thing())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from milr.fields import MISSING, setting
 
+FAMILIES = ("two", "five", "redundant", "separate", "joint")  # of drawn birds
 SPLITS = ("train", "validation", "novel", "all")
 SIDE = "pixels, the side of the network's square input; 0: as the network was trained with"
 NO_SIDE = {size: "at least 16 pixels, or 0" for size in range(1, 16)}
@@ -39,10 +40,17 @@ class SyntheticSettings(DatasetSettings):
     name: str = "synthetic"
     root: str = setting("data/synthetic", "the folder they are drawn into")
     size: int = setting(64, SIDE, low=0, high=1024, never=NO_SIDE)
-    species: int = setting(120, "classes drawn", low=4, high=1000)
+    species: int = setting(120, "classes drawn, of the families two and five", low=4, high=1000)
     images_per_species: int = setting(16, "pictures drawn of each", low=1, high=10_000)
     picture_size: int = setting(128, "pixels, the side of a drawn picture", low=16, high=1024)
     seed: int = setting(0, "of the drawing", low=0, high=2**32 - 1)
+    family: str = setting(
+        "two",
+        "what tells species apart: two | five parts; of two bits on two parts redundant: either | separate: both | "
+        "joint: only both together",
+        choices=FAMILIES,
+    )
+    missing: float = setting(0.0, "share of the training classes' pictures that lack parts", low=0, high=1)
 
 
 @dataclass
@@ -61,6 +69,15 @@ class FolderSettings(DatasetSettings):
     root: str = setting("data/pictures", "the folder with one folder for each class")
 
 
+@dataclass
+class FunnyBirdsSettings(DatasetSettings):
+    """FunnyBirds, as it is downloaded."""
+
+    name: str = "funnybirds"
+    root: str = setting("data/FunnyBirds", "the folder with classes.json")
+    size: int = setting(256, SIDE, low=0, high=1024, never=NO_SIDE)
+
+
 @dataclass(frozen=True)
 class DataSet:
     """A row of the table: the settings of a data set, and what reads it."""
@@ -73,6 +90,7 @@ DATA_SETS = {
     "synthetic": DataSet(SyntheticSettings, "milr.data.synthetic:read_synthetic"),
     "cub": DataSet(CubSettings, "milr.data.cub:read_cub"),
     "folder": DataSet(FolderSettings, "milr.data.folder:read_folder"),
+    "funnybirds": DataSet(FunnyBirdsSettings, "milr.data.funnybirds:read_funnybirds"),
 }
 
 

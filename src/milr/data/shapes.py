@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
+
+from milr.data.records import FIRST_THING
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
@@ -40,20 +43,32 @@ class Pose:
 
 
 class Canvas:
-    """The picture and, beside it, what each pixel belongs to; both in fine pixels."""
+    """The picture and, beside it, what each pixel belongs to; both in fine pixels.
 
-    def __init__(self, background: Image.Image) -> None:
-        self.picture = background
+    Shapes of the owners in `without` are left out, so that what lies behind them is seen.
+    """
+
+    def __init__(self, background: Image.Image, without: Collection[int] = ()) -> None:
+        self.picture, self.without, self.things = background, without, 0
         self.owners = Image.new("L", background.size, 0)
         self._picture, self._owners = ImageDraw.Draw(self.picture), ImageDraw.Draw(self.owners)
 
+    def new_thing(self) -> int:
+        """The owner of the background's next thing."""
+        self.things += 1
+        return FIRST_THING + self.things - 1
+
     def polygon(self, points: list[Point], colour: Colour, owner: int) -> None:
         """A filled shape that belongs to `owner`, with a slightly darker edge."""
+        if owner in self.without:
+            return
         self._picture.polygon(points, fill=colour, outline=shade(colour, 0.82), width=FINE // 2 + 1)
         self._owners.polygon(points, fill=owner)
 
     def line(self, points: list[Point], colour: Colour, width: float, owner: int) -> None:
         """A stroke with round joints."""
+        if owner in self.without:
+            return
         self._picture.line(points, fill=colour, width=max(1, round(width)), joint="curve")
         self._owners.line(points, fill=owner, width=max(1, round(width)), joint="curve")
 

@@ -73,7 +73,8 @@ def divided(catalogue: Catalogue, name: str) -> Catalogue:
     """A part of each class's pictures: "train" (about 60 %), "validation" and "novel" (20 % each), or "all".
 
     For networks that know all classes, whose split would leave nothing to decide. The order is that of a fingerprint of
-    each picture's class and file name, the same on every machine. MilrError for a class of fewer than three pictures.
+    each picture's class and file name, the same on every machine. Where the data set has test pictures of its own, they
+    are "novel", and a fifth of the others validates. MilrError for a class of fewer than three pictures.
     """
     if name == "all":
         return catalogue
@@ -83,8 +84,12 @@ def divided(catalogue: Catalogue, name: str) -> Catalogue:
         if len(own) < 3:
             raise MilrError(f"{class_name} has {len(own)} pictures: to fit to, to validate and to look at takes 3")
         own.sort(key=lambda record: sha256(f"{class_name}/{record.path.name}".encode()).digest())
-        held_out = max(1, round(HELD_OUT * len(own)))
-        ends = {"novel": own[:held_out], "validation": own[held_out : 2 * held_out], "train": own[2 * held_out :]}
+        tests = [record for record in own if record.image_id in catalogue.tests]
+        own = [record for record in own if record.image_id not in catalogue.tests]
+        held_out = max(1, round(HELD_OUT * len(own))) if own else 0
+        if not tests:
+            tests, own = own[:held_out], own[held_out:]
+        ends = {"novel": tests, "validation": own[:held_out], "train": own[held_out:]}
         if name not in ends:
             raise MilrError(f"there is no part '{name}': choose one of {', '.join([*ends, 'all'])}")
         parts += ends[name]

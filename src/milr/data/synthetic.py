@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from PIL import Image
 
 from milr.data.access import readable
 from milr.data.cub import read_cub
-from milr.data.drawing import BILLS, Drawing, Species, draw_bird
+from milr.data.drawing import Drawing
+from milr.data.families import DrawnBirds
 from milr.data.records import Catalogue
-from milr.data.shapes import PALETTE
 from milr.errors import MilrError
 
 PART_NAMES = (  # CUB's, in CUB's order
@@ -26,20 +25,32 @@ PART_NAMES = (  # CUB's, in CUB's order
 )
 NOTE = "synthetic.json"  # the settings with which the birds were drawn
 VERSION = 1  # raised whenever the same settings would give other pictures
+LATER = {"family": "two", "missing": 0.0}  # settings that notes of before lack, and what they meant
 
 
-def read_synthetic(root: Path, species: int, images_per_species: int, picture_size: int, seed: int) -> Catalogue:
+def read_synthetic(
+    root: Path,
+    species: int,
+    images_per_species: int,
+    picture_size: int,
+    seed: int,
+    family: str = "two",
+    missing: float = 0.0,
+) -> Catalogue:
     """The drawn birds under `root`, drawn on first use. The pictures are a function of these numbers alone.
 
     MilrError if `root` holds birds drawn with other settings, or something else.
     """
-    settings = {"species": species, "images_per_species": images_per_species, "picture_size": picture_size}
-    settings |= {"seed": seed, "version": VERSION}
+    settings: dict[str, Any] = {"species": species, "images_per_species": images_per_species}
+    settings |= {"picture_size": picture_size, "seed": seed, "version": VERSION}
+    later: dict[str, Any] = {"family": family, "missing": missing}
+    settings |= {key: value for key, value in later.items() if value != LATER[key]}
+    birds = DrawnBirds(family, species, picture_size, seed, missing)
     note = root / NOTE
     with readable(root):
-        missing = not root.exists()
-    if missing:
-        draw(root, settings)
+        absent = not root.exists()
+    if absent:
+        draw(root, settings, birds)
     try:
         with readable(note):
             saved = json.loads(note.read_bytes()) if note.is_file() else None
@@ -48,8 +59,9 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
     if not isinstance(saved, dict):
         raise MilrError(f"{root} exists and holds no drawn birds: name another folder with dataset.root=")
     if saved != settings:
+        then, now = ({**LATER, **each} for each in (saved, settings))
         differing = ", ".join(
-            f"{key} {saved.get(key)} instead of {value}" for key, value in settings.items() if saved.get(key) != value
+            f"{key} {then.get(key)} instead of {value}" for key, value in now.items() if then.get(key) != value
         )
         raise MilrError(
             f"{root} holds birds drawn with {differing}: name another folder with dataset.root=, or remove it"
@@ -57,10 +69,10 @@ def read_synthetic(root: Path, species: int, images_per_species: int, picture_si
     catalogue = read_cub(root, "move {root} away, and the birds are drawn again")
     masks = root / "defining_parts"
     records = tuple(replace(r, defining_mask=masks / r.class_name / f"{r.path.stem}.png") for r in catalogue.records)
-    return replace(catalogue, name="synthetic", records=records)
+    return replace(catalogue, name="synthetic", records=records, split=birds.split, interventions=birds)
 
 
-def draw(root: Path, settings: dict[str, int]) -> None:
+def draw(root: Path, settings: dict[str, Any], birds: DrawnBirds) -> None:
     """Draws everything into a folder beside `root` and renames it at the end: a half-made one is never used.
 
     MilrError where the folder cannot be made; OSError for a full disk.
@@ -70,7 +82,7 @@ def draw(root: Path, settings: dict[str, int]) -> None:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as making:
-            write_data_set(Path(making, "birds"), settings)
+            write_data_set(Path(making, "birds"), settings, birds)
             os.rename(Path(making, "birds"), root)
     except OSError as error:
         if (root / NOTE).is_file():
@@ -82,35 +94,17 @@ def draw(root: Path, settings: dict[str, int]) -> None:
         ) from error
 
 
-def all_species(count: int, seed: int) -> list[Species]:
-    """`count` species, any two of which differ in at least two of head, bill, bill's shape and wing bar.
-
-    So no single part tells all of them apart. MilrError if there are not that many.
-    """
-    possible = list(itertools.product(PALETTE, PALETTE, BILLS, PALETTE))
-    random.Random(f"species:{seed}").shuffle(possible)
-    chosen: list[Species] = []
-    for traits in possible:
-        if len(chosen) == count:
-            break
-        if all(sum(a != b for a, b in zip(traits, other.traits(), strict=True)) >= 2 for other in chosen):
-            chosen.append(Species(*traits))
-    if len(chosen) < count:
-        raise MilrError(f"dataset.species={count}: there are only {len(chosen)} species that differ in two parts each")
-    return chosen
-
-
-def write_data_set(root: Path, settings: dict[str, int]) -> None:
+def write_data_set(root: Path, settings: dict[str, Any], birds: DrawnBirds) -> None:
     """Pictures, masks, and the files of CUB's index."""
-    seed, count = settings["seed"], settings["images_per_species"]
     index = defaultdict(list, {"parts/parts.txt": [f"{number} {name}" for number, name in enumerate(PART_NAMES, 1)]})
-    for class_id, species in enumerate(all_species(settings["species"], seed), 1):
-        name = f"{class_id:03d}.{species.head.title()}_headed_{species.wing_bar.title()}_bar"
+    for class_id, looks in enumerate(birds.classes, 1):
+        names = [f"{species.head.title()}_headed_{species.wing_bar.title()}_bar" for species in looks]
+        name = f"{class_id:03d}.{'_or_'.join(names)}"
         index["classes.txt"].append(f"{class_id} {name}")
         for folder in ("images", "segmentations", "defining_parts"):
             (root / folder / name).mkdir(parents=True)
-        for number in range(1, count + 1):
-            drawing = draw_bird(species, random.Random(f"{seed}:{class_id}:{number}"), settings["picture_size"])
+        for number in range(1, settings["images_per_species"] + 1):
+            drawing = birds.draw_stored(class_id, number)
             stem = f"{name[4:]}_{number:04d}"
             save_drawing(drawing, root, name, stem)
             image_id = len(index["images.txt"]) + 1

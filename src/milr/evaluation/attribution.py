@@ -1,8 +1,9 @@
 """Explanations of the decision that people use today, at the local layer's resolution: gradients, and two of Captum.
 
-All explain one number: the sum of the queries' logits for the classes that the untouched network decided them for. Each
-image is explained with all others as they are, so a query answers for its own logit, and a support for the logits of
-the queries that were decided for it. True labels are used nowhere. Captum runs the network in float32 always.
+All explain one number: the sum of the queries' logits for the classes that the untouched network decided them for, or
+for those that `asking_for` names. Each image is explained with all others as they are, so a query answers for its own
+logit, and a support for the logits of the queries that were decided for it. True labels are used nowhere. Captum runs
+the network in float32 always.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class Untouched:
 
     output: Tensor  # the network's output [K, E]
     decide: Callable[[Tensor], Decided]
-    predicted: Tensor  # [Q], the answer that each query got
+    predicted: Tensor  # [Q], the answer of each query that is explained: the one it got, unless another is asked for
 
     @classmethod
     def of(cls, output: Tensor, decide: Callable[[Tensor], Decided]) -> Untouched:
         """From the untouched output [K, E]."""
-        return cls(output, decide, decide(output).answers().argmax(1))
+        return cls(output, decide, decide(output).explained())
 
     def logits(self, changed: Tensor, rows: Tensor) -> Tensor:
         """Logits [n, Q, classes] if image rows[i] gave changed[i] [n, E], each change on its own."""
@@ -64,8 +65,8 @@ def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017) at the local layer: x [K, C, H, W] -> [K, H, W]."""
     local = local.clone().requires_grad_()
     with frozen(explainer.layers.network, *batch.modules):
-        logits = batch.decided(explainer.layers.second_pass(local, batch.images).output).answers()
-        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), local)
+        logits = batch.decided(explainer.layers.second_pass(local, batch.images).output).explained_logits()
+        (gradient,) = torch.autograd.grad(logits.sum(), local)
     weights = gradient.mean((2, 3), keepdim=True)
     return (weights * local.detach()).sum(1).relu()
 
@@ -74,8 +75,8 @@ def saliency(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor
     """Gradient saliency (Simonyan et al. 2013): |gradient|, the largest of a pixel's colours: [K, H, W]."""
     images = batch.images.detach().clone().requires_grad_()
     with frozen(network, *batch.modules):
-        logits = batch.decided(network(images).flatten(1)).answers()
-        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
+        logits = batch.decided(network(images).flatten(1)).explained_logits()
+        (gradient,) = torch.autograd.grad(logits.sum(), images)
     return adaptive_avg_pool2d(gradient.abs().amax(1, keepdim=True), shape)[:, 0]
 
 
@@ -83,7 +84,7 @@ def score_gradient(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tenso
     """The score's gradient to the network's output: [K, E] -> [K, E]."""
     output = output.detach().clone().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(decide(output).answers().max(1).values.sum(), output)
+        (gradient,) = torch.autograd.grad(decide(output).explained_logits().sum(), output)
     return gradient
 
 

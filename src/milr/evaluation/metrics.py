@@ -44,7 +44,7 @@ class Measure:
 class MetricKind:
     """A row of METRIC_KINDS."""
 
-    over: str  # what a map is taken against: regions, parts, or groups of parts; or curves
+    over: str  # what a map is taken against: regions, parts, or groups of parts; or curves, or pictures without parts
     direction: str  # higher or lower (is better), or none: what it should be is not known
     source: str
     unit: str = ""  # of the curves, the measure's
@@ -131,6 +131,7 @@ def top_share(heat: Tensor, place: Place) -> float:
 
 
 OWN, ARRAS, PETSIUK = "docs/method.md", "Arras, Osman, Samek 2022", "Petsiuk et al. 2018"
+HESSE = "Hesse, Schaub-Meyer, Roth 2023"
 METRIC_KINDS = {
     "rank accuracy": MetricKind("regions", "higher", ARRAS, "share", rank_accuracy, area_share, small_too=True),
     "pointing": MetricKind("regions", "higher", "Zhang et al. 2016", "share of images", pointing_hit, area_share),
@@ -139,6 +140,13 @@ METRIC_KINDS = {
     "percentile": MetricKind("parts", "none", OWN, "share of places", percentile, 0.5),
     "coverage": MetricKind("parts", "none", OWN, "share of images", coverage, top_share, summary=False),
     "contrast": MetricKind("groups", "none", "the paper, 4.1", "share of places", contrast, 0.0, CLAIMS),
+    "completeness": MetricKind("removals", "higher", HESSE, "share", chance=math.nan),
+    "synthetic data check": MetricKind("removals", "higher", HESSE, "share of parts", chance=math.nan, summary=False),
+    "preservation": MetricKind("removals", "higher", HESSE, "share of images", chance=math.nan, summary=False),
+    "deletion": MetricKind("removals", "higher", HESSE, "share of images", chance=math.nan, summary=False),
+    "distractibility": MetricKind("removals", "higher", HESSE, "share of parts", chance=math.nan, summary=False),
+    "correctness": MetricKind("removals", "higher", HESSE, "rank correlation, 0 to 1", chance=0.5),
+    "contrastivity": MetricKind("removals", "higher", HESSE, "share of classes", chance=0.5),
     "untouched": MetricKind("curves", "none", "the network"),
     "keep": MetricKind("curves", "higher", PETSIUK, summary=False),
     "remove": MetricKind("curves", "lower", PETSIUK, summary=False),

@@ -95,7 +95,7 @@ def guided_backpropagation(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def gap_relevance(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tensor:
-    """The relevance of each output for the queries' gaps between their predicted class and the next: [K, E] -> [K, E].
+    """The relevance of each output for the queries' gaps between their explained class and the next: [K, E] -> [K, E].
 
     Of each image that a gap depends on it sums to that gap: gradient times output, LRP's basic rule, and what this
     leaves of the gap in proportion to the output's squares. Under the cosine, whose gradient times output is zero in
@@ -103,9 +103,11 @@ def gap_relevance(output: Tensor, decide: Callable[[Tensor], Decided]) -> Tensor
     """
     output = output.detach().clone().requires_grad_()
     with torch.enable_grad():
-        logits = decide(output).answers()
-        highest = logits.topk(min(2, logits.shape[1]), dim=1).values
-        gaps = highest[:, 0] - highest[:, 1:].sum(1)  # a head with one class has no next one
+        decided = decide(output)
+        others = decided.answers().scatter(1, decided.explained()[:, None], -torch.inf)
+        gaps = decided.explained_logits()
+        if others.shape[1] > 1:  # a head with one class has no next one
+            gaps = gaps - others.max(1).values
     relevance, plain = torch.zeros_like(output), output.detach()
     shares = plain.square() / plain.square().sum(1, keepdim=True).clamp(min=torch.finfo(plain.dtype).tiny)
     for number, gap in enumerate(gaps):

@@ -46,6 +46,19 @@ def episode_decision(
     return decide
 
 
+def queries_of_first(
+    way: int, shot: int, metric: MetricSettings, centre: Tensor | None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The same of an episode whose queries, any number of them, are all of the first class."""
+
+    def decide(output: Tensor) -> tuple[Tensor, Tensor]:
+        supports, queries = output[: way * shot], output[way * shot :]
+        scores = logits(queries, prototypes(supports.view(way, shot, -1), metric, centre), metric, centre)
+        return scores, torch.zeros(len(queries), dtype=torch.long, device=output.device)
+
+    return decide
+
+
 def permute_supports(batch: Batch, way: int, shot: int, seed: int) -> Batch:
     """The same episode with its supports under wrong labels: class c's stand where another class's should.
 

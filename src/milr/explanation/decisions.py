@@ -30,6 +30,7 @@ class Decided:
             its like explain. None: they have nothing to explain, MI-LR has.
         chance: the score of a decision that knows nothing.
         images: [Q], which image of the batch each item is about; None: the items are about the last Q images.
+        asked: [Q], the answer of each item that Grad-CAM and its like explain; None: the one that is given.
 
     Example:
         >>> import milr, torch
@@ -46,6 +47,7 @@ class Decided:
     logits: Tensor | None = None
     chance: float = nan
     images: Tensor | None = None
+    asked: Tensor | None = None
 
     def owners(self, count: int) -> list[int]:
         """The image of each item, among `count` images."""
@@ -60,6 +62,14 @@ class Decided:
                 "score, logits), or leave the method out"
             )
         return self.logits
+
+    def explained(self) -> Tensor:
+        """The answer of each item that is explained [Q]: the one asked for, else the one given."""
+        return self.answers().argmax(1) if self.asked is None else self.asked.to(self.loss.device)
+
+    def explained_logits(self) -> Tensor:
+        """What speaks for that answer [Q]."""
+        return self.answers().gather(1, self.explained()[:, None])[:, 0]
 
 
 Decision = Callable[[Tensor], tuple[Tensor, Tensor] | Decided]
@@ -124,6 +134,11 @@ class Batch:
         than the CPU, which waits for it.
         """
         return checked_decision(self.decide(output.clone()), output.device, look)
+
+
+def asking_for(batch: Batch, answers: Tensor) -> Batch:
+    """The same batch, in which these answers [Q] are to be explained, whichever are given."""
+    return Batch(batch.images, lambda output: replace(batch.decided(output), asked=answers), batch.modules)
 
 
 def checked_batch(batch: object, layers: LayerPair, what: str) -> Batch:

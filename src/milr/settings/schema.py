@@ -94,6 +94,18 @@ class EvaluateSection:
 
 
 @dataclass
+class InterventionsSection:
+    episodes: int = setting(15, "seeded episodes (or batches) whose pictures are looked at without their parts", low=1)
+    validation_episodes: int = setting(
+        10, "of the validation split, to choose the thresholds of completeness; 0: only the best ones are told", low=0
+    )
+    contrasts: int = setting(15, "episodes of a class and two that share parts with it, for contrastivity", low=0)
+    baselines: list[str] = setting(
+        ["refined", "grad_cam", "iba", "integrated_gradients"], "maps beside MI-LR's, as evaluate.baselines; []: none"
+    )
+
+
+@dataclass
 class SanitySection:
     checks: list[str] = setting(
         ["estimator", "seeds", "labels", "cascade"],
@@ -250,6 +262,13 @@ class Evaluate(ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
     evaluate: EvaluateSection = field(default_factory=EvaluateSection)
     resume: str = setting("", f"{RESUME}; a state is saved after each episode")
+    cache: str | None = setting("${outputs}/cache", CACHE)
+
+
+@dataclass
+class Interventions(ChainedStageSettings):
+    precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
+    interventions: InterventionsSection = field(default_factory=InterventionsSection)
     cache: str | None = setting("${outputs}/cache", CACHE)
 
 

@@ -31,7 +31,7 @@ from milr.runs.facts import host
 from milr.runs.folder import open_run
 from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
-from milr.settings.schema import Evaluate, FitMilr
+from milr.settings.schema import Evaluate, FitMilr, Interventions
 from milr.stages.devices import choose_device
 from milr.stages.episodes import decision_of, learned_shape
 from milr.stages.evaluate import missing_packages
@@ -82,8 +82,9 @@ def checks_of(job: Job) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "split", lambda: check_split(job)
     yield "device", lambda: check_device(settings.device)
     yield "disk", lambda: check_disk(Path(settings.outputs))
-    if isinstance(settings, Evaluate):
-        yield "methods", lambda: check_baselines(settings.evaluate.baselines)
+    if isinstance(settings, Evaluate | Interventions):
+        section = settings.evaluate if isinstance(settings, Evaluate) else settings.interventions
+        yield "methods", lambda: check_baselines(section.baselines)
     yield "one step", lambda: one_step(job)
 
 

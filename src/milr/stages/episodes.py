@@ -67,16 +67,30 @@ def scenes(
 
     Records the data and the split in the run's manifest. No batch only repeats pictures: there may be fewer.
     """
-    dataset, (way, shot, query) = settings.dataset, batches.shape
+    dataset = settings.dataset
+    drawn = pictures_of(asked, dataset, batches, count, done)
+    chosen = part(asked.section, asked.catalogue, dataset.split)
+    looked_at = asked.catalogue if asked.row.divided else chosen  # what the fingerprint is of
+    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
+    yield from drawn
+
+
+def pictures_of(
+    asked: Asked, dataset: DatasetSettings, batches: Batches, count: int, done: int = 0
+) -> Iterator[tuple[int, Pictures, Question]]:
+    """The same without a record. MilrError at once for a split with too few classes or pictures."""
+    way, shot, query = batches.shape
     if asked.section.name == "prototypes":
         require_episodes(asked.catalogue, dataset.split, way, shot + query)
     chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
-    looked_at = asked.catalogue if asked.row.divided else chosen  # what the fingerprint is of
-    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
     listed = Listed(labels_of(chosen.records), chosen.records)
-    for number in range(done, question.count(count, len(chosen.records))):
-        records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
-        yield number, load_pictures(records, dataset.size, dataset.crop), question
+
+    def each() -> Iterator[tuple[int, Pictures, Question]]:
+        for number in range(done, question.count(count, len(chosen.records))):
+            records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
+            yield number, load_pictures(records, dataset.size, dataset.crop), question
+
+    return each()
 
 
 def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:

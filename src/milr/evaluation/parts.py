@@ -1,0 +1,66 @@
+"""What the network itself makes of each part, and what the mask lets pass of it; with the network's own figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from milr.evaluation.interventions import Found
+from milr.evaluation.protocol import relevant_things
+from milr.evaluation.tables import bootstrap
+
+Interval = tuple[float, float, float]  # mean, low, high
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """A mean over pictures with its 95 % interval."""
+
+    parts: str  # one, or several that are taken away together
+    quantity: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def part_rows(found: Sequence[Found], parts: Sequence[str]) -> list[PartRow]:
+    """Of each part, of those that tell the species together, and of all: what the decision loses without; of each part
+    the mask's mean there."""
+    telling = tuple(part for part, fixed in enumerate(found[0].case.look) if fixed is not None)
+    sets = dict.fromkeys([*((part,) for part in range(len(parts))), telling, tuple(range(len(parts)))])
+    rows = []
+    for own in sets:
+        name, number = " + ".join(parts[part] for part in own), sum(1 << part for part in own)
+        lost = [one.case.log_probability_drop(own) for one in found]
+        changed = [float(one.case.logits[number].argmax() != one.case.explained) for one in found]
+        values = {("log probability lost", "nats"): lost, ("decision changed", "share of images"): changed}
+        if len(own) == 1:
+            values["mask", "mean over the part"] = [float(one.mask[own[0]]) for one in found]
+        rows += [PartRow(name, *what, *interval(found, each), counted(each)) for what, each in values.items()]
+    return rows
+
+
+def network_rows(found: Sequence[Found]) -> dict[str, Interval]:
+    """The share of pictures that are decided rightly, and background independence: the share of the things of the
+    background without which the decision hardly changes (Hesse et al. 2023)."""
+    things = [(one, value) for one in found for value in relevant_things(one.case)]
+    return {
+        "accuracy": interval(found, [float(one.case.right) for one in found]),
+        "background independence": interval([one for one, _ in things], [1 - value for _, value in things]),
+    }
+
+
+def interval(found: Sequence[Found], values: Sequence[float]) -> Interval:
+    """Mean and interval, the pictures of each episode drawn anew."""
+    pairs = [(value, one.episode) for one, value in zip(found, values, strict=True) if not math.isnan(value)]
+    return bootstrap([value for value, _ in pairs], [episode for _, episode in pairs])
+
+
+def counted(values: Sequence[float]) -> int:
+    """How many are numbers."""
+    return int((~torch.tensor(values).isnan()).sum())

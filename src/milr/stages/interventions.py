@@ -1,0 +1,225 @@
+"""`milr interventions`: the maps held against pictures from which single parts are gone, whose effect is known."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from milr.data.augmentation import to_input
+from milr.data.catalogues import data_entry, view
+from milr.data.pictures import load_pictures
+from milr.data.records import Catalogue, Record
+from milr.data.settings import DatasetSettings
+from milr.data.split import split_of
+from milr.errors import MilrError
+from milr.evaluation.charts import draw_bars
+from milr.evaluation.interventions import (
+    BEST,
+    OWN,
+    Found,
+    all_rows,
+    best_threshold,
+    contrast_rows,
+    find,
+    table_of_checks,
+)
+from milr.evaluation.methods import KINDS, METHODS, Methods
+from milr.evaluation.metrics import Metric
+from milr.evaluation.parts import network_rows, part_rows
+from milr.evaluation.protocol import Contrast, contrast_of
+from milr.evaluation.removals import Subject
+from milr.evaluation.tables import Measurement, cells, compare, summarise, write_csv
+from milr.explanation.asked import Asked, Batches, class_list, part
+from milr.explanation.batches import queries_of_first
+from milr.explanation.decisions import Batch, Decision
+from milr.runs.folder import Run
+from milr.runs.sources import SourceRun
+from milr.settings.schema import Interventions
+from milr.stages.devices import choose_device
+from milr.stages.episodes import asked_by, pictures_of
+from milr.stages.evaluate import available, explaining, log_table, possible, training_statistics
+from milr.stages.explainers import load_explainer
+
+log = logging.getLogger("milr")
+
+CHART = (
+    *(Metric("completeness", whose) for whose in (OWN, BEST)),
+    *(Metric("correctness", what) for what in ("logit", "log probability")),
+    *(Metric("contrastivity", what) for what in ("sums", "shares")),
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured, with what."""
+
+    settings: Interventions
+    asked: Asked  # about pictures that have interventions alone
+    subject: Subject
+    methods: Methods
+    device: torch.device
+
+    def batch(self, records: Sequence[Record], decide: Decision) -> Batch:
+        """Whole birds, as the network takes them, with a decision about them."""
+        dataset = self.settings.dataset
+        pictures = self.subject.whole(load_pictures(records, dataset.size, dataset.crop))
+        return Batch(to_input(pictures.images, self.device, self.subject.normalisation), decide)
+
+    def classes(self, records: Sequence[Record]) -> list[int]:
+        """The class id of each answer about a batch of them."""
+        if self.asked.section.name == "classes":
+            ids = {name: class_id for class_id, name in self.asked.catalogue.class_names.items()}
+            return [ids[name] for name in class_list(self.asked)]
+        return list(dict.fromkeys(record.class_id for record in records))  # supports first, class by class
+
+
+def interventions(settings: Interventions, run: Run, source: SourceRun) -> float:
+    """Returns the correctness of the decision map."""
+    bench = bench_of(settings, source)
+    asked, dataset = bench.asked, settings.dataset
+    looked_at = asked.catalogue if asked.row.divided else part(asked.section, asked.catalogue, dataset.split)
+    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
+    chosen = thresholds_of(bench)
+    found = list(found_in(bench, dataset, settings.interventions.episodes))
+    names = list(found[0].sums)
+    rows, thresholds = all_rows(found, names, chosen)
+    rows += list(contrasts_in(bench))
+    data_set = f"{'/'.join(Path(dataset.root).parts[-2:])}, {dataset.split}, {view(dataset)}"
+    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(found)} pictures"
+    results = summarise(rows, data_set)
+    write_csv(run.path("per_image.csv"), [row for row in rows if row.metric.kind != "completeness"])
+    write_csv(run.path("results.csv"), results)
+    ours = [name for name in (*KINDS, "refined") if name in names]
+    write_csv(run.path("paired.csv"), compare(rows, data_set, ours))
+    about = part_rows(found, bench.subject.interventions.parts)
+    write_csv(run.path("parts.csv"), about)
+    draw_bars(run.path("interventions.png"), results, CHART, title)
+    log_table(results, title)
+    network = network_rows(found)
+    log.info("; ".join(f"{name} {value:.3f} [{low:.3f}, {high:.3f}]" for name, (value, low, high) in network.items()))
+    for result in results:
+        run.metrics(**cells(result))
+    numbers = {(result.map, result.metric): result.value for result in results}
+    correct = numbers["decision", Metric("correctness", "logit")]
+    complete = numbers["decision", Metric("completeness", OWN if chosen else BEST)]
+    figures = {name.replace(" ", "_"): value for name, (value, _, _) in network.items()}
+    figures |= {"decision_correctness": correct, "decision_completeness": complete}
+    run.record(result={**figures, "pictures": len(found), "thresholds": thresholds})
+    log.info("open %s", run.path("interventions.png"))
+    return correct
+
+
+def bench_of(settings: Interventions, source: SourceRun) -> Bench:
+    """Everything loaded. MilrError for a data set or a decision of which nothing of this can be asked."""
+    device, dataset, how = choose_device(settings.device), settings.dataset, settings.interventions
+    explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
+    asked = asked_by(source, dataset, network, device)
+    if asked.section.name not in ("prototypes", "classes"):
+        raise MilrError(f"decision={asked.section.name}: parts are taken away from decisions among classes only")
+    birds = asked.catalogue.interventions
+    if birds is None:
+        raise MilrError(f"dataset={dataset.name} has no pictures without parts: take dataset=synthetic or funnybirds")
+    covered = tuple(record for record in asked.catalogue.records if birds.covers(record))
+    asked = replace(asked, catalogue=replace(asked.catalogue, records=covered))
+    baselines = explaining(possible(available(how.baselines), explainer), asked)
+    normalisation = network.origin.normalisation
+    needed = any(METHODS[name].statistics for name in baselines)
+    statistics = training_statistics(explainer, source, settings.cache, device, normalisation) if needed else None
+    subject = Subject(explainer, birds, dataset.crop, normalisation)
+    return Bench(settings, asked, subject, Methods(explainer, baselines, statistics, normalisation), device)
+
+
+def batches_of(settings: Interventions, asked: Asked) -> Batches:
+    """Of an episode's shape, or of the decision's number of pictures."""
+    episode, section = settings.episode, asked.section
+    return Batches((episode.way, episode.shot, episode.query), section.images, section.each, settings.seed)
+
+
+def found_in(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[Found]:
+    """What is found of the pictures of episodes `done` to count - 1."""
+    drawn = pictures_of(bench.asked, dataset, batches_of(bench.settings, bench.asked), count, done)
+    for number, pictures, question in tqdm(drawn, total=count - done, desc=f"{dataset.split} episodes"):
+        batch = bench.batch(pictures.records, question.ask(pictures.records))
+        classes = bench.classes(pictures.records)
+        yield from find(bench.subject, bench.methods, batch, pictures.records, classes, number)
+
+
+def thresholds_of(bench: Bench) -> dict[str, int]:
+    """Of each map the place of its threshold, the best on the validation split; nothing where that has no pictures.
+
+    Where this split itself is looked at, other episodes of it choose.
+    """
+    section = bench.settings.interventions
+    dataset = replace(bench.settings.dataset, split="validation")
+    own = split_of(bench.asked.catalogue).validation
+    if bench.asked.row.divided and bench.asked.catalogue.tests:
+        own = ()  # a data set with test pictures of its own has interventions of these alone
+    if not section.validation_episodes or not own:
+        log.info("no thresholds are chosen on validation pictures: completeness is told at the best ones alone")
+        return {}
+    done = section.episodes if bench.settings.dataset.split in ("validation", "all") else 0
+    found = list(found_in(bench, dataset, done + section.validation_episodes, done))
+    return {name: best_threshold(table_of_checks(found, name)) for name in (found[0].sums if found else ())}
+
+
+def contrasts_in(bench: Bench) -> Iterator[Measurement]:
+    """Contrastivity, of episodes of three classes, or of batches among all classes."""
+    settings, asked, birds = bench.settings, bench.asked, bench.subject.interventions
+    count, any_of = settings.interventions.contrasts, False
+    scenes = contrast_episodes(bench) if asked.section.name == "prototypes" else contrast_batches(bench)
+    for number, records, decide, contrasts in tqdm(scenes, total=count, desc="contrasts"):
+        batch = bench.batch(records, decide)
+        for row in contrast_rows(bench.subject, bench.methods, batch, records, contrasts, number):
+            any_of = True
+            yield row
+    if count and not any_of:
+        log.info("no contrastivity: no two classes share other parts of %s with a third", ", ".join(birds.parts))
+
+
+Scenes = Iterator[tuple[int, Sequence[Record], Decision, Sequence[Contrast | None]]]
+
+
+def contrast_batches(bench: Bench) -> Scenes:
+    """Batches as they are, each picture with two classes that share parts with its own."""
+    dataset, count = bench.settings.dataset, bench.settings.interventions.contrasts
+    birds = bench.subject.interventions
+    drawn = pictures_of(bench.asked, dataset, batches_of(bench.settings, bench.asked), count)
+    for number, pictures, question in drawn:
+        looks = {answer: birds.looks(class_id) for answer, class_id in enumerate(bench.classes(pictures.records))}
+        seeds = [f"contrast:{bench.settings.seed}:{number}:{item}" for item in range(len(pictures.records))]
+        looked = [birds.look_of(record) for record in pictures.records]
+        contrasts = [contrast_of(look, looks, seed) for look, seed in zip(looked, seeds, strict=True)]
+        yield number, pictures.records, question.ask(pictures.records), contrasts
+
+
+def contrast_episodes(bench: Bench) -> Scenes:
+    """Episodes of a class and two that share other parts with it: supports of all three, queries of the first."""
+    settings, network, birds = bench.settings, bench.asked.network, bench.subject.interventions
+    shot, query, dataset = settings.episode.shot, settings.episode.query, settings.dataset
+    members = by_class(part(bench.asked.section, bench.asked.catalogue, dataset.split), shot + query)
+    looks = {class_id: birds.looks(class_id) for class_id in members}
+    own = [class_id for class_id in members if len(looks[class_id]) == 1]
+    decide = queries_of_first(3, shot, network.metric, network.mean)
+    for number in range(settings.interventions.contrasts if own else 0):
+        generator = random.Random(f"contrast:{settings.seed}:{number}")
+        chosen = generator.choice(own)
+        contrast = contrast_of(looks[chosen][0], looks, f"contrast:{settings.seed}:{number}")
+        if contrast is None:
+            continue
+        drawn = [generator.sample(members[each], shot + query) for each in (chosen, *contrast.classes)]
+        records = [record for each in drawn for record in each[:shot]] + drawn[0][shot:]
+        yield number, records, decide, [replace(contrast, classes=(1, 2))] * query
+
+
+def by_class(catalogue: Catalogue, least: int) -> dict[int, list[Record]]:
+    """The pictures of each class that has enough."""
+    members: dict[int, list[Record]] = {}
+    for record in catalogue.records:
+        members.setdefault(record.class_id, []).append(record)
+    return {class_id: records for class_id, records in members.items() if len(records) >= least}
