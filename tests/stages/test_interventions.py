@@ -1,0 +1,49 @@
+"""`milr interventions` through the command line, on the networks of the other stages."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from PIL import Image
+from small import Capture, call, error, manifest, run_of
+
+from milr.evaluation.methods import CONTROLS, KINDS
+
+FEW = ["interventions.episodes=1", "interventions.validation_episodes=1", "interventions.contrasts=2"]
+
+
+def test_every_map_is_held_against_pictures_without_parts(copy: Path, capsys: Capture) -> None:
+    words = ["source=latest", *FEW, "interventions.baselines=[refined,grad_cam]", "episode.query=1"]
+    assert call(copy, "interventions", *words) == 0
+    assert "background independence" in capsys.readouterr().out
+    run = run_of(copy, "interventions")
+    with (run / "results.csv").open() as file:
+        results = {(row["map"], row["metric"]): row for row in csv.DictReader(file)}
+    assert {name for name, _ in results} == {*KINDS, *CONTROLS, "refined", "grad_cam"}
+    for name in ("decision", "refined"):
+        own, best = (
+            float(results[name, f"completeness, {which}"]["value"])
+            for which in ("threshold of validation", "best threshold")
+        )
+        assert 0 <= own <= best + 1e-9 <= 1 + 1e-9
+        correct = results[name, "correctness, logit"]
+        assert float(correct["low"]) <= float(correct["value"]) <= float(correct["high"])
+    assert 0 <= float(results["total", "mass, head"]["value"]) <= 1
+    with (run / "parts.csv").open() as file:
+        parts = {(row["parts"], row["quantity"]) for row in csv.DictReader(file)}
+    assert {("head", "mask"), ("head + wing bar", "log probability lost"), ("feet", "decision changed")} <= parts
+    result = manifest(run)["result"]
+    assert result["decision_correctness"] == float(results["decision", "correctness, logit"]["value"])  # type: ignore[index,call-overload]
+    assert 0 <= result["background_independence"] <= 1 and result["pictures"] == 3  # type: ignore[index,call-overload]
+    assert (run / "interventions.png").is_file()
+
+
+def test_data_without_interventions_is_refused(copy: Path, tmp_path: Path, capsys: Capture) -> None:
+    for number in range(4):
+        path = tmp_path / "birds" / f"class {number // 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 60 + number).save(path)
+    words = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
+    assert call(copy, "interventions", "source=latest", *words) == 2
+    assert "dataset=folder has no pictures without parts" in error(capsys)
