@@ -1,66 +1,23 @@
-"""FunnyBirds's download, as a tiny folder in its format: pictures, part maps, interventions, and its own test pictures."""
+"""FunnyBirds's download, as a tiny folder in its format: pictures, part maps, interventions, its own test pictures."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from funny import PARTS, make_funnybirds
 
 from milr.data.catalogues import open_catalogue
-from milr.data.funnybirds import COLOURS, read_funnybirds
+from milr.data.funnybirds import read_funnybirds
 from milr.data.records import BACKGROUND, BODY, FIRST_PART, FIRST_THING
 from milr.data.settings import FunnyBirdsSettings
 from milr.data.split import divided
 from milr.errors import MilrError
 
-PARTS = ("beak", "eye", "foot", "tail", "wing")
-
-
-def save(path: Path, grey: int, size: int = 12) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGBA", (size, size), (grey, grey, grey, 255)).save(path)
-
-
-def save_part_map(path: Path) -> None:
-    """A row of 12 pixels for each part's first colour, then the body and one thing of the background."""
-    colours = np.zeros((12, 12, 4), np.uint8)
-    colours[..., 3] = 255
-    for row, part in enumerate(PARTS):
-        colours[row, :, :3] = COLOURS[part][0]
-        colours[row, 6:, :3] = COLOURS[part][-1]
-    colours[5, :, :3] = (100, 100, 100)
-    colours[6, :, :3] = (204, 204, 205)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(colours).save(path)
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes, ten training pictures and two test pictures of each."""
-    folder = tmp_path / "FunnyBirds"
-    folder.mkdir()
-    classes = [{"class_idx": index, "parts": dict.fromkeys(PARTS, index)} for index in range(2)]
-    (folder / "classes.json").write_text(json.dumps(classes))
-    (folder / "parts.json").write_text(json.dumps({part: [{"model": f"{part}01.glb"}] * 2 for part in PARTS}))
-    for mode, each in (("train", 10), ("test", 2)):
-        entries = [{"class_idx": index, "bg_objects": "4,0,"} for index in range(2) for _ in range(each)]
-        (folder / f"dataset_{mode}.json").write_text(json.dumps(entries))
-        for number, entry in enumerate(entries):
-            place = f"{entry['class_idx']}/{number:06d}"
-            save(folder / mode / f"{place}.png", 10 * number)
-            if mode == "test":
-                save_part_map(folder / "test_part_map" / f"{place}.png")
-                for count in range(len(PARTS) + 1):
-                    for kept in itertools.combinations(PARTS, count):
-                        name = f"body_{'_'.join(sorted(kept))}.png"
-                        save(folder / "test_interventions" / place / name, 100 + count)
-                for thing in range(2):
-                    save(folder / "test_interventions" / place / f"background_interventions/{thing}.png", 200 + thing)
-    return folder
+    return make_funnybirds(tmp_path / "FunnyBirds")
 
 
 def test_the_download_is_read(root: Path) -> None:

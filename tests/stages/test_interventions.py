@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
+from funny import make_funnybirds
 from PIL import Image
-from small import Capture, call, error, manifest, run_of
+from small import FIT, Capture, call, error, manifest, run_of
 
 from milr.evaluation.methods import CONTROLS, KINDS
 
@@ -47,3 +49,19 @@ def test_data_without_interventions_is_refused(copy: Path, tmp_path: Path, capsy
     words = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     assert call(copy, "interventions", "source=latest", *words) == 2
     assert "dataset=folder has no pictures without parts" in error(capsys)
+
+
+@pytest.mark.slow
+def test_funnybirds_by_one_command(tmp_path: Path, capsys: Capture) -> None:
+    """Its test pictures, classes among which a linear head decides, and no thresholds but the published way's."""
+    folder, out = make_funnybirds(tmp_path / "FunnyBirds", size=32, test=3), tmp_path / "outputs"
+    data = ["dataset=funnybirds", f"dataset.root={folder}", "dataset.size=32", "backbone=resnet10", "device=cpu"]
+    ask = ["decision=classes", "decision.classes=all", "decision.head=linear", "decision.images=4", "source=none"]
+    assert call(out, "fit-milr", *data, *ask, *FIT) == 0
+    assert call(out, "interventions", "source=latest", *FEW, "interventions.baselines=[grad_cam]") == 0
+    assert "no thresholds are chosen on validation pictures" in capsys.readouterr().out
+    run = run_of(out, "interventions")
+    with (run / "results.csv").open() as file:
+        metrics = {row["metric"] for row in csv.DictReader(file)}
+    assert "completeness, best threshold" in metrics and "completeness, threshold of validation" not in metrics
+    assert manifest(run)["result"]["pictures"] == 4  # type: ignore[index,call-overload]
