@@ -42,7 +42,7 @@ def test_help_shows_keys_with_comments_and_groups(stage: str, capsys: Capture) -
     assert main([stage, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: milr {stage}" in text
-    assert "dataset=synthetic" in text and "of: cub, folder, synthetic" in text
+    assert "dataset=synthetic" in text and "of: cub, folder, funnybirds, synthetic" in text
     assert "seed: 0  # " in text and "root: data/synthetic  # " in text
     assert "hydra:" not in text and "defaults:" not in text and "?." not in text
 
@@ -122,11 +122,11 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
         ("visualize source=/no/such/run", "no folder /no/such/run"),
         ("train-protonet backbone=null", "backbone=null: choose one of conv4, import"),
         ("train-protonet backbone=5", "backbone=5: choose one of conv4, import"),
-        ("train-protonet dataset=", "dataset=: choose one of cub, folder, synthetic"),
-        ("train-protonet dataset=[cub]", "dataset=[cub]: choose one of cub, folder, synthetic"),
-        ("train-protonet --multirun dataset=null,cub", "dataset=null,cub: choose one of cub, folder, synthetic"),
-        ("train-protonet dataset=${nosuch}", "dataset=${nosuch}: choose one of cub, folder, synthetic"),
-        ("train-protonet dataset=???", "dataset=???: choose one of cub, folder, synthetic"),
+        ("train-protonet dataset=", "dataset=: choose one of cub, folder, funnybirds, synthetic"),
+        ("train-protonet dataset=[cub]", "dataset=[cub]: choose one of cub, folder, funnybirds, synthetic"),
+        ("train-protonet --multirun dataset=null,cub", "dataset=null,cub: choose one of cub, folder, funnybirds, synthetic"),
+        ("train-protonet dataset=${nosuch}", "dataset=${nosuch}: choose one of cub, folder, funnybirds, synthetic"),
+        ("train-protonet dataset=???", "dataset=???: choose one of cub, folder, funnybirds, synthetic"),
         ("train-protonet dataset.name=cub", "with the keys of another data set: choose it with dataset=cub"),
         ("train-protonet backbone.name=resnet9", "backbone.name=resnet9: choose one of conv4, resnet10"),
         ("train-protonet experiment={a:1}", "experiment={a:1}: choose one of closer_look"),
