@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
+from milr.bars import bar
 from milr.data.augmentation import to_input
 from milr.data.catalogues import data_entry, view
 from milr.data.pictures import load_pictures
@@ -144,7 +144,7 @@ def batches_of(settings: Interventions, asked: Asked) -> Batches:
 def found_in(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[Found]:
     """What is found of the pictures of episodes `done` to count - 1."""
     drawn = pictures_of(bench.asked, dataset, batches_of(bench.settings, bench.asked), count, done)
-    for number, pictures, question in tqdm(drawn, total=count - done, desc=f"{dataset.split} episodes"):
+    for number, pictures, question in bar(drawn, total=count - done, desc=f"{dataset.split} episodes"):
         batch = bench.batch(pictures.records, question.ask(pictures.records))
         classes = bench.classes(pictures.records)
         yield from find(bench.subject, bench.methods, batch, pictures.records, classes, number)
@@ -173,7 +173,7 @@ def contrasts_in(bench: Bench) -> Iterator[Measurement]:
     settings, asked, birds = bench.settings, bench.asked, bench.subject.interventions
     count, any_of = settings.interventions.contrasts, False
     scenes = contrast_episodes(bench) if asked.section.name == "prototypes" else contrast_batches(bench)
-    for number, records, decide, contrasts in tqdm(scenes, total=count, desc="contrasts"):
+    for number, records, decide, contrasts in bar(scenes, total=count, desc="contrasts"):
         batch = bench.batch(records, decide)
         for row in contrast_rows(bench.subject, bench.methods, batch, records, contrasts, number):
             any_of = True
