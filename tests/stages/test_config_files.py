@@ -35,7 +35,7 @@ def told(folder: Path, words: list[str], capsys: Capture) -> str:
         ("seed: 1\n", ": a file of experiment/ begins with the line `# @package _global_`"),
         ("", ": a file of experiment/ begins with the line `# @package _global_`"),
         (f"{HEAD}dataset:\n  root: données\n".encode("latin-1"), " is no text in UTF-8"),
-        (f"{HEAD}defaults:\n  - override /dataset: nosuch\n", ": dataset=nosuch: choose one of cub, folder, funnybirds"),
+        (f"{HEAD}defaults:\n  - override /dataset: nosuch\n", ": dataset=nosuch: choose one of cub, folder"),
         (f"{HEAD}defaults:\n  - nosuch\n", ": experiment=nosuch: choose one of closer_look"),
         (f"{HEAD}defaults:\n  - override /nosuch: x\n", "Could not override 'nosuch'. No match in the defaults list."),
         (f"{HEAD}defaults: cub\n", "defaults must be a list (got str)"),
