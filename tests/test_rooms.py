@@ -39,7 +39,7 @@ def test_few_imports_stand_inside_functions() -> None:
 
 
 def test_the_package_of_the_stages_stays_small() -> None:
-    assert len(list((SOURCE / "milr" / "stages").glob("*.py"))) <= 18
+    assert len(list((SOURCE / "milr" / "stages").glob("*.py"))) <= 19
 
 
 def test_every_package_says_what_it_is_about() -> None:

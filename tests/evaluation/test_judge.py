@@ -70,6 +70,7 @@ def test_places_and_their_agreement_are_told() -> None:
     assert [found(rows, "judge", map, "place").value for map in network.areas] == [1, 3, 2, 4]
     gap = found(rows, "network - judge", "iba", "area")
     assert gap.value == pytest.approx(0.2) and gap.low == pytest.approx(gap.high) and gap.n == 40
+    assert found(rows, "network - judge", "random", "accuracy, kept").value == 0
     alike = found(rows, "network and judge", ALL, "rank correlation")
     assert (alike.value, alike.low, alike.high) == pytest.approx((0.8, 0.8, 0.8))
     assert (found(rows, "network and judge", ALL, "same first places")).value == 1

@@ -87,6 +87,8 @@ def agreement_rows(check: str, ways: Mapping[str, Judged]) -> list[SanityRow]:
     for other, own in others:
         for map, firsts in first.areas.items():
             rows.append(mean_row(check, f"{name} - {other}", map, "area", firsts - own.areas[map], own.episodes))
+        kept = first.kept - own.kept
+        rows.append(mean_row(check, f"{name} - {other}", "random", "accuracy, kept", kept, own.episodes))
         variant, count = f"{name} and {other}", len(own.areas)
         alike, same = rank_agreement(first, own), float(same_first_places(first.areas, own.areas))
         rows.append(SanityRow(check, variant, ALL, "rank correlation", *alike, count, "at least 0.8"))
