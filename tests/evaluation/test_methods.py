@@ -130,6 +130,28 @@ def test_a_support_answers_for_all_queries_and_a_query_for_itself() -> None:
     assert losses.tolist() == pytest.approx([own.mean().item(), own[0].item()])
 
 
+def test_changes_are_decided_at_once_and_one_by_one_where_a_decision_looks_at_values() -> None:
+    decide, calls = episode_decision(3, 2, 2, MetricSettings("cosine", 0.1), None), list[float]()
+    output = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+
+    def looking(given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(float(given.sum()))
+        return decide(given)
+
+    changed, rows = torch.randn(30, 5, generator=torch.Generator().manual_seed(1)), torch.arange(30) % 12
+    together, single = (Untouched.of(output, Batch(output, how).decided) for how in (decide, looking))
+    logits = together.logits(changed, rows)
+    assert logits.shape == (30, 6, 3) and torch.allclose(logits, single.logits(changed, rows), atol=1e-5)
+    assert len(calls) == 31  # the untouched decision, and each change's
+
+    def counted(given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(0.0)
+        return decide(given)
+
+    Untouched(output, Batch(output, counted).decided, together.predicted).logits(changed, rows)
+    assert len(calls) == 32
+
+
 def test_a_closed_mask_has_no_capacity() -> None:
     assert mean_capacity(torch.zeros(2, 3, 4, 4), torch.randn(2, 3, 4, 4)).abs().max() < 1e-6
 

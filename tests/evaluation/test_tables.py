@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from milr.errors import MilrError
+from milr.evaluation.intervals import Place, bootstrap, intervals
 from milr.evaluation.location import percentile
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS, Metric, MetricKind, location_measurements
-from milr.evaluation.tables import Measurement, bootstrap, compare, read_measurements, summarise, write_csv
+from milr.evaluation.tables import Measurement, compare, read_measurements, summarise, write_csv
 
 POINTING, MASS = Metric("pointing", "box"), Metric("mass", "box")
 
@@ -103,6 +104,30 @@ def test_the_bootstrap_interval_is_near_the_normal_one() -> None:
 def test_episodes_are_strata() -> None:
     """Images that agree within their episode leave nothing to chance."""
     assert bootstrap([1.0, 1.0, 0.0, 0.0], [0, 0, 1, 1]) == (0.5, 0.5, 0.5)
+
+
+def test_fits_are_drawn_too() -> None:
+    """Fits that differ and images that do not: the interval is that of the fits' mean, from least to greatest."""
+    sample = [(Place(fit, 0, f"{image}"), float(fit)) for fit in range(3) for image in range(20)]
+    mean, low, high = intervals([sample])[0]
+    assert (mean, low, high) == pytest.approx((1, 0, 2), abs=0.35) and low < 0.7 and high > 1.3
+    alike = [(Place(fit, 0, f"{image}"), image % 2) for fit in range(3) for image in range(20)]
+    assert intervals([alike])[0] == pytest.approx(intervals([alike[:20]])[0], abs=1e-12)
+
+
+def test_samples_of_the_same_images_have_the_same_draws_and_intervals_of_their_own() -> None:
+    samples = [[(Place(0, i % 2, f"{i}"), float(i**power)) for i in range(10)] for power in (1, 2)]
+    assert intervals([samples[0], [], samples[1]])[2] == pytest.approx(intervals([samples[1]])[0])
+
+
+def test_a_map_of_each_fit_is_compared_with_one_that_needs_none_and_fit_by_fit_with_its_like() -> None:
+    rows = [Measurement("decision", 0, f"{i}", MASS, i + fit / 10, 0.2, fit=fit) for i in range(5) for fit in (0, 1)]
+    rows += [Measurement("kept", 0, f"{i}", MASS, i + fit / 10 - 1, 0.2, fit=fit) for i in range(5) for fit in (0, 1)]
+    rows += [Measurement("random", 0, f"{i}", MASS, float(i), 0.2, fit=0) for i in range(5)]
+    found = {row.other: row for row in compare(rows, "toy", ["decision"])}
+    assert (found["kept"].n, found["kept"].difference, found["kept"].low) == pytest.approx((10, 1, 1))
+    assert (found["random"].n, found["random"].difference) == pytest.approx((10, 0.05))
+    assert {r.map: r.fits for r in summarise(rows, "toy")} == {"decision": 2, "kept": 2, "random": 1}
 
 
 def test_no_values_no_mean() -> None:

@@ -12,9 +12,3 @@ import pytest
 def copy(pipeline: Path, tmp_path: Path) -> Path:
     """The same outputs, to be added to or spoiled."""
     return Path(shutil.copytree(pipeline, tmp_path / "outputs"))
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the intervals: thousands for each pair of maps and metric take most of an evaluation of a few pictures."""
-    monkeypatch.setattr("milr.evaluation.tables.RESAMPLES", 100)

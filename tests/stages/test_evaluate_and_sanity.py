@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from small import Capture, call, error, manifest, run_of
 
+from milr.data.pictures import read_mask
+from milr.evaluation import regions
 from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
 
 PAIR = ("decision", "random", "area, accuracy")
@@ -43,6 +46,44 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
         (row,) = [r for r in csv.DictReader(file) if (r["map"], r["other"], r["metric"]) == PAIR]
     values = (float(results[name, "area, accuracy"]["value"]) for name in PAIR[:2])
     assert float(row["difference"]) == pytest.approx(next(values) - next(values))
+
+
+def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
+    copy: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other fit is the first one under another seed: every number of it must be the same."""
+    fitted, read = run_of(copy, "fit_milr"), list[Path]()
+    other = Path(shutil.copytree(fitted, copy / "fit_milr_sweeps" / "seeds" / "seed=7"))
+    same = Path(shutil.copytree(fitted, copy / "same"))
+    config = (fitted / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config.replace("seed: 0", "seed: 7", 1))
+
+    def noted(file: Path) -> Image.Image:
+        read.append(file)
+        return read_mask(file)
+
+    monkeypatch.setattr(regions, "read_mask", noted)
+    words = ["source=latest", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.baselines=[refined]"]
+    words += ["evaluate.episodes=1", "evaluate.sheet_rows=1", "episode.query=1", "evaluate.refine=1"]
+    words += ["evaluate.fills=[blur]"]
+    assert call(copy, "evaluate", *words, f"evaluate.sources=[{other.parent}]") == 0
+    assert len(read) == len(set(read)) == 6 * 2  # the outline and the defining parts of each picture, once
+    run = run_of(copy, "evaluate")
+    assert [fit["seed"] for fit in manifest(run)["fits"]] == [0, 7]  # type: ignore[attr-defined,index]
+    with (run / "per_image.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "keep 20%, accuracy (blur)"]
+    values = {(row["map"], row["fit"], row["file"]): row["value"] for row in rows}
+    assert {(name, fit) for name, fit, _ in values} >= {("decision", "7"), ("refined", "7"), ("random", "0")}
+    assert not any((name, fit) == ("random", "7") for name, fit, _ in values)
+    assert all(values[name, "0", file] == value for (name, fit, file), value in values.items())
+    with (run / "results.csv").open() as file:
+        fits = {row["map"]: row["fits"] for row in csv.DictReader(file)}
+    assert (fits["decision"], fits["refined"], fits["edges"]) == ("2", "2", "1")
+    capsys.readouterr()
+    assert call(copy, "evaluate", *words, f"evaluate.sources=[{same}]") == 2
+    assert "have both seed=0: leave one" in error(capsys)
+    assert call(copy, "evaluate", *words, f"evaluate.sources=[{copy}]") == 2
+    assert "no run folder, and no sweep with a finished run" in error(capsys)
 
 
 def test_without_captum_or_marks_the_rest_is_measured(

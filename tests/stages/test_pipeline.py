@@ -108,6 +108,18 @@ def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
         assert maps["labels"].tolist() == ["grey", "print"] and np.isfinite(maps["redundant"]).all()
 
 
+def test_masks_refined_for_the_pictures_that_are_drawn(copy: Path, capsys: Capture) -> None:
+    plain = run_of(copy, "visualize")
+    assert call(copy, "visualize", "source=latest", "visualize.refine=3") == 0
+    refined = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])  # type: ignore[arg-type,return-value]
+    with np.load(plain / "episode_000" / "maps.npz") as before, np.load(refined / "episode_000" / "maps.npz") as after:
+        assert np.allclose(before["total"], after["total"]) and not np.allclose(before["decision"], after["decision"])
+    assert manifest(refined)["result"]["refine"] == 3  # type: ignore[index,call-overload]
+    capsys.readouterr()
+    assert call(copy, "visualize", "source=latest", "visualize.refine=3", "images=[/a.jpg]") == 2
+    assert "your own pictures (images=) are in no episode" in error(capsys)
+
+
 @pytest.mark.parametrize("layers", ["layer2_avgpool", "layer1_layer4"])
 def test_other_layer_pairs(copy: Path, layers: str) -> None:
     assert call(copy, "fit-milr", f"source={run_of(copy, 'train_protonet')}", f"layers={layers}", *FIT) == 0

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
+from milr.evaluation.batching import at_once, laid_out
 from milr.explanation.decisions import Batch, Decided
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
@@ -40,7 +41,16 @@ class Untouched:
         """Logits [n, Q, classes] if image rows[i] gave changed[i] [n, E], each change on its own."""
         outputs = self.output.expand(len(rows), *self.output.shape).clone()
         outputs[torch.arange(len(rows), device=rows.device), rows] = changed
-        return torch.stack([self.decide(output).answers() for output in outputs])
+
+        def answers(output: Tensor) -> Tensor:
+            """Of one change."""
+            return self.decide(output).answers()
+
+        try:
+            together: Tensor = torch.func.vmap(answers)(outputs)
+            return together
+        except RuntimeError:  # a decision that looks at values, which vmap does not let it
+            return torch.stack([answers(output) for output in outputs])
 
     def score(self, changed: Tensor, rows: Tensor) -> Tensor:
         """The sum of the queries' logits for their predicted classes under each change, [n]."""
@@ -59,6 +69,12 @@ class Untouched:
         query = rows - (len(self.output) - queries)
         own = losses.gather(1, query.clamp(min=0)[:, None])[:, 0]
         return torch.where(query >= 0, own, losses.mean(1))
+
+
+def own_decision(batch: Batch, output: Tensor) -> Callable[[Tensor], Tensor]:
+    """A target for `MILR.maps`: each image's own decision, of the untouched output [K, E]; `Untouched.loss`."""
+    untouched, rows = Untouched.of(output, batch.decided), torch.arange(len(output))
+    return lambda changed: untouched.loss(changed, rows.to(changed.device))
 
 
 def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
@@ -98,8 +114,9 @@ def integrated_gradients(network: nn.Module, batch: Batch, shape: tuple[int, int
     with frozen(network, *batch.modules):
         method = IntegratedGradients(_score_of(network, batch))
         rows = torch.arange(len(batch.images), device=batch.images.device)
+        size = max(len(rows), at_once(batch.images))
         result: Tensor = method.attribute(
-            batch.images, additional_forward_args=(rows,), n_steps=INTEGRATION_STEPS, internal_batch_size=len(rows)
+            batch.images, additional_forward_args=(rows,), n_steps=INTEGRATION_STEPS, internal_batch_size=size
         )
     return adaptive_avg_pool2d(result.sum(1, keepdim=True).abs(), shape)[:, 0].detach()
 
@@ -112,7 +129,11 @@ def occlusion(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tenso
     with frozen(network, *batch.modules), torch.no_grad():
         rows = torch.arange(len(batch.images), device=batch.images.device)
         result: Tensor = Occlusion(_score_of(network, batch)).attribute(
-            batch.images, (3, window, window), strides=(3, window // 2, window // 2), additional_forward_args=(rows,)
+            batch.images,
+            (3, window, window),
+            strides=(3, window // 2, window // 2),
+            additional_forward_args=(rows,),
+            perturbations_per_eval=max(1, at_once(batch.images) // len(rows)),
         )
     return adaptive_avg_pool2d(result.mean(1, keepdim=True), shape)[:, 0]
 
@@ -123,6 +144,6 @@ def _score_of(network: nn.Module, batch: Batch) -> Callable[[Tensor, Tensor], Te
         untouched = Untouched.of(network(batch.images).flatten(1), batch.decided)
 
     def score(images: Tensor, rows: Tensor) -> Tensor:
-        return untouched.score(network(images).flatten(1), rows)
+        return untouched.score(network(laid_out(images)).flatten(1), rows)
 
     return score

@@ -35,7 +35,9 @@ def shown_cases(cases: Cases, measurements: Sequence[Measurement], rows: int) ->
 
 def worst_losses(measurements: Sequence[Measurement], rows: int) -> tuple[Metric, list[Measurement]]:
     """The metric that decides which cases are the worst, and the measurements in which it is highest."""
+    first = measurements[0].fit  # whose maps the cases have
     kept = [m for m in measurements if (m.map, m.metric.kind, m.metric.measure) == ("decision", "keep", "loss")]
+    kept = [m for m in kept if m.fit == first]
     metric = WORST if any(m.metric == WORST for m in kept) else kept[0].metric
     return metric, sorted((m for m in kept if m.metric == metric), key=lambda m: -m.value)[:rows]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from milr.evaluation.attribution import Untouched
+from milr.evaluation.batching import laid_out
 from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
@@ -68,7 +69,7 @@ def _per_sample_bottleneck(
         noise = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device).to(mask.device)
         passed = occlude(first.local, mask, "noise", noise * statistics.std + statistics.mean)
         # 3. Cross-entropy of the image's decision, plus beta times the mean capacity (their eq. 9).
-        output = layers.second_pass(passed.flatten(0, 1), batch.images.repeat(DRAWS, 1, 1, 1)).output
+        output = layers.second_pass(laid_out(passed.flatten(0, 1)), batch.images.repeat(DRAWS, 1, 1, 1)).output
         loss = untouched.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())  # images do not touch each other: a sum keeps each one's own step

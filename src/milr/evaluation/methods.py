@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
-from milr.evaluation.attribution import Untouched, grad_cam, integrated_gradients, occlusion, saliency
+from milr.evaluation.attribution import grad_cam, integrated_gradients, occlusion, own_decision, saliency
 from milr.evaluation.controls import activation_norm, centred_gaussian, image_gradient, random_maps, uniform_maps
 from milr.evaluation.iba import FeatureStatistics, per_sample_bottleneck
 from milr.evaluation.rollout import attention_rollout
@@ -20,8 +20,6 @@ from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
 from milr.networks.freezing import frozen
 from milr.seeding import seed_of
-
-REFINED = 10  # steps of four passes each, two fifths of IBA's
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,7 @@ class Scene:
     seed: int
     statistics: FeatureStatistics | None  # of single features over the training images, where a method needs them
     normalisation: Normalisation = IMAGENET  # of the batch's images
+    refine: int = 10  # steps of `refined`
 
     @property
     def network(self) -> nn.Module:
@@ -57,6 +56,8 @@ class Method:
     package: str | None = None  # that must be installed: pip install 'milr[baselines]'
     statistics: bool = False  # whether it needs the scene's
     ruled: bool = False  # whether it is for some kinds of networks only, and has no map of others
+    passes: int = 1  # about as much time as so many forward passes of each image
+    fitted: bool = False  # whether its maps are of a fit, and others with another seed
 
 
 def iba(scene: Scene) -> Tensor:
@@ -68,12 +69,9 @@ def iba(scene: Scene) -> Tensor:
 
 def refined(scene: Scene) -> Tensor:
     """MI-LR's decision map, refined for what IBA explains: each image's own decision."""
-    images = scene.batch.images
-    untouched, rows = Untouched.of(scene.maps.output, scene.batch.decided), torch.arange(len(images))
+    target = own_decision(scene.batch, scene.maps.output)
     with frozen(scene.network, *scene.batch.modules):
-        return scene.explainer.maps(
-            images, refine=REFINED, target=lambda output: untouched.loss(output, rows.to(output.device))
-        ).decision
+        return scene.explainer.maps(scene.batch.images, refine=scene.refine, target=target).decision
 
 
 def by_rules() -> ModuleType:
@@ -84,10 +82,10 @@ def by_rules() -> ModuleType:
 
 
 ROWS = (  # in the order in which tables and charts have them
-    Method("total", "milr", lambda scene: scene.maps.total),
-    Method("decision", "milr", lambda scene: scene.maps.decision),
-    Method("kept", "milr", lambda scene: scene.maps.kept),
-    Method("redundant", "milr", lambda scene: scene.maps.redundant),
+    Method("total", "milr", lambda scene: scene.maps.total, fitted=True),
+    Method("decision", "milr", lambda scene: scene.maps.decision, fitted=True),
+    Method("kept", "milr", lambda scene: scene.maps.kept, fitted=True),
+    Method("redundant", "milr", lambda scene: scene.maps.redundant, fitted=True),
     Method("random", "control", lambda scene: random_maps(scene.shape, seed_of("random maps", scene.seed))),
     Method("uniform", "control", lambda scene: uniform_maps(scene.shape)),
     Method("centre", "control", lambda scene: centred_gaussian(*scene.shape[1:]).expand(scene.shape)),
@@ -122,15 +120,22 @@ ROWS = (  # in the order in which tables and charts have them
         lambda scene: attention_rollout(scene.network, scene.batch.images, scene.shape[1:]),
         ruled=True,
     ),
-    Method("refined", "baseline", refined),
-    Method("iba", "baseline", iba, statistics=True),
+    Method("refined", "baseline", refined, passes=120, fitted=True),
+    Method("iba", "baseline", iba, statistics=True, passes=300),
     Method(
         "integrated_gradients",
         "baseline",
         lambda scene: integrated_gradients(scene.network, scene.batch, scene.shape[1:]),
         "captum",
+        passes=150,
     ),
-    Method("occlusion", "baseline", lambda scene: occlusion(scene.network, scene.batch, scene.shape[1:]), "captum"),
+    Method(
+        "occlusion",
+        "baseline",
+        lambda scene: occlusion(scene.network, scene.batch, scene.shape[1:]),
+        "captum",
+        passes=225,
+    ),
 )
 METHODS = {method.name: method for method in ROWS}
 KINDS, CONTROLS, BASELINES = (
@@ -161,19 +166,32 @@ class Methods:
     baselines: Collection[str] = field(default=("grad_cam",))
     statistics: FeatureStatistics | None = None  # for methods that need them: of the training images
     normalisation: Normalisation = IMAGENET  # of the pictures
+    refine: int = 10  # steps of the baseline `refined`
 
     def __post_init__(self) -> None:
         needy = [name for name in self.baselines if METHODS[name].statistics]
         if needy and self.statistics is None:
             raise ValueError(f"{needy[0]} needs the statistics of single features: feature_statistics(layers, batches)")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the maps, in their order."""
+        return (*KINDS, *CONTROLS, *self.baselines)
+
+    def scene(self, batch: Batch, seed: int) -> Scene:
+        """What all maps of an episode are made of."""
+        local, own = self.explainer.layers.first_pass(batch.images).local, self.explainer.maps(batch.images)
+        return Scene(self.explainer, batch, local, own, seed, self.statistics, self.normalisation, self.refine)
+
     def maps(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Name -> [K, H, W] on the CPU for every image of an episode. MilrError for one that is not finite."""
-        local = self.explainer.layers.first_pass(batch.images).local
-        own = self.explainer.maps(batch.images)
-        scene = Scene(self.explainer, batch, local, own, seed, self.statistics, self.normalisation)
-        maps = {name: METHODS[name].make(scene) for name in (*KINDS, *CONTROLS, *self.baselines)}
-        broken = [name for name, heat in maps.items() if not torch.isfinite(heat).all()]
-        if broken:
-            raise MilrError(f"maps with nan or inf in episode {seed}: {', '.join(broken)}; leave that baseline out")
-        return {name: heat.detach().cpu() for name, heat in maps.items()}
+        scene = self.scene(batch, seed)
+        return {name: made(name, scene) for name in self.names}
+
+
+def made(name: str, scene: Scene) -> Tensor:
+    """The map [K, H, W] of a method, on the CPU. MilrError if it is not finite."""
+    heat = METHODS[name].make(scene).detach().cpu()
+    if not torch.isfinite(heat).all():
+        raise MilrError(f"maps with nan or inf in episode {scene.seed}: {name}; leave that baseline out")
+    return heat

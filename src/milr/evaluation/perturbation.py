@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from milr.evaluation.batching import at_once, laid_out
 from milr.evaluation.fills import filling
 from milr.evaluation.location import ranked
 from milr.evaluation.metrics import MEASURES
@@ -18,8 +19,6 @@ from milr.networks.layers import FirstPass, LayerPair, SecondPass, frozen
 from milr.seeding import seed_of
 
 Outcome = dict[str, Tensor]
-
-AT_ONCE = 32  # pictures of a pass: more take no less time on a CPU, and memory
 
 
 def places_in_order(heat: Tensor, seed: int) -> Tensor:
@@ -61,16 +60,16 @@ class Trial:
 
         Of each trial "accuracy" (score; of classes 0 or 1) and "loss" [T, Q] (of classes the cross-entropy in nats),
         and "cosine" [T, K] between each image's representation and the untouched one. The images of all trials go
-        through the network `AT_ONCE` at a time.
+        through the network `at_once`, whatever trial they are of.
         """
         kept = kept.to(self.whole.device)
         trials, count = kept.shape[:2]
         each, parts = kept.flatten(0, 1)[:, None], []
         with frozen(self.judge.network, *self.batch.modules):
-            for rows in torch.arange(trials * count, device=kept.device).split(AT_ONCE):
+            for rows in torch.arange(trials * count, device=kept.device).split(at_once(self.batch.images)):
                 images = rows % count
                 changed = torch.where(each[rows], self.whole[images], self.filled[images])
-                parts.append(self.passed(changed, images))
+                parts.append(self.passed(laid_out(changed), images))
             output = torch.cat([part.output for part in parts]).view(trials, count, -1)
             representation = torch.cat([part.representation for part in parts]).view(trials, count, -1)
             outcomes = [self.outcome(*both) for both in zip(output, representation, strict=True)]

@@ -18,9 +18,9 @@ from milr.data.pictures import Pictures
 from milr.evaluation.consistency import Fitting, convergence, deviation, estimator_table, self_consistency
 from milr.evaluation.estimators import estimator_bits, features_of, gaussian_bits, null_bits
 from milr.evaluation.information import estimates
+from milr.evaluation.intervals import bootstrap
 from milr.evaluation.methods import KINDS
 from milr.evaluation.similarity import rank_correlation
-from milr.evaluation.tables import bootstrap
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings

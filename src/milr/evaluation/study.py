@@ -64,13 +64,14 @@ class Ground:
         files = [str(record.path) for record in pictures.records]
         return cls(episode, files, marks, decided, trials)
 
-    def rows(self, name: str, heat: Tensor) -> list[Measurement]:
-        """Every metric of a map [K, H, W].
+    def rows(self, name: str, heat: Tensor, fit: int = 0) -> list[Measurement]:
+        """Every metric of a map [K, H, W] of the fit with this seed.
 
         Accuracy, loss and their areas are the queries', the cosine of z and z' is every picture's.
         """
+        row = partial(Measurement, name, self.episode, fit=fit)
         rows = [
-            Measurement(name, self.episode, self.files[number], metric, value, chance)
+            row(self.files[number], metric, value, chance)
             for number, metric, value, chance in locations(heat, self.marks, self.episode)
         ]
         result = {Metric("untouched", measure="accuracy"): self.decided.score.double().cpu()}
@@ -81,7 +82,7 @@ class Ground:
             chance = metric.chance(heat, self.decided.chance)
             owners = range(len(self.files)) if len(values) == len(self.files) else asked
             rows += [
-                Measurement(name, self.episode, self.files[owner], metric, value, chance)
+                row(self.files[owner], metric, value, chance)
                 for owner, value in zip(owners, values.tolist(), strict=True)
             ]
         return rows

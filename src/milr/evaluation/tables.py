@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from milr.errors import MilrError
+from milr.evaluation.intervals import Place, intervals
 from milr.evaluation.methods import METHODS
 from milr.evaluation.metrics import Metric
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,12 @@ class Measurement:
     metric: Metric
     value: float  # NaN where it cannot be measured: left out of means, and counted
     chance: float  # what a map unrelated to the image gets; NaN where there is no such number
+    fit: int = 0  # the seed of the fit whose map it is; of a map that needs none, the first's
+
+    @property
+    def place(self) -> Place:
+        """What it was measured on."""
+        return Place(self.fit, self.episode, self.file)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Result:
     high: float
     n: int  # values that count
     left_out: int  # values that could not be measured
+    fits: int  # that they are of
     chance: float
     direction: str  # higher, lower (is better) or none
 
@@ -68,48 +72,45 @@ def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result
     groups: dict[tuple[str, Metric], list[Measurement]] = defaultdict(list)
     for measurement in measurements:
         groups[measurement.map, measurement.metric].append(measurement)
+    counted = [[m for m in group if not math.isnan(m.value)] for group in groups.values()]
+    found = intervals([[(m.place, m.value) for m in group] for group in counted])
     results = []
-    for (name, metric), group in groups.items():
-        counted = [m for m in group if not math.isnan(m.value)]
-        chances = [m.chance for m in counted if not math.isnan(m.chance)]
+    for (name, metric), there, (mean, low, high) in zip(groups, counted, found, strict=True):
+        chances = [m.chance for m in there if not math.isnan(m.chance)]
         chance = sum(chances) / len(chances) if chances else math.nan
-        mean, low, high = bootstrap([m.value for m in counted], [m.episode for m in counted])
-        left_out = len(group) - len(counted)
+        numbers = len(there), len(groups[name, metric]) - len(there), len({m.fit for m in there})
         place = (METHODS[name].family, name, data_set, metric)
-        results.append(Result(*place, mean, low, high, len(counted), left_out, chance, metric.direction(name)))
+        results.append(Result(*place, mean, low, high, *numbers, chance, metric.direction(name)))
     return results
 
 
 def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[str]) -> list[Comparison]:
-    """Each of `maps` against every other map, metric by metric, image by image."""
-    values: dict[Metric, dict[str, dict[tuple[int, str], float]]] = defaultdict(lambda: defaultdict(dict))
+    """Each of `maps` against every other map, metric by metric, image by image, fit by fit.
+
+    A map that no fit was needed for stands against that of every fit.
+    """
+    values: dict[Metric, dict[str, dict[Place, float]]] = defaultdict(lambda: defaultdict(dict))
     for m in measurements:
         if not math.isnan(m.value) and m.metric.kind != "untouched":
-            values[m.metric][m.map][m.episode, m.file] = m.value
-    result = []
+            values[m.metric][m.map][m.place] = m.value
+    pairs, samples = [], []
     for metric, by_map in values.items():
         for name in maps:
             for other in (other for other in by_map if other != name and name in by_map):
-                own, others = by_map[name], by_map[other]
-                both = [key for key in own if key in others]
-                mean, low, high = bootstrap([own[k] - others[k] for k in both], [episode for episode, _ in both])
-                row = Comparison(name, other, data_set, metric, mean, low, high, len(both), metric.direction(name))
-                result.append(row)
-    return result
+                pairs.append((name, other, metric))
+                samples.append(differences(by_map[name], by_map[other], METHODS[other].fitted))
+    return [
+        Comparison(name, other, data_set, metric, *found, len(sample), metric.direction(name))
+        for (name, other, metric), sample, found in zip(pairs, samples, intervals(samples), strict=True)
+    ]
 
 
-def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -> tuple[float, float, float]:
-    """Mean and its 95 % interval, from drawing the images of each episode anew, with replacement. NaN for no values."""
-    if not values:
-        return math.nan, math.nan, math.nan
-    generator = torch.Generator().manual_seed(seed)
-    everything, owners = torch.tensor(values, dtype=torch.float64), torch.tensor(episodes)
-    totals = torch.zeros(RESAMPLES, dtype=torch.float64)
-    for episode in owners.unique():
-        own = everything[owners == episode]
-        totals += own[torch.randint(len(own), (RESAMPLES, len(own)), generator=generator)].sum(1)
-    low, high = (totals / len(everything)).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return everything.mean().item(), low, high
+def differences(own: Mapping[Place, float], other: Mapping[Place, float], fitted: bool) -> list[tuple[Place, float]]:
+    """`own` minus `other` where both could be measured; what is not `fitted` was measured once for all fits."""
+    if fitted:
+        return [(place, value - other[place]) for place, value in own.items() if place in other]
+    once = {place[1:]: value for place, value in other.items()}
+    return [(place, value - once[place[1:]]) for place, value in own.items() if place[1:] in once]
 
 
 def read_measurements(path: Path) -> list[Measurement]:
@@ -122,11 +123,11 @@ def read_measurements(path: Path) -> list[Measurement]:
         metric = Metric(
             row["kind"], row["subject"], row["measure"], share, row["at"], row["small"] == "True", row["fill"]
         )
-        return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance)
+        return Measurement(row["map"], int(row["episode"]), row["file"], metric, value, chance, int(row["fit"]))
 
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if "fill" not in (reader.fieldnames or ["fill"]):
+        if not {"fill", "fit"} <= {*(reader.fieldnames or ["fill", "fit"])}:
             raise MilrError(f"{path} was begun by an earlier version of milr: evaluate anew instead of resuming")
         return [measurement(row) for row in reader]
 
@@ -135,7 +136,9 @@ def cells(row: Any) -> dict[str, Any]:
     """A dataclass's values under their fields' names; a metric is its name, and its own fields are the last columns."""
     values = {field.name: getattr(row, field.name) for field in fields(row)}
     metric = values.get("metric")
-    return {**values, "metric": metric.name, **asdict(metric)} if isinstance(metric, Metric) else values
+    if not isinstance(metric, Metric):
+        return values
+    return {**values, "metric": metric.name, **{field.name: getattr(metric, field.name) for field in fields(metric)}}
 
 
 def write_csv(path: Path, rows: Sequence[Any], append: bool = False) -> None:

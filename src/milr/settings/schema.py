@@ -68,6 +68,9 @@ class CriticSection(CriticSettings):
 class VisualizeSection:
     episodes: int = setting(1, "seeded episodes to draw", low=1)
     queries: int = setting(1, "queries of each class to draw", low=1)
+    refine: int = setting(
+        0, "steps in which the mask is turned to each picture's own decision before it is drawn; 10 suffice", low=0
+    )
 
 
 @dataclass
@@ -84,7 +87,15 @@ class EvaluateSection:
             *("grad_cam", "saliency", "guided_grad_cam", "lrp", "deep_taylor", "attention_rollout"),
             *("iba", "integrated_gradients", "occlusion"),
         ],
-        "the last three take minutes an episode; refined: MI-LR's, after 10 steps on each picture; []: none",
+        "the last three take minutes an episode; refined: MI-LR's, after evaluate.refine steps; []: none",
+    )
+    refine: int = setting(
+        10, "steps in which the baseline refined turns the mask to each picture's own decision", low=1
+    )
+    sources: list[str] = setting(
+        [],
+        "further fits of the same network with other seeds, their folders or a sweep's: measured on the same episodes, "
+        "means and intervals over all of them",
     )
     fills: list[str] = setting(
         [],

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
 from milr.data.augmentation import Normalisation, to_input
 from milr.data.catalogues import view
@@ -20,21 +21,23 @@ from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, stat
 from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
 from milr.evaluation.fills import FILLS
 from milr.evaluation.iba import FeatureStatistics, feature_statistics
-from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, refusal
+from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, made, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
+from milr.evaluation.passes import Passes
 from milr.evaluation.study import Ground, Shares
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
+from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import METRICS, Run
 from milr.runs.inherit import dataset_of
-from milr.runs.sources import SourceRun
+from milr.runs.sources import SourceRun, find_parent
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
-from milr.stages.devices import choose_device
+from milr.stages.devices import choose_device, example_images
 from milr.stages.episodes import asked_by, decision_of, scenes
-from milr.stages.explainers import load_explainer
+from milr.stages.explainers import further_fits, load_explainer, on_network
 from milr.text import aligned
 
 log = logging.getLogger("milr")
@@ -58,8 +61,14 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
     count = len({measurement.episode for measurement in measurements})
+    fits = len({measurement.fit for measurement in measurements})
     units = ("episode", "episodes") if asked.section.name == "prototypes" else ("batch", "batches")
-    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {units[count > 1]}"
+    title = (
+        f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {units[count > 1]}"
+        + f", {fits} fits" * (fits > 1)
+    )
+    if "refined" in baselines:
+        title += f", refined={settings.evaluate.refine}"
     draw(run, results, shares, title)
     draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
     log_table(results, title)
@@ -80,13 +89,15 @@ def measured(
     it was."""
     device, dataset = choose_device(settings.device), settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
-    baselines = possible(baselines, explainer)
+    fits = further_fits(source, settings.evaluate.sources, Path(settings.outputs))
+    if len(fits) > 1:
+        run.record(fits=[{"seed": seed, **fit.as_parent()} for seed, fit in fits.items()])
+    others = {
+        seed: on_network(fit, find_parent(fit), network, example_images(dataset.size, device), settings.precision)
+        for seed, fit in [*fits.items()][1:]
+    }
     asked = asked_by(source, dataset, network, device)
-    baselines = explaining(baselines, asked)
-    needed = any(METHODS[name].statistics for name in baselines)
-    how = network.origin.normalisation
-    statistics = training_statistics(explainer, source, settings.cache, device, how) if needed else None
-    methods = Methods(explainer, baselines, statistics, how)
+    methods = methods_of(settings, source, explainer, explaining(possible(baselines, explainer), asked), network)
     shape, count = (settings.episode.way, settings.episode.shot, settings.episode.query), settings.evaluate.episodes
     batches = Batches(shape, asked.section.images, asked.section.each, settings.seed)
     with saved_states(run, every=1, appended=(METRICS, "per_image.csv")) as continuation:
@@ -94,17 +105,45 @@ def measured(
         measurements = read_measurements(run.path("per_image.csv")) if done else []
         cases = cases_from(continuation.state["cases"]) if continuation.state else {}
         drawn = scenes(settings, run, asked, batches, count, done)
-        for number, pictures, question in tqdm(drawn, total=count, initial=done, desc="episodes"):
-            batch = Batch(to_input(pictures.images, device, how), question.ask(pictures.records))
-            maps = methods.maps(batch, seed=number)
-            ground = Ground.of(explainer, batch, pictures, dataset.crop, shares, number)
-            rows = [row for name, heat in maps.items() for row in ground.rows(name, heat)]
-            write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
-            measurements += rows
-            cases |= cases_of(number, pictures, maps, question.first_query)
-            cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
-            continuation.on_state(number + 1, partial(state_of, number + 1, cases))
+        with Passes(methods.names, len(others), shares.passes, count, done) as bar:
+            for number, pictures, question in drawn:
+                batch = Batch(to_input(pictures.images, device, methods.normalisation), question.ask(pictures.records))
+                ground = Ground.of(explainer, batch, pictures, dataset.crop, shares, number)
+                maps, rows = of_episode(methods, ground, batch, next(iter(fits)), others, bar)
+                write_csv(run.path("per_image.csv"), rows, append=number > 0)  # at once: hours should not be lost
+                measurements += rows
+                cases |= cases_of(number, pictures, maps, question.first_query)
+                cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
+                continuation.on_state(number + 1, partial(state_of, number + 1, cases))
     return measurements, cases, asked
+
+
+def methods_of(
+    settings: Evaluate, source: SourceRun, explainer: MILR, baselines: Sequence[str], network: PrototypicalNetwork
+) -> Methods:
+    """What makes the maps, with the statistics of training pictures where one needs them."""
+    how, statistics = network.origin.normalisation, None
+    if any(METHODS[name].statistics for name in baselines):
+        device = next(explainer.modules.parameters()).device
+        statistics = training_statistics(explainer, source, settings.cache, device, how)
+    return Methods(explainer, baselines, statistics, how, settings.evaluate.refine)
+
+
+def of_episode(
+    methods: Methods, ground: Ground, batch: Batch, seed: int, others: Mapping[int, MILR], bar: Passes
+) -> tuple[dict[str, Tensor], list[Measurement]]:
+    """The maps of the first fit, and every measurement: of what depends on the fit, of the other fits' maps too."""
+    maps: dict[str, Tensor] = {}
+    rows = []
+    for fit, explainer in {seed: methods.explainer, **others}.items():
+        scene = replace(methods, explainer=explainer).scene(batch, ground.episode)
+        for name in methods.names:
+            if fit == seed or METHODS[name].fitted:
+                heat = made(name, scene)
+                maps.setdefault(name, heat)
+                rows += ground.rows(name, heat, fit)
+                bar.update(name)
+    return maps, rows
 
 
 def available(baselines: Sequence[str], key: str = "evaluate.baselines") -> list[str]:

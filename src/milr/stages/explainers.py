@@ -1,14 +1,20 @@
-"""The fitted explainer of a run, on the network it was fitted to."""
+"""The fitted explainer of a run, or of several with other seeds, on the network they were fitted to."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from milr.errors import MilrError
 from milr.explanation.milr import MILR
 from milr.explanation.saving import require_network
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
-from milr.runs.sources import SourceRun, find_parent
+from milr.runs.folder import MANIFEST
+from milr.runs.sources import SourceRun, find_parent, find_source, is_done
 from milr.stages.devices import dtype_of, example_images
 
 
@@ -19,8 +25,49 @@ def load_explainer(
     parent = find_parent(source)
     state = load_checkpoint(parent.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, backbone).to(device)
+    return on_network(source, parent, network, example_images(size, device), precision), network
+
+
+def on_network(
+    source: SourceRun, parent: SourceRun, network: PrototypicalNetwork, example: Tensor, precision: str
+) -> MILR:
+    """The fitted explainer of a run, on the network of its parent, which is loaded already."""
     fitted = load_checkpoint(source.checkpoint, "milr")
     way_out = f"fit again on the present one: milr fit-milr source={parent.folder}"
     require_network(fitted.get("network_sha256"), network.network, way_out)
-    example = example_images(size, device)
-    return MILR.load(network.network, fitted, example, dtype_of(precision), check_network=False), network
+    return MILR.load(network.network, fitted, example, dtype_of(precision), check_network=False)
+
+
+def further_fits(source: SourceRun, named: Sequence[str], outputs: Path) -> dict[int, SourceRun]:
+    """Seed -> run of the source and of further fits of its network, which are named by folder, or by that of a sweep.
+
+    MilrError for one of another network or decision, and for two with one seed.
+    """
+    fits, parent = {int(source.config.get("seed", 0)): source}, find_parent(source)
+    for folder in (folder for name in named for folder in folders_of(Path(name))):
+        run = find_source(outputs, str(source.manifest["stage"]), str(folder))
+        if run.folder.resolve() == source.folder.resolve():
+            continue
+        if run.manifest["parent"]["sha256"] != parent.manifest["checkpoint"]["sha256"]:
+            raise MilrError(f"evaluate.sources: {run.folder} is a fit to another network than {source.folder}")
+        for section in ("decision", "layers"):
+            if run.config.get(section) != source.config.get(section):
+                raise MilrError(
+                    f"evaluate.sources: {run.folder} has {section}={run.config.get(section)}, and {source.folder} "
+                    f"{source.config.get(section)}: name fits that differ in their seeds"
+                )
+        seed = int(run.config.get("seed", 0))
+        if seed in fits:
+            raise MilrError(f"evaluate.sources: {run.folder} and {fits[seed].folder} have both seed={seed}: leave one")
+        fits[seed] = run
+    return fits
+
+
+def folders_of(place: Path) -> list[Path]:
+    """A run folder itself, or the finished runs in that of a sweep. MilrError for one without any."""
+    if (place / MANIFEST).is_file():
+        return [place]
+    runs = sorted(manifest.parent for manifest in place.glob(f"*/{MANIFEST}") if is_done(manifest.parent))
+    if not runs:
+        raise MilrError(f"evaluate.sources: {place} is no run folder, and no sweep with a finished run in it")
+    return runs

@@ -38,7 +38,7 @@ from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_source, is_done, read_config
 from milr.settings.paths import here, home
-from milr.settings.schema import FitMilr, TrainProtonet, TrainSection
+from milr.settings.schema import Evaluate, FitMilr, TrainProtonet, TrainSection
 from milr.settings.stages import STAGES, Stage, cli_name
 from milr.stages.devices import divide_threads
 from milr.streams import lossy_streams
@@ -176,6 +176,8 @@ def typed_settings(cfg: DictConfig, stage: Stage) -> Any:
     settings.dataset.root = here(settings.dataset.root)
     if hasattr(settings, "backbone"):
         settings.backbone, settings.dataset = known_network(settings.backbone, settings.dataset)
+    if isinstance(settings, Evaluate):
+        settings.evaluate.sources = [here(path) for path in settings.evaluate.sources]
     if hasattr(settings, "images"):
         settings.images = [here(path) for path in settings.images]
     return settings

@@ -7,20 +7,28 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from milr.bars import bar
 from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
+from milr.errors import MilrError
+from milr.evaluation.attribution import own_decision
 from milr.explanation.asked import Asked
 from milr.explanation.batches import query_distances
 from milr.explanation.columns import Column
+from milr.explanation.decisions import Batch
 from milr.explanation.export import export
 from milr.explanation.maps import Maps
+from milr.explanation.milr import MILR
 from milr.explanation.questions import Question
 from milr.explanation.settings import FigureSettings
 from milr.fields import pick
 from milr.information.readings import READINGS
+from milr.networks.layers import frozen
 from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
@@ -37,9 +45,13 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
     asked = None if settings.images else asked_by(source, settings.dataset, network, device)
+    refine = settings.visualize.refine
+    require_decision(refine, asked)
     totals, shows = [], {}
     for name, pictures, question in drawn(settings, run, asked) if asked else own_pictures(settings):
-        maps = explainer.maps(to_input(pictures.images, device, network.origin.normalisation), READINGS)
+        maps = maps_of(
+            explainer, to_input(pictures.images, device, network.origin.normalisation), pictures, question, refine
+        )
         if question is None:
             columns = [Column("image", record.path.stem) for record in pictures.records]
         elif question.first_query:
@@ -55,9 +67,32 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     run.promise(*shows)
     run.path("figures.json").write_text(json.dumps(shows, indent=2) + "\n", encoding="utf-8")
     mean = sum(totals) / len(totals)
-    run.record(result={"total_mean_bits": mean, "files": sorted(shows)})
+    run.record(result={"total_mean_bits": mean, "files": sorted(shows), "refine": refine})
     log.info("open %s", run.folder / next(name for name in shows if Path(name).stem == "sheet"))
     return mean
+
+
+def maps_of(explainer: MILR, images: Tensor, pictures: Pictures, question: Question | None, refine: int) -> Maps:
+    """The maps of pictures; with `refine` steps of their mask towards each picture's own decision."""
+    if not refine or question is None:
+        return explainer.maps(images, READINGS)
+    batch = Batch(images, question.ask(pictures.records))
+    with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
+        target = own_decision(batch, explainer.layers.first_pass(images).output)
+    with frozen(explainer.layers.network, *batch.modules):
+        return explainer.maps(images, READINGS, refine, target)
+
+
+def require_decision(refine: int, asked: Asked | None) -> None:
+    """MilrError where the mask is to be refined, and no choice is made for which it could be."""
+    if refine and asked is None:
+        raise MilrError(
+            f"visualize.refine={refine}: your own pictures (images=) are in no episode, and nothing is decided"
+        )
+    if refine and asked and "refined" in asked.row.without:
+        raise MilrError(
+            f"visualize.refine={refine}: decision={asked.section.name} is no choice that a mask is refined for"
+        )
 
 
 def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures, None]]:
@@ -91,8 +126,9 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
 
 
 def describe(settings: Visualize, asked: Asked | None) -> str:
-    """What stands over a sheet: whose pictures, how they were cut, and which episodes."""
+    """What stands over a sheet: whose pictures, how they were cut, which episodes, and how far the mask was refined."""
     if asked is None:
         return f"your own, crop=none, {settings.dataset.size} px"
     what = asked.title((settings.episode.way, settings.episode.shot))
-    return f"{what}, {settings.dataset.split} {asked.part}, {view(settings.dataset)}"
+    refined = f", refine={settings.visualize.refine}" * bool(settings.visualize.refine)
+    return f"{what}, {settings.dataset.split} {asked.part}, {view(settings.dataset)}{refined}"
