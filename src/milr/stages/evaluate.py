@@ -76,8 +76,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         run.metrics(**cells(result))
     area = next(r.value for r in results if (r.map, r.metric) == ("decision", AREA))
     measured_maps = {measurement.map for measurement in measurements}
-    made = [name for name in baselines if name in measured_maps]
-    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": made})
+    shown = [name for name in baselines if name in measured_maps]
+    run.record(result={"decision_area": area, "rows": len(measurements), "baselines": shown})
     log.info("open %s", run.path("curves_accuracy.png"))
     return area
 
