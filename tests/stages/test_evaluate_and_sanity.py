@@ -82,7 +82,7 @@ def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
     capsys.readouterr()
     assert call(copy, "evaluate", *words, f"evaluate.sources=[{same}]") == 2
     assert "have both seed=0: leave one" in error(capsys)
-    assert call(copy, "evaluate", *words, f"evaluate.sources=[{copy}]") == 2
+    assert call(copy, "evaluate", *words, f"evaluate.sources=[{copy / 'nothing'}]") == 2
     assert "no run folder, and no sweep with a finished run" in error(capsys)
 
 

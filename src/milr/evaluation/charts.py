@@ -24,6 +24,7 @@ COLOURS = {"total": "#0072B2", "kept": "#56B4E9", "redundant": "#009E73", "decis
 OTHER_COLOURS = ("#E69F00", "#CC79A7", "#000000", "#7F7F7F", "#882255", "#999933")
 MARKERS = "osD^v<>PX*hdp"
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
+GAP = 0.08  # between the pictures of a sheet, of their size
 AREA = Metric("area", measure="accuracy")
 BARS = {  # file -> its metrics; those that the data set has not are left out
     "decision": (AREA, Metric("area", measure="accuracy", at="pixels"), Metric("area", measure="cosine")),
@@ -131,22 +132,29 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
 
     A signed map has its zero white: the redundant one, or, where `signed` is given, all or none.
     """
-    names = list(cases[0].maps)
+    names, titles = list(cases[0].maps), [literal(readable(case.title)).replace(" ", "\n", 1) for case in cases]
     drawing = canvas(1.15 * (len(names) + 1) + 0.6, 1.3 * len(cases) + 0.6)
-    axes = drawing.subplots(len(cases), len(names) + 1, squeeze=False)
+    axis = drawing.subplots()  # one for all: two hundred take a minute to lay out
+    _, width, height, _ = frame_of(cases[0].picture)
+    across, down = width * (1 + GAP), height * (1 + GAP)  # from one picture to the next
     for row, case in enumerate(cases):
-        picture, frame = displayable(case.picture[None])[0], frame_of(case.picture)
-        for column, axis in enumerate(axes[row]):
-            axis.set_xticks([])
-            axis.set_yticks([])
+        picture = displayable(case.picture[None])[0]
+        for column in range(len(names) + 1):
+            left, top = column * across, row * down
+            frame = (left, left + width, top + height, top)
             axis.imshow((grey(picture) if column else picture).permute(1, 2, 0).numpy(), extent=frame)
             if column:
                 heat = case.maps[names[column - 1]].double()
                 diverging = names[column - 1] == "redundant" if signed is None else signed
                 shown = {"cmap": colour_map(diverging, colours), "norm": colour_scale(heat, diverging), "alpha": MIX}
                 axis.imshow(heat.numpy(), extent=frame, interpolation="bilinear", **shown)
-            if not row:
-                axis.set_title(names[column - 1].replace("_", "\n") if column else "image", fontsize=8)
-        axes[row, 0].set_ylabel(literal(readable(case.title)).replace(" ", "\n", 1), fontsize=6)
+    axis.set_xlim(0, len(names) * across + width)
+    axis.set_ylim((len(cases) - 1) * down + height, 0)
+    columns = ["image", *(name.replace("_", "\n") for name in names)]
+    axis.set_xticks([column * across + width / 2 for column in range(len(columns))], columns, fontsize=8)
+    middles = [row * down + height / 2 for row in range(len(cases))]
+    axis.set_yticks(middles, titles, fontsize=6, rotation=90, va="center", multialignment="center")
+    axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axis.spines[:].set_visible(False)
     headline(drawing, title, 9)
     write(drawing, path)

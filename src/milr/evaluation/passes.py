@@ -29,5 +29,5 @@ class Passes:
 
     def update(self, name: str) -> None:
         """A map was made and measured."""
-        self.bar.set_description(f"episode {self.bar.n // self.episode + 1}, {name}", refresh=False)
+        self.bar.set_description_str(f"episode {self.bar.n // self.episode + 1}, {name}", refresh=False)
         self.bar.update(self.each[name])

@@ -88,8 +88,8 @@ def measured(
     """Every measurement of every map, episode by episode, the queries for the sheets, and what was asked. Goes on where
     it was."""
     device, dataset = choose_device(settings.device), settings.dataset
-    explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     fits = further_fits(source, settings.evaluate.sources, Path(settings.outputs))
+    explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     if len(fits) > 1:
         run.record(fits=[{"seed": seed, **fit.as_parent()} for seed, fit in fits.items()])
     others = {
