@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from milr.data.records import Record
+from milr.evaluation.intervals import RESAMPLES, bootstrap
 from milr.evaluation.methods import Methods
 from milr.evaluation.perturbation import Trial, at_layer, highest
 from milr.evaluation.sanity import SanityRow
 from milr.evaluation.similarity import rank_correlation
 from milr.evaluation.study import areas
-from milr.evaluation.tables import RESAMPLES, bootstrap
 from milr.explanation.decisions import Batch, Decision
 from milr.networks.layers import LayerPair
 

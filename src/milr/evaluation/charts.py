@@ -146,8 +146,8 @@ def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | Non
             if column:
                 heat = case.maps[names[column - 1]].double()
                 diverging = names[column - 1] == "redundant" if signed is None else signed
-                shown = {"cmap": colour_map(diverging, colours), "norm": colour_scale(heat, diverging), "alpha": MIX}
-                axis.imshow(heat.numpy(), extent=frame, interpolation="bilinear", **shown)
+                cmap, norm = colour_map(diverging, colours), colour_scale(heat, diverging)
+                axis.imshow(heat.numpy(), cmap, norm, alpha=MIX, extent=frame, interpolation="bilinear")
     axis.set_xlim(0, len(names) * across + width)
     axis.set_ylim((len(cases) - 1) * down + height, 0)
     columns = ["image", *(name.replace("_", "\n") for name in names)]

@@ -18,12 +18,12 @@ from milr.bars import bar
 from milr.data.augmentation import to_device, to_input
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
+from milr.evaluation.intervals import bootstrap
 from milr.evaluation.methods import Methods
 from milr.evaluation.random_shapes import random_twins
 from milr.evaluation.regions import framing_of, regions_of
 from milr.evaluation.sanity import SanityRow
 from milr.evaluation.shape_reader import FOLDS, hits, seen
-from milr.evaluation.tables import bootstrap
 from milr.explanation.asked import Asked, class_numbers, outputs
 from milr.explanation.decision_kinds import classify
 from milr.explanation.decisions import Batch, Decision

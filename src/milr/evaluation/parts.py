@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from milr.evaluation.intervals import bootstrap
 from milr.evaluation.interventions import Found
 from milr.evaluation.protocol import relevant_things
-from milr.evaluation.tables import bootstrap
 
 Interval = tuple[float, float, float]  # mean, low, high
 
