@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole pipeline on drawn birds: train a network, fit MI-LR to it, draw the maps. `make demo` calls this.
+# The whole pipeline on drawn birds: train a network, fit MI-LR to it, draw the maps, measure them, and report. `make demo` calls this.
 set -euo pipefail
 outputs=outputs/demo
 started=$SECONDS
@@ -7,6 +7,9 @@ milr train-protonet experiment=demo train.episodes=400 outputs=$outputs  # fewer
 milr test-protonet source=latest outputs=$outputs
 milr fit-milr source=latest experiment=demo milr.steps=150 critic.steps=2000 outputs=$outputs
 milr visualize source=latest outputs=$outputs
-figure=$(ls -t $outputs/visualize/*/*/sheet.png | head -n 1)
+# Fewer episodes than for a table, without pixels and baselines: the report says how far to trust these maps.
+milr evaluate source=latest evaluate.episodes=4 'evaluate.baselines=[]' 'evaluate.pixel_percent=[]' outputs=$outputs
+milr report latest outputs=$outputs
+report=$(ls -t $outputs/reports/*.html | head -n 1)
 echo
-echo "done in $((SECONDS - started)) s; open the figure $figure"
+echo "done in $((SECONDS - started)) s; open the report $report in a browser"

@@ -19,7 +19,7 @@ SOURCE = ROOT / "src"
 PICTURE = ROOT / "docs" / "rooms.svg"
 
 LIBRARY = ("information", "data", "networks", "explanation", "evaluation")
-PROGRAM = ("settings", "command", "runs", "sweeps", "stages", "lineage")
+PROGRAM = ("settings", "command", "runs", "sweeps", "stages", "lineage", "report")
 ORDER = ("base", *LIBRARY, *PROGRAM, "entry")  # from the lowest up: a package imports only those below it
 ENTRY = (
     "milr",
@@ -81,7 +81,7 @@ FLOOR, GAP, EDGE = 46, 16, 26  # height of the lowest box, between boxes, around
 COLOURS = {
     **{"evaluation": "#2a7f62", "explanation": "#3b9c8f", "networks": "#6aa84f", "data": "#93b84a"},
     **{"entry": "#555555", "lineage": "#8e4b8c", "stages": "#c8553d", "sweeps": "#d98f2b", "runs": "#3d6fb4"},
-    **{"command": "#7a68ae", "settings": "#5aa0c8"},
+    **{"command": "#7a68ae", "settings": "#5aa0c8", "report": "#a0527d"},
 }
 
 

@@ -37,11 +37,12 @@ def build(target: Path) -> None:
         archive.extractall(target)
 
 
-def test_the_wheel_holds_every_module_and_every_config(installed: Path) -> None:
+def test_the_wheel_holds_every_module_every_config_and_the_page(installed: Path) -> None:
     modules = {path.relative_to(ROOT / "src") for path in (ROOT / "src/milr").rglob("*.py")}
     configs = {Path("milr") / path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
+    page = {path.relative_to(ROOT / "src") for path in (ROOT / "src/milr/report/templates").iterdir()}
     there = {path.relative_to(installed) for path in (installed / "milr").rglob("*") if path.is_file()}
-    assert there == modules | configs | {Path("milr/conf/__init__.py"), Path("milr/py.typed")}
+    assert there == modules | configs | page | {Path("milr/conf/__init__.py"), Path("milr/py.typed")}
 
 
 def test_the_installed_configs_are_found_from_any_folder(installed: Path) -> None:

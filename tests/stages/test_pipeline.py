@@ -85,7 +85,7 @@ def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None
 def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
     run = run_of(pipeline, "visualize")
     shows = json.loads((run / "figures.json").read_text())
-    assert len(shows) == len(ROWS) + 3  # a sheet, maps.npz and maps.csv beside them
+    assert len(shows) == len(ROWS) + 4  # a sheet, maps.npz, maps.csv and decisions.csv beside them
     assert all((run / name).is_file() for name in shows)
     assert np.array(Image.open(run / "episode_000" / "sheet.png")).std() > 10
     with np.load(run / "episode_000" / "maps.npz") as maps, (run / "episode_000" / "maps.csv").open() as file:

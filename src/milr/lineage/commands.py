@@ -35,6 +35,16 @@ files.
     "sweep-report": """\
 A sweep of fit-milr as a table, a grid of alpha and beta, and a contact sheet of one picture's maps; written into
 FOLDER/report.""",
+    "report": f"""\
+One HTML file about a run, several or a sweep, with everything in it: the maps with their bits under the mouse, what the
+maps are worth, how they came about. It opens in any browser, without a network, and can be sent on.
+
+  milr report latest
+  milr report <fit> <another fit>
+  milr report outputs/fit_milr_sweeps/<sweep>
+
+A run is one of fit-milr, which was drawn by visualize, or one that goes on from it; the newest evaluate and sanity runs
+of the fit, and the newest calibrate run, are told of too. A sweep's maps are computed, of one episode. {OUTPUTS}.""",
     "check": """\
 Everything a stage needs, tried before hours are spent: settings, source, data, split, device, disk, and one step of the
 stage itself on a few pictures, in a folder that is thrown away. Exit code 0, or 2 if there is a problem.
@@ -60,6 +70,9 @@ def run_command(command: str, words: Sequence[str]) -> int:
         options = Namespace(stage=stage_to_check(words), words=list(words[1:]))
     else:
         options = parser_of(command).parse_intermixed_args(list(words))
+        if command == "report":  # a run's name may hold "=" itself
+            options.words = [word for word in options.runs if word.startswith("outputs=")]
+            options.runs = [word for word in options.runs if word not in options.words]
         if "words" in options:
             options.filters = keyed(options.words, FILTERS if command == "runs" else ("outputs",))
             outputs = options.filters.pop("outputs", None)
@@ -105,6 +118,11 @@ def parser_of(command: str) -> Parser:
         parser.add_argument("--episode", type=int, default=0, help="number of the seeded episode on the sheet: 0")
         parser.add_argument("--query", type=int, default=0, help="number of its query, one a class, from 0: 0")
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if any")
+        return parser
+    if command == "report":
+        parser.add_argument("runs", nargs="+", metavar="run", help=f"{RUN}; several; or a sweep's folder")
+        parser.add_argument("--to", metavar="FILE", help="the file to write: <outputs>/reports/<run>.html")
+        parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for a sweep's maps")
         return parser
     if command in ("show", "rerun"):
         parser.add_argument("run", help=RUN)

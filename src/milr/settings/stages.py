@@ -215,6 +215,10 @@ COMMANDS = {
         "a sweep of fits as a table, a grid of alpha and beta, and a contact sheet of maps",
         "milr.lineage.sweep_report:main",
     ),
+    "report": Command(
+        "one HTML file to look at and to hand on: maps, what they are worth, how they came about",
+        "milr.report.command:main",
+    ),
 }
 
 

@@ -17,6 +17,8 @@ from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.evaluation.attribution import own_decision
+from milr.evaluation.tables import write_csv
+from milr.explanation.answers import DECISIONS, Answer, answers_of
 from milr.explanation.asked import Asked
 from milr.explanation.batches import query_distances
 from milr.explanation.columns import Column
@@ -61,6 +63,9 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings, asked)}"
         written = export(run.folder / name, pictures.images, maps, columns, files, pick(FigureSettings, settings), note)
+        if question and (rows := answers(settings, pictures, question, maps, network)):
+            write_csv(run.path(f"{name}/{DECISIONS}"), rows)
+            written = {**written, DECISIONS: "what the network answers about each image"}
         shows.update({f"{name}/{file}": what for file, what in written.items()})
         totals.append(maps.total.mean().item())
         run.metrics(scene=name, total_mean_bits=totals[-1], decision_mean_bits=maps.decision.mean().item())
@@ -123,6 +128,17 @@ def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network
         nearest = prototypes[row.index(min(row))]
         columns.append(Column("query", name, nearest, tuple(row), prototypes))
     return columns
+
+
+def answers(
+    settings: Visualize, pictures: Pictures, question: Question, maps: Maps, network: PrototypicalNetwork
+) -> list[Answer]:
+    """The network's answers about the pictures of a batch; of an episode the distances to the prototypes."""
+    distances = None
+    if question.first_query:
+        shape = settings.episode.way, settings.episode.shot, settings.visualize.queries
+        distances = query_distances(maps.output, shape, network.metric, network.mean)
+    return answers_of(pictures.records, question, maps.output, distances)
 
 
 def describe(settings: Visualize, asked: Asked | None) -> str:

@@ -1,0 +1,52 @@
+"""`milr report`: one HTML file about one run, several, or a sweep."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from importlib.util import find_spec
+from pathlib import Path
+
+from milr.errors import MilrError
+from milr.fields import load
+from milr.report.gathering import gather
+from milr.stages.job import console
+from milr.sweeps.fits import is_sweep
+
+PACKAGES = {"jinja2": "jinja2", "altair": "altair", "vl_convert": "vl-convert-python"}  # module -> its package
+
+log = logging.getLogger("milr")
+
+
+def main(options: Namespace) -> int:
+    """Write the report and name it."""
+    require_packages()
+    with console():
+        path = report(options.runs, options.outputs, options.to, options.device)
+        log.info("open %s", path)
+    return 0
+
+
+def require_packages() -> None:
+    """MilrError that says what to install."""
+    if missing := [package for module, package in PACKAGES.items() if find_spec(module) is None]:
+        raise MilrError(f"milr report needs {', '.join(missing)}: pip install 'milr[report]'")
+
+
+def report(words: list[str], outputs: Path, to: str | None, device: str) -> Path:
+    """Writes the report that the words ask for, and returns where it is."""
+    if not words:
+        raise MilrError("name a run, several, or the folder of a sweep: latest, or what `milr runs` lists")
+    sweeps = [Path(word).expanduser() for word in words if is_sweep(Path(word).expanduser())]
+    if sweeps and len(words) > 1:
+        raise MilrError(f"{sweeps[0]} is a sweep: a report is of one sweep, or of runs")
+    if sweeps:
+        sweep = load("milr.report.sweeps:read_sweep")(sweeps[0], device)
+        page, name = load("milr.report.page:page_of_sweep")(sweep), sweeps[0].absolute().name
+    else:
+        gathered = gather(words, outputs)
+        page = load("milr.report.page:page_of_runs")(gathered)
+        name = "_".join(subject.name for subject in gathered.subjects)
+    path = Path(to).expanduser() if to else outputs / "reports" / f"{name[:100]}.html"
+    load("milr.report.page:write_page")(page, path)
+    return path

@@ -1,0 +1,129 @@
+"""The runs that a report is about: each fit, and the newest of what was made from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from milr.errors import MilrError
+from milr.runs.find import RunInfo, find_runs, named_run, read_run
+from milr.runs.folder import FINISHED, seconds_of
+from milr.runs.sources import parent_folder
+from milr.settings.stages import cli_name
+
+FIT, CALIBRATE = "fit_milr", "calibrate"
+FOLLOWERS = ("visualize", "evaluate", "sanity")  # what goes on from a fit
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A fit with what is known of its maps."""
+
+    fit: RunInfo
+    followers: Mapping[str, RunInfo]  # of FOLLOWERS those that there are
+    name: str  # of the fit's folder; its whole path where two fits have the same
+
+    @property
+    def runs(self) -> list[RunInfo]:
+        """The fit and its followers."""
+        return [self.fit, *self.followers.values()]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a report of single runs is about."""
+
+    subjects: Sequence[Subject]
+    calibration: RunInfo | None
+
+
+def gather(words: Sequence[str], outputs: Path) -> Gathered:
+    """The fits that the words mean, each once. A word may name what was made from a fit: then that is shown of it.
+
+    MilrError for a run of another stage, one that is not finished, or a fit whose maps were not drawn.
+    """
+    fits: dict[Path, RunInfo] = {}
+    named: dict[Path, dict[str, RunInfo]] = {}
+    calibration = None
+    for word in words:
+        run = finished_run(word, outputs)
+        if run.stage == CALIBRATE:
+            calibration = run
+            continue
+        fit = fit_of(run)
+        fits.setdefault(fit.folder, fit)
+        named.setdefault(fit.folder, {})[run.stage] = run
+    if not fits:
+        raise MilrError("a calibration alone has no maps: name a run of fit-milr too")
+    places = [outputs, *(place for fit in fits.values() if (place := outputs_of(fit)))]
+    runs = {run.folder: run for place in places if place.is_dir() for run in find_runs(place)}
+    several = Counter(fit.folder.name for fit in fits.values())
+    subjects = [
+        subject_of(fit, named[folder], runs.values(), folder.name if several[folder.name] == 1 else str(folder))
+        for folder, fit in fits.items()
+    ]
+    return Gathered(subjects, calibration or newest(run for run in runs.values() if run.stage == CALIBRATE))
+
+
+def finished_run(word: str, outputs: Path) -> RunInfo:
+    """The run that a word means; `latest` is the one that ended last of those that a report can be about."""
+    if word == "latest":
+        run = newest(run for run in find_runs(outputs) if run.stage in (FIT, *FOLLOWERS))
+        if run is None:
+            raise MilrError(f"{outputs} holds no finished run of {', '.join(map(cli_name, (FIT, *FOLLOWERS)))}")
+        return run
+    run = named_run(outputs, word)
+    if run.problem:
+        raise MilrError(run.problem)
+    if run.state != FINISHED:
+        raise MilrError(f"the run {run.folder} is not finished (its state is {run.state!r}): name another")
+    return run
+
+
+def fit_of(run: RunInfo) -> RunInfo:
+    """The fit that a run is, or goes on from. MilrError for a run of another stage, or a fit that is gone."""
+    if run.stage == FIT:
+        return run
+    parent = run.manifest.get("parent")
+    if run.stage not in FOLLOWERS or not isinstance(parent, Mapping):
+        raise MilrError(
+            f"{run.folder} is a run of {cli_name(run.stage)}: name one of fit-milr, or of what goes on from it "
+            f"({', '.join(FOLLOWERS)})"
+        )
+    fit = read_run(parent_folder(run.folder, parent))
+    if fit.problem:
+        raise MilrError(f"the fit that {run.folder} goes on from: {fit.problem}")
+    return fit
+
+
+def subject_of(fit: RunInfo, named: Mapping[str, RunInfo], runs: Iterable[RunInfo], name: str) -> Subject:
+    """A fit with its followers: those that were named, else the newest of each stage."""
+    children = [run for run in runs if run.stage in FOLLOWERS and is_child(run, fit)]
+    found = {stage: named.get(stage) or newest(run for run in children if run.stage == stage) for stage in FOLLOWERS}
+    if found["visualize"] is None:
+        raise MilrError(f"no maps of {fit.folder} are drawn yet: `milr visualize source={fit.folder}` first")
+    return Subject(fit, {stage: run for stage, run in found.items() if run}, name)
+
+
+def is_child(run: RunInfo, fit: RunInfo) -> bool:
+    """Whether a run goes on from this fit."""
+    parent = run.manifest.get("parent")
+    if not isinstance(parent, Mapping) or not {"folder", "stage"} <= parent.keys():
+        return False
+    return parent_folder(run.folder, parent).absolute() == fit.folder
+
+
+def newest(runs: Iterable[RunInfo]) -> RunInfo | None:
+    """The finished run that ended last."""
+    done = [run for run in runs if run.state == FINISHED]
+    return max(done, key=lambda run: seconds_of(run.manifest.get("finished")), default=None)
+
+
+def outputs_of(run: RunInfo) -> Path | None:
+    """The folder of runs that a run lies in, alone or within a sweep; None where it was put elsewhere."""
+    above = run.folder.parents
+    if above[0].name == run.stage:
+        return above[1]
+    return above[2] if above[1].name == f"{run.stage}_sweeps" else None

@@ -1,0 +1,170 @@
+"""The page: everything that was gathered, put into the template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from milr import __version__
+from milr.explanation.columns import readable
+from milr.explanation.palette import DIVERGING, EVEN
+from milr.files import write_atomically
+from milr.report.charts import compared
+from milr.report.check_charts import along_beta
+from milr.report.colours import stops
+from milr.report.gathering import Gathered
+from milr.report.history import Step, differing, duration, steps_of
+from milr.report.pictures import Card, Read, Scale, cards_of, read_pictures, scales_of
+from milr.report.sweeps import Sweep
+from milr.report.tables import Chart, Finding, Table, number, percent
+from milr.report.worth import findings, key_results
+from milr.runs.find import read_run
+
+MANY = 48  # pictures: from here on thumbnails come first
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template shows."""
+
+    title: str
+    cards: Sequence[Card]
+    scales: Mapping[str, Scale]  # of the colours, over all pictures
+    worth: Mapping[str, Sequence[Finding]]  # name of a run -> what its maps are worth
+    history: Mapping[str, Sequence[Step]]
+    comparison: Sequence[Table] = ()
+    compared: Chart | None = None
+    sweep: Sweep | None = None
+    along: Chart | None = None
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs whose maps are shown."""
+        return list(dict.fromkeys(strip.run for card in self.cards for strip in card.strips))
+
+    @property
+    def classes(self) -> list[str]:
+        """The pictures' classes."""
+        return sorted({card.name for card in self.cards})
+
+    @property
+    def summary(self) -> list[str]:
+        """What each run came to, in a sentence."""
+        return [sentence_of(run, self.cards) for run in ([] if self.sweep else self.runs)]
+
+    @property
+    def has_charts(self) -> bool:
+        """Whether there is anything for Vega to draw."""
+        charts = [chart for found in self.worth.values() for finding in found for chart in finding.charts]
+        return bool(charts or self.compared or self.along)
+
+
+def page_of_runs(gathered: Gathered) -> Page:
+    """A page about one fit or several."""
+    subjects = {subject.name: subject for subject in gathered.subjects}
+    reads = {name: read_pictures(subject.followers["visualize"].folder) for name, subject in subjects.items()}
+    worth = {name: findings(subject.fit, subject.followers, gathered.calibration) for name, subject in subjects.items()}
+    history = {name: steps_of(subject.fit, [*subject.followers.values()]) for name, subject in subjects.items()}
+    several: dict[str, Any] = {}
+    if len(subjects) > 1:
+        several["comparison"] = [bits_of_runs(reads), differing({name: each.fit for name, each in subjects.items()})]
+        measured = {
+            n: key_results(s.followers["evaluate"].folder) for n, s in subjects.items() if "evaluate" in s.followers
+        }
+        several["compared"] = compared(measured) if measured else None
+    title = f"milr report: {', '.join(subjects)}"
+    return Page(title, cards_of(reads), scales(reads), worth, history, **several)
+
+
+def page_of_sweep(sweep: Sweep) -> Page:
+    """A page about a sweep."""
+    first = sweep.fits[0]
+    assert first.run
+    history = {first.name: steps_of(read_run(first.run.folder), [])}
+    title = f"milr report: sweep {sweep.folder.name}"
+    cards, along = cards_of(sweep.pictures), along_beta(sweep.points)
+    return Page(title, cards, scales(sweep.pictures), {}, history, sweep=sweep, along=along)
+
+
+def sentence_of(run: str, cards: Sequence[Card]) -> str:
+    """How many pictures and decisions a run has, and its bits."""
+    strips = [strip for card in cards for strip in card.strips if strip.run == run]
+    right = [strip.right for strip in strips if strip.right is not None]
+    means = {
+        kind: sum(strip.bits[kind] for strip in strips) / len(strips) for kind in ("total", "redundant", "decision")
+    }
+    decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
+    return (
+        f"{run}: {len(strips)} pictures; {decided}on average {number(means['total'], 2)} bits a place in total, of a "
+        f"cap of {number(strips[0].cap, 2)} (saturation {percent(means['total'] / strips[0].cap)}), "
+        f"{number(means['redundant'], 2)} of them redundant; {number(means['decision'], 2)} bits pass the mask."
+    )
+
+
+def scales(reads: Mapping[str, Sequence[Read]]) -> dict[str, Scale]:
+    """One scale a kind for all pictures of all runs: colours of two runs can be compared."""
+    return scales_of([read for own in reads.values() for read in own])
+
+
+def bits_of_runs(reads: Mapping[str, Sequence[Read]]) -> Table:
+    """Mean bits a place of each run's pictures."""
+    rows = []
+    for name, own in reads.items():
+        means = [
+            sum(float(read.maps[kind].mean()) for read in own) / len(own) for kind in ("total", "decision", "redundant")
+        ]
+        kept = sum(float(read.kept.mean()) for read in own) / len(own)
+        rows.append(
+            [name, str(len(own)), *(number(mean) for mean in means), number(kept), number(means[0] / own[0].cap)]
+        )
+    head = ["run", "pictures", "total", "decision", "redundant", "kept", "saturation"]
+    return Table("Mean bits a place over the pictures above", head, rows)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Writes the page, whole or not at all."""
+    environment = Environment(
+        loader=PackageLoader("milr.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "inline": inline,
+        "readable": readable,
+        "duration": duration,
+    }
+    loader = environment.loader
+    assert loader
+    text = {name: Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "viewer.js")}
+    html = environment.get_template("page.html").render(
+        page=page,
+        style=text["report.css"],
+        viewer=text["viewer.js"],
+        vega=script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        colours={"total": stops(EVEN), "decision": stops(EVEN), "redundant": stops(DIVERGING)},
+        many=MANY,
+        version=__version__,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write(html.encode()))
+
+
+def script(code: str) -> Markup:
+    """A program as it may stand within a page: nothing in it ends the element that holds it."""
+    return Markup(code.replace("</script", r"<\/script").replace("<!--", r"<\!--"))
+
+
+def inline(value: Any) -> Markup:
+    """A value as JSON within a page."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", r"\u003c"))

@@ -1,0 +1,142 @@
+"""What the maps of a fit are worth by `milr evaluate`: its tables as findings, each with a plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from milr.evaluation.metrics import METRIC_KINDS, Metric
+from milr.evaluation.tables import Comparison, Result
+from milr.explanation.asked import ROWS
+from milr.report import charts
+from milr.report.checks import calibration_finding, sanity_finding
+from milr.report.reading import read_rows
+from milr.report.tables import FAILS, HOLDS, OPEN, Finding, between, number, percent
+from milr.runs.find import RunInfo
+from milr.runs.sources import read_config
+
+KEPT = 0.9  # of the untouched accuracy: so much through the mask counts as kept
+SHARE = 0.2  # of the places: the sentence about keeping is of the measured share nearest to it
+MARKED = {
+    "bird": "the bird",
+    "box": "the official box",
+    "defining": "a part that defines the species",
+    "other": "a part that does not define it",
+}
+
+
+def mask_finding(fit: RunInfo) -> Finding:
+    """Does the decision survive the mask? Else what is called redundant was needed."""
+    title = "Does the decision survive the mask?"
+    validation = (fit.manifest.get("result") or {}).get("validation") or {}
+    through, untouched = (validation.get(name) for name in ("accuracy", "untouched_accuracy"))
+    if through is None or not untouched:
+        return Finding(title, ["The fit does not tell."])
+    share = through / untouched
+    sentence = (
+        f"Through the mask {accuracy_word(fit)} is {number(through, 2)} on the fit's validation pictures, "
+        f"{percent(share)} of the untouched {number(untouched, 2)} (a fit records no interval; "
+        f"{percent(KEPT)} or more count as kept)."
+    )
+    if share >= KEPT:
+        return Finding(title, [sentence], HOLDS)
+    warning = "So the mask takes away more than what is redundant, and the maps say what this mask does."
+    return Finding(title, [sentence, warning], FAILS)
+
+
+def accuracy_word(fit: RunInfo) -> str:
+    """What "accuracy" is of the decision that was fitted."""
+    return ROWS[str((read_config(fit.folder).get("decision") or {}).get("name", "prototypes"))].score
+
+
+def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
+    """Keep and remove curves: does the decision need the places that the map marks?"""
+    title = "Does the decision need what the decision map marks?"
+    if evaluate is None:
+        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+    results = read_rows(evaluate.folder / "results.csv", Result)
+    differences = read_rows(evaluate.folder / "paired.csv", Comparison)
+    word = accuracy_word(fit)
+    table = {(result.map, result.metric): result for result in results}
+    kept = [r.metric for r in results if (r.map, r.metric.kind, r.metric.measure) == ("decision", "keep", "accuracy")]
+    kept = [metric for metric in kept if metric.at == "layer" and not metric.fill]
+    if not kept:
+        return Finding(title, ["The evaluation holds no curve of the decision map."], charts=[])
+    keep = min(kept, key=lambda metric: abs((metric.share or 0) - SHARE))
+    own, random = table["decision", keep], table.get(("random", keep))
+    whole = table.get(("decision", Metric("untouched", "", "accuracy")))
+    sentences = [keep_sentence(word, own, random, whole)]
+    verdict, compared = against_random(word, keep, differences)
+    return Finding(title, [*sentences, compared], verdict, charts.curves(results, word))
+
+
+def keep_sentence(word: str, own: Result, random: Result | None, whole: Result | None) -> str:
+    """ "With only the 20 % of the places that the decision map marks highest, ..."."""
+    share = percent(own.metric.share or 0)
+    text = (
+        f"With only the {share} of the places that the decision map marks highest, {word} is {number(own.value, 2)}"
+        f"{between(own.low, own.high)}"
+    )
+    if whole and whole.value > 0:
+        text += f", {percent(own.value / whole.value)} of what it is with all places ({number(whole.value, 2)})"
+    if random:
+        text += f"; with as many random places {number(random.value, 2)}"
+        text += f", {percent(random.value / whole.value)}" if whole and whole.value > 0 else ""
+    chance = f" An answer that knows nothing has {number(own.chance, 2)}." if not math.isnan(own.chance) else ""
+    return f"{text}.{chance}"
+
+
+def against_random(word: str, metric: Metric, differences: Sequence[Comparison]) -> tuple[str, str]:
+    """The verdict, and the difference to random places on the same pictures."""
+    for row in differences:
+        if (row.map, row.other, row.metric) == ("decision", "random", metric):
+            better = row.low > 0
+            text = (
+                f"On the same {row.n} pictures the decision map's places have {number(row.difference, 2)} more {word} "
+                f"than random ones{between(row.low, row.high)}: "
+            )
+            text += "the interval lies above 0." if better else "the interval does not lie above 0."
+            return (HOLDS if better else FAILS), text
+    return OPEN, "Random places were not measured on the same pictures."
+
+
+def pointing_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
+    """Where the maps point."""
+    title = "Where do the maps point?"
+    if evaluate is None:
+        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+    results = read_rows(evaluate.folder / "results.csv", Result)
+    marked = [result for result in results if METRIC_KINDS[result.metric.kind].over == "regions"]
+    if not marked:
+        return Finding(title, ["Nothing is marked on these pictures: neither a box nor a segmentation nor parts."])
+    hits = [r for r in marked if r.map == "decision" and r.metric.kind == "pointing" and not r.metric.small]
+    sentences = [
+        f"The decision map's highest place lies on {MARKED.get(hit.metric.subject, hit.metric.subject)} in "
+        f"{percent(hit.value)} of {hit.n} pictures{between(hit.low, hit.high)}; a place at random would in "
+        f"{percent(hit.chance)}."
+        for hit in hits
+    ]
+    judged = next((hit for hit in hits if hit.metric.subject == "defining"), hits[0] if hits else None)
+    verdict = OPEN if judged is None else HOLDS if judged.low > judged.chance else FAILS
+    return Finding(title, sentences, verdict, charts.places(results))
+
+
+def findings(fit: RunInfo, followers: Mapping[str, RunInfo], calibration: RunInfo | None) -> list[Finding]:
+    """All five, measured or not."""
+    evaluate = followers.get("evaluate")
+    return [
+        mask_finding(fit),
+        decision_finding(evaluate, fit),
+        pointing_finding(evaluate, fit),
+        sanity_finding(followers.get("sanity"), fit),
+        calibration_finding(calibration, fit),
+    ]
+
+
+def key_results(folder: Path) -> list[Result]:
+    """The numbers by which runs are compared: the decision map's, of the summaries and of keeping."""
+    results = [result for result in read_rows(folder / "results.csv", Result) if result.map == "decision"]
+    kept = Metric("keep", "", "accuracy", SHARE)
+    kinds = {name for name, kind in METRIC_KINDS.items() if kind.summary and kind.over != "parts"}
+    return [result for result in results if result.metric.kind in kinds or result.metric == kept]

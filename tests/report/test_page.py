@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import shown_fit as shown
+import torch
+from made_runs import make_run
+
+from milr.cli import main
+from milr.data.pictures import Pictures
+from milr.data.records import Record
+from milr.sweeps.fits import FIELDS
+
+Capture = pytest.CaptureFixture[str]
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
+        return [own for name, own in self.found if name == tag and wanted.items() <= own.items()]
+
+
+def page(outputs: Path, *words: str) -> Elements:
+    path = outputs / "report.html"
+    assert main(["report", *words, f"outputs={outputs}", "--to", str(path)]) == 0
+    return Elements(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_a_page_holds_everything_itself(outputs: Path) -> None:
+    shown.fitted(outputs, stages=("evaluate", "sanity"))
+    elements = page(outputs, "fit")
+    sources = [own[key] or "" for _, own in elements.found for key in ("src", "href") if key in own]
+    assert sources and all(source.startswith(("data:image/jpeg;base64,", "#")) for source in sources)
+    assert not elements.of("link") and "@import" not in (outputs / "report.html").read_text(encoding="utf-8")
+    assert len(elements.of("canvas")) == 6 * 3 and all(own["aria-label"] for own in elements.of("canvas"))
+    assert all(own.get("alt") for own in elements.of("img"))
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_names_are_text_and_no_markup(outputs: Path) -> None:
+    shown.fitted(outputs)
+    elements = page(outputs, "fit")
+    assert elements.of("article", **{"data-class": "Hedge <Sparrow>"}) and not elements.of("sparrow")
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_two_runs_stand_side_by_side(outputs: Path) -> None:
+    shown.fitted(outputs)
+    shown.fitted(outputs, "other", **{"milr.beta": 9.0})
+    elements = page(outputs, "fit", "other")
+    assert len(elements.of("article")) == 6
+    assert [len(elements.of("div", **{"class": "strip", "data-run": name})) for name in ("fit", "other")] == [6, 6]
+    text = (outputs / "report.html").read_text(encoding="utf-8")
+    assert (
+        re.search(r"milr.beta</th><td>[\d.]+</td><td>9.0", text)
+        and "milr.alpha</th>" not in text.partition("history")[0]
+    )
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_a_sweep_opens_the_maps_of_a_cell(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_run(outputs, "train_protonet", "network", **shown.FACTS)
+    sweep = outputs / "fit_milr_sweeps" / "alpha"
+    sweep.mkdir(parents=True)
+    for beta in (1.0, 3.0):
+        result = {"validation": dict.fromkeys(FIELDS, 0.5)}
+        settings = {"milr.beta": beta, "episode.way": 2}
+        fit = make_run(outputs, "fit_milr", f"beta={beta:g}", network, result=result, settings=settings, **shown.FACTS)
+        fit.rename(sweep / fit.name)
+    records = tuple(Record(n, Path(f"{n}.jpg"), n % 2 + 1, shown.CLASSES[n % 2]) for n in range(4))
+    pictures = Pictures(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.arange(4) % 2, records)
+    monkeypatch.setattr("milr.report.sweeps.episode_of", lambda fit, number: pictures)
+    monkeypatch.setattr(
+        "milr.report.sweeps.maps_of", lambda fit, pictures, device: shown.some_maps(4, seed=int(fit.pair[1]))
+    )
+    elements = page(outputs, str(sweep))
+    assert [own["data-run"] for own in elements.of("button") if "data-run" in own] == ["beta=1", "beta=3"]
+    strips = elements.of("div", **{"class": "strip"})
+    assert [own["data-run"] for own in strips if "hidden" in own] == ["beta=3"] * 4 and len(strips) == 8
+
+
+def test_what_is_missing_is_named(outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("milr.report.command.find_spec", lambda name: None if name == "altair" else find_spec(name))
+    assert main(["report", "latest", f"outputs={outputs}"]) == 2
+    assert capsys.readouterr().err == "error: milr report needs altair: pip install 'milr[report]'\n"
+
+
+def test_no_run_is_an_error_in_one_line(outputs: Path, capsys: Capture) -> None:
+    outputs.mkdir()
+    for words, message in (
+        ([], "name a run"),
+        (["latest"], "holds no finished run of fit-milr"),
+        (["x"], "there is no run 'x'"),
+    ):
+        assert main(["report", *words, f"outputs={outputs}"]) == 2
+        told = capsys.readouterr().err
+        assert message in told and told.count("\n") == 1
+
+
+def test_the_facts_that_are_sorted_by_are_those_of_a_strip() -> None:
+    """Each choice of the page's lists has its value among a strip's facts, or is one that the program knows itself."""
+    folder = Path(__file__).parents[2] / "src" / "milr" / "report" / "templates"
+    form = (folder / "_pictures.html").read_text(encoding="utf-8")
+    lists = dict(re.findall(r'<select id="(sort|quantity)">(.*?)</select>', form, re.DOTALL))
+    values = {value for each in lists.values() for value in re.findall(r'option value="(\w+)"', each)}
+    own = {"number", "class", "right"}
+    assert values - own == {"total", "decision", "redundant", "saturation", "disagreement"}
