@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from milr.errors import MilrError
 from milr.explanation.maps import KINDS, Maps
 from milr.explanation.shown import SCALED
+from milr.explanation.slider import MOST, ranks
 
 
 def maps(*shape: int) -> Maps:
@@ -114,3 +116,32 @@ def test_maps_go_into_arrays_or_pictures(tmp_path: Path) -> None:
         whole.save(tmp_path / "maps.bmp")
     with pytest.raises(MilrError, match="there is no folder"):
         whole.save(tmp_path / "missing" / "maps.npz")
+
+
+@pytest.mark.parametrize("size", [(4, 5), (10,)])
+def test_a_notebook_shows_maps_with_a_slider(size: tuple[int, ...]) -> None:
+    whole = maps(9, *size)
+    html = whole._repr_html_()
+    ElementTree.fromstring(html)  # well formed
+    assert html.count("<figure") == 4 * MOST and "1 more images" in html and 'type="range"' in html
+    assert whole[[]]._repr_html_() is None
+
+
+def test_pictures_stand_beside_their_maps_under_names_that_are_no_code() -> None:
+    html = maps(2, 4, 4).show(torch.rand(2, 3, 8, 8), names=["<b>", "a & b"]).html
+    assert html.count("<figure") == 2 * 5 and "&lt;b&gt;" in html and "<b>" not in html
+    with pytest.raises(MilrError, match="3 images, 2 maps"):
+        maps(2, 4, 4).show(torch.rand(3, 3, 8, 8))
+    with pytest.raises(MilrError, match="colours=red: choose one of"):
+        maps(2, 4, 4).show(colours="red")
+
+
+@pytest.mark.parametrize("percent", [1, 20, 50, 99, 100])
+def test_the_slider_covers_all_but_the_share_that_is_kept(percent: int) -> None:
+    """As the browser computes it: alpha = 255 (1 - s) + 1 - 255 red."""
+    heat = torch.randn(10, 10)
+    red = ranks(heat) / 255
+    alpha = np.clip(255 * (1 - percent / 100) + 1 - 255 * red, 0, 1)
+    kept = torch.from_numpy(alpha < 0.5)
+    assert int(kept.sum()) == pytest.approx(percent, abs=1)
+    assert heat[kept].min() >= heat[~kept].max() if percent < 100 else kept.all()

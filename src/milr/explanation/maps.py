@@ -138,6 +138,24 @@ class Maps:
         drawing = load("milr.explanation.plotting:plot")  # matplotlib takes a moment
         return drawing(self, images, names, mean, std, note, **how)
 
+    def show(
+        self,
+        images: Any = None,
+        names: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **how: str,
+    ) -> Any:
+        """What a notebook shows: each image beside its maps, with a slider for the share of places that are kept.
+
+        The highest places of the decision map are kept; grey covers the others. It is HTML alone, which works without
+        a kernel; its `html` can be written into any page. The arguments and errors are those of `plot`.
+        """
+        return load("milr.explanation.slider:show")(self, images, names, mean, std, **how)
+
+    def _repr_html_(self) -> str | None:
+        return self.show().html if len(self) else None
+
     def save(self, path: str | Path, images: Any = None, **how: Any) -> None:
         """Writes the maps: .npz, each map under its own name; .png, .pdf, .svg, .jpg, what `plot(images, ...)` draws.
 
