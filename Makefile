@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/python -m uv
 
-.PHONY: help setup test quick lint demo results rooms lock clean
+.PHONY: help setup test quick lint demo docs results rooms lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -29,6 +29,9 @@ lint: setup  ## check style and types
 demo: setup  ## train, fit and draw on the embedded data set: no download, a coffee break
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
+docs: setup  ## build the site into site/; a dead link or a missing docstring fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/results.sh
 
@@ -36,12 +39,12 @@ rooms: setup  ## draw docs/rooms.svg, the picture in CONTRIBUTING.md, from today
 	$(BIN)/python scripts/rooms.py
 
 lock: $(VENV)/.uv  ## resolve requirements.lock anew, for every Python that pyproject.toml admits
-	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.10 \
+	$(UV) pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.10 \
 		--no-header --no-annotate --upgrade --quiet --output-file $(VENV)/lock
 	{ head -1 requirements.lock; cat $(VENV)/lock; } > $(VENV)/lock.new && mv $(VENV)/lock.new requirements.lock
 
 clean:  ## remove .venv and the caches; outputs and data stay
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests conf scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.uv:

@@ -10,8 +10,16 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import milr
+
+if sys.version_info >= (3, 11):
+    from tomllib import loads as load_toml
+else:
+    from tomli import loads as load_toml  # comes with pytest there
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,3 +84,24 @@ def test_the_lock_pins_everything_and_names_no_place() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][^ ]*( ; .+)?", line) for line in pins)
     assert {"torch", "torchvision", "hydra-core", "pytest", "mypy"} <= {line.partition("==")[0] for line in pins}
+
+
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of the project."""
+    return load_toml((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M).group(1) == milr.__version__
+
+
+def test_all_is_every_extra_that_a_user_may_want() -> None:
+    extras = project()["optional-dependencies"]
+    (everything,) = extras.pop("all")
+    assert set(everything.removeprefix("milr[").removesuffix("]").split(",")) == {*extras} - {"dev", "docs", "bench"}
+
+
+def test_the_classifiers_the_workflow_and_the_bounds_name_the_same_pythons() -> None:
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project()["classifiers"]))
+    assert project()["requires-python"] == ">=3.10,<3.14" and named == ["3.10", "3.11", "3.12", "3.13"]
+    assert all(f'"{version}"' in (ROOT / ".github/workflows/checks.yml").read_text() for version in named)
