@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import milr
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -61,3 +63,14 @@ def test_the_lines_of_an_example_in_contributing_are_there(title: str) -> None:
         if not (ROOT / file).is_file() or line not in (ROOT / file).read_text(encoding="utf-8").splitlines()
     ]
     assert missing == []
+
+
+def test_the_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: milr\.(\w+)$", text, re.M)) == sorted(milr.__all__)
+
+
+def test_every_picture_of_the_results_is_in_the_gallery_or_on_a_page() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    figures = [path.name for path in (ROOT / "docs" / "results" / "figures").iterdir()]
+    assert [name for name in figures if name not in pages] == []

@@ -24,7 +24,7 @@ def test_the_notebook_is_kept_without_outputs() -> None:
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     figures = [number for number, cell in enumerate(code, 1) if "image/png" in outputs(cell)]
     assert figures and figures[0] <= 5
