@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from milr import bars
+from milr.explanation.bars import SHOWN, Bars
+from milr.explanation.settings import FitSettings
 
 
 class Terminal(io.StringIO):
@@ -39,6 +41,17 @@ def test_a_file_gets_whole_lines_with_the_time_that_is_left(monkeypatch: pytest.
 def test_a_file_gets_nothing_of_what_takes_less_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(io.StringIO(), monkeypatch) == ""
     assert bars.EVERY == 60
+
+
+def test_numbers_beside_a_bar_add_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Bars(FitSettings(), shown=True) as shown_bars:
+        for step in range(1, 4):
+            shown_bars.on_critic("critic", step, 0.5)
+        shown_bars.moved("mask", 1, 10)
+        shown_bars.tell("mask", dict.fromkeys(SHOWN, 0.5))
+    assert stream.getvalue() == ""
 
 
 def test_a_bar_that_is_not_shown_counts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,13 +41,13 @@ class Bars:
 
     def tell(self, phase: str, metrics: dict[str, float]) -> None:
         """Shows some of the terms' metrics beside the phase's bar."""
-        self.bars[phase].set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN})
+        self.bars[phase].set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN}, refresh=False)
 
     def on_critic(self, phase: str, step: int, nats: float | None) -> None:
         """As `fit` calls it."""
         bar = self.moved(phase, step, self.settings.critic.steps)
         if nats is not None:
-            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"})
+            bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"}, refresh=False)
 
     def on_step(self, step: int, terms: Terms) -> None:
         """As `fit` calls it."""

@@ -195,6 +195,6 @@ def progress(run: Run, training: Training, every: int, continuation: Continuatio
             if step.number % every == 0:
                 loss, accuracy = step.loss.item(), step.accuracy.item()
                 run.metrics(split="train", step=step.number, loss=loss, accuracy=accuracy)
-                bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}")
+                bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
 
         yield on_step
