@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from funny import make_funnybirds
 from PIL import Image
 from small import FIT, Capture, call, error, manifest, run_of
 
+from milr.data.synthetic import read_synthetic
 from milr.evaluation.methods import CONTROLS, KINDS
+from milr.explanation.settings import DecisionSettings
+from milr.networks.settings import MetricSettings
+from milr.stages.interventions import Bench, contrast_episodes
 
 FEW = ["interventions.episodes=1", "interventions.validation_episodes=1", "interventions.contrasts=2"]
 
@@ -65,3 +71,30 @@ def test_funnybirds_by_one_command(tmp_path: Path, capsys: Capture) -> None:
         metrics = {row["metric"] for row in csv.DictReader(file)}
     assert "completeness, best threshold" in metrics and "completeness, threshold of validation" not in metrics
     assert manifest(run)["result"]["pictures"] == 4  # type: ignore[index,call-overload]
+
+
+def test_an_episode_of_contrast_has_two_classes_that_share_other_parts(tmp_path: Path) -> None:
+    catalogue = read_synthetic(tmp_path / "five", 60, 3, 16, 0, "five")
+    birds = catalogue.interventions
+    assert birds is not None
+    settings = SimpleNamespace(
+        seed=0,
+        episode=SimpleNamespace(shot=1, query=2),
+        dataset=SimpleNamespace(split="validation"),
+        interventions=SimpleNamespace(contrasts=4),
+    )
+    network = SimpleNamespace(metric=MetricSettings(), mean=None)
+    asked = SimpleNamespace(section=DecisionSettings(), catalogue=catalogue, network=network)
+    subject = SimpleNamespace(interventions=birds)
+    bench = cast(Bench, SimpleNamespace(settings=settings, asked=asked, subject=subject))
+    drawn = list(contrast_episodes(bench))
+    assert len(drawn) == 4
+    for _, records, _, contrasts in drawn:
+        own, one, other = (birds.look_of(record) for record in records[:3])
+        assert [record.class_id for record in records[3:]] == [records[0].class_id] * 2
+        assert all(record.class_id % 4 == 2 for record in records) and len({r.path for r in records}) == 5
+        contrast = contrasts[0]
+        assert contrast is not None and contrast.classes == (1, 2)
+        for look, parts in zip((one, other), contrast.shared, strict=True):
+            assert {part for part in range(5) if look[part] == own[part]} == parts and len(parts) == 2
+        assert not contrast.shared[0] & contrast.shared[1]

@@ -128,9 +128,8 @@ def correctness_rows(found: Sequence[Found], name: str) -> list[Measurement]:
 
 def rows_of(found: Sequence[Found], name: str, metric: Metric, values: Tensor) -> list[Measurement]:
     """A row for each picture."""
-    chance = 0.5 if metric.kind == "correctness" else math.nan
     return [
-        Measurement(name, one.episode, one.case.file, metric, value, chance)
+        Measurement(name, one.episode, one.case.file, metric, value, math.nan)
         for one, value in zip(found, values.tolist(), strict=True)
     ]
 

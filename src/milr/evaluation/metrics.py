@@ -145,7 +145,7 @@ METRIC_KINDS = {
     "preservation": MetricKind("removals", "higher", HESSE, "share of images", chance=math.nan, summary=False),
     "deletion": MetricKind("removals", "higher", HESSE, "share of images", chance=math.nan, summary=False),
     "distractibility": MetricKind("removals", "higher", HESSE, "share of parts", chance=math.nan, summary=False),
-    "correctness": MetricKind("removals", "higher", HESSE, "rank correlation, 0 to 1", chance=0.5),
+    "correctness": MetricKind("removals", "higher", HESSE, "rank correlation, 0 to 1", chance=math.nan),
     "contrastivity": MetricKind("removals", "higher", HESSE, "share of classes", chance=0.5),
     "untouched": MetricKind("curves", "none", "the network"),
     "keep": MetricKind("curves", "higher", PETSIUK, summary=False),

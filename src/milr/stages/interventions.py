@@ -206,12 +206,13 @@ def contrast_episodes(bench: Bench) -> Scenes:
     looks = {class_id: birds.looks(class_id) for class_id in members}
     own = [class_id for class_id in members if len(looks[class_id]) == 1]
     decide = queries_of_first(3, shot, network.metric, network.mean)
-    for number in range(settings.interventions.contrasts if own else 0):
+    for number in range(settings.interventions.contrasts):
         generator = random.Random(f"contrast:{settings.seed}:{number}")
-        chosen = generator.choice(own)
-        contrast = contrast_of(looks[chosen][0], looks, f"contrast:{settings.seed}:{number}")
+        order = generator.sample(own, len(own))
+        tried = ((key, contrast_of(looks[key][0], looks, f"{settings.seed}:{number}")) for key in order)
+        chosen, contrast = next(((key, pair) for key, pair in tried if pair), (0, None))
         if contrast is None:
-            continue
+            return
         drawn = [generator.sample(members[each], shot + query) for each in (chosen, *contrast.classes)]
         records = [record for each in drawn for record in each[:shot]] + drawn[0][shot:]
         yield number, records, decide, [replace(contrast, classes=(1, 2))] * query
