@@ -74,3 +74,19 @@ def test_every_picture_of_the_results_is_in_the_gallery_or_on_a_page() -> None:
     pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
     figures = [path.name for path in (ROOT / "docs" / "results" / "figures").iterdir()]
     assert [name for name in figures if name not in pages] == []
+
+
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("index", "maps", "trust", "cub", "gallery", "report", "sweeps")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_number_of_a_page_is_among_the_results(page: str) -> None:
+    """Three decimals are a measurement: it stands in docs/results too, in a text or in a table."""
+    results = ROOT / "docs" / "results"
+    known = {number for path in results.glob("*.md") for number in re.findall(r"\d\.\d{3}", path.read_text("utf-8"))}
+    cells = {cell for path in results.glob("*.csv") for cell in re.split(r"[,\n]", path.read_text("utf-8"))}
+    known |= {f"{float(cell):.3f}" for cell in cells if re.fullmatch(r"-?\d+\.\d+", cell)}
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)  # what a command printed
+    said = re.findall(r"(?<![\d.])\d\.\d{3}(?!\d)", text)
+    assert [number for number in said if number not in known] == []
+    assert said or page != "README.md"
