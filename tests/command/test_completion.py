@@ -66,7 +66,7 @@ COMPLETED = {
     "milr train-protonet lay": set[str](),
     "milr train-protonet sch": set[str](),
     "milr ru": {"runs"},
-    "milr r": {"runs", "rerun"},
+    "milr r": {"report", "rerun", "runs"},
     "milr runs sta": {"stage=", "state="},
     "milr show fit": {"fit-milr"},
     "milr check te": {"test-protonet"},

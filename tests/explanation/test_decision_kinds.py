@@ -205,6 +205,6 @@ def test_a_mask_fitted_to_the_decision_keeps_its_cause(kind: str) -> None:
         at_layer(explainer.layers, whole, explainer.modules.local, "noise", 0),
         highest(decision, 0.1, 0)[None],
     )
-    assert trial(high)["accuracy"].mean() > trial(~high)["accuracy"].mean() + 0.3
+    assert trial(high)["accuracy"].mean() > trial(~high)["accuracy"].mean() + 0.2
     if kind != "own":  # which has no logits
         assert torch.isfinite(grad_cam(explainer, whole, first.local)).all()

@@ -183,9 +183,12 @@ SHORT = milr.FitSettings(validate_every=1, critic=milr.CriticSettings(steps=4, i
 LABELLED = DataLoader(TensorDataset(TRAINING, CLASSES), 16)
 
 
-def test_a_fit_by_a_loader_prepares_first_and_holds_a_part_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fit_by_a_loader_prepares_first_and_holds_a_part_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     explainer = unprepared().fit(LABELLED, steps=2, settings=SHORT, progress=False)
     assert explainer.fitted and capsys.readouterr() == ("", "")
+    monkeypatch.setattr("milr.bars.moving", lambda stream: True)  # as on a terminal
     again = unprepared().fit(LABELLED, steps=2, settings=SHORT)
     shown = capsys.readouterr().err
     assert same(explainer, again) and all(f"{bar}:" in shown for bar in ("prepare", "critic", "mask", "pairs"))

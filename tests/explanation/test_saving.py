@@ -66,7 +66,7 @@ def test_a_state_that_does_not_name_its_network_is_taken_with_a_warning(caplog: 
         (trained_network().state_dict(), "no state of .*: it has no local, z, settings, modules"),
         ({"local": "layer1", "z": "avgpool", "settings": {}, "modules": {}}, "no reference bank"),
         ({**prepared().state(), "settings": None}, "not the settings of this version's"),
-        ({**prepared().state(), "settings": {"gamma": 1}}, "not the settings of this version's .*'gamma'"),
+        ({**prepared().state(), "settings": {"omega": 1}}, "not the settings of this version's .*'omega'"),
     ],
 )
 def test_what_is_no_state_is_refused_by_name(state: Any, message: str) -> None:
