@@ -22,19 +22,19 @@ import torch
 from bench_clock import Bench, Row, say
 from torch import nn
 
+from milr.backbones.backbones import build_backbone
+from milr.baselines.attribution import integrated_gradients, occlusion
+from milr.baselines.iba import feature_statistics, per_sample_bottleneck
 from milr.data.augmentation import to_input
 from milr.data.cache import cached_pictures
 from milr.data.cub import read_cub
 from milr.data.pictures import Pictures
 from milr.data.split import of_split
-from milr.evaluation.attribution import integrated_gradients, occlusion
-from milr.evaluation.iba import feature_statistics, per_sample_bottleneck
+from milr.decisions.questions import EpisodeBatches
 from milr.explanation.fitting import Batch, fit
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.questions import EpisodeBatches
 from milr.explanation.settings import CriticSettings, FitSettings, MaskSettings, MilrSettings
-from milr.networks.backbones import build_backbone
 from milr.networks.layers import frozen
 from milr.networks.settings import MetricSettings
 

@@ -13,6 +13,8 @@ from bench_clock import Bench, Prepared, Row
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from milr.backbones.backbones import build_backbone
+from milr.backbones.protonet import represent
 from milr.data.augmentation import to_input
 from milr.data.cub import read_cub
 from milr.data.episodes import draw_episodes
@@ -20,10 +22,9 @@ from milr.data.pictures import Pictures
 from milr.data.settings import Augmentation
 from milr.data.split import of_split
 from milr.evaluation.accuracy import episode_accuracies
-from milr.networks.backbones import build_backbone
-from milr.networks.protonet import represent
-from milr.networks.settings import MetricSettings, Training
-from milr.networks.training import episode_inputs, episode_loss, forward_pass, train_prototypical
+from milr.networks.settings import MetricSettings
+from milr.training.settings import Training
+from milr.training.training import episode_inputs, episode_loss, forward_pass, train_prototypical
 
 WAY, SHOT, QUERY = 5, 5, 10  # easyfsl's own training episode: 75 pictures
 WORKERS, PREFETCHED = 2, 4  # of the peer's DataLoader: two batches each, made before the clock starts

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.data.augmentation import to_input
 from milr.data.pictures import load_pictures
 from milr.data.split import of_split
@@ -21,7 +22,6 @@ from milr.evaluation.location import mass_share, pointing_hit, rank_accuracy
 from milr.evaluation.regions import framing_of, regions_of
 from milr.explanation.maps import stack
 from milr.explanation.milr import MILR
-from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.sources import find_parent, find_source
 from milr.stages.devices import example_images

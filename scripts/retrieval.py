@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from milr.baselines.controls import activation_norm, random_maps
 from milr.data.augmentation import to_input
 from milr.data.loading import load_splits
-from milr.evaluation.controls import activation_norm, random_maps
 from milr.evaluation.perturbation import highest
 from milr.explanation.milr import MILR
 from milr.information.bottleneck import noise_like, occlude

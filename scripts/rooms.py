@@ -18,7 +18,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 PICTURE = ROOT / "docs" / "rooms.svg"
 
-LIBRARY = ("information", "data", "networks", "explanation", "evaluation")
+LIBRARY = (
+    "information",
+    "data",
+    "networks",
+    "backbones",
+    "training",
+    "decisions",
+    "explanation",
+    "figures",
+    "baselines",
+    "evaluation",
+    "checks",
+)
 PROGRAM = ("settings", "command", "runs", "sweeps", "stages", "lineage", "report")
 ORDER = ("base", *LIBRARY, *PROGRAM, "entry")  # from the lowest up: a package imports only those below it
 ENTRY = (
@@ -81,6 +93,8 @@ FLOOR, GAP, EDGE = 46, 16, 26  # height of the lowest box, between boxes, around
 COLOURS = {
     **{"evaluation": "#2a7f62", "explanation": "#3b9c8f", "networks": "#6aa84f", "data": "#93b84a"},
     **{"entry": "#555555", "lineage": "#8e4b8c", "stages": "#c8553d", "sweeps": "#d98f2b", "runs": "#3d6fb4"},
+    **{"checks": "#1f6a6a", "baselines": "#4f9a7f", "figures": "#5fae9f", "decisions": "#58a55c"},
+    **{"training": "#86a84f", "backbones": "#a2b24a"},
     **{"command": "#7a68ae", "settings": "#5aa0c8", "report": "#a0527d"},
 }
 

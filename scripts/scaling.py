@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from milr.backbones.backbones import build_backbone
 from milr.data.episodes import draw_episodes
 from milr.data.pictures import Pictures
 from milr.data.records import Record
@@ -30,9 +31,9 @@ from milr.explanation.objective import measure
 from milr.information.critic import Critic
 from milr.information.infomax import batch_information
 from milr.information.statistics import Standardise
-from milr.networks.backbones import build_backbone
-from milr.networks.settings import MetricSettings, Training
-from milr.networks.training import train_prototypical
+from milr.networks.settings import MetricSettings
+from milr.training.settings import Training
+from milr.training.training import train_prototypical
 
 CALLS = 5
 Work = Callable[[], object]

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from milr.data.pictures import Pictures
 from milr.data.records import Record
-from milr.networks.distributed import average, first_before_others, process_group, rank
-from milr.networks.settings import MetricSettings, Training
-from milr.networks.training import Step, train_prototypical
+from milr.networks.settings import MetricSettings
+from milr.training.distributed import average, first_before_others, process_group, rank
+from milr.training.settings import Training
+from milr.training.training import Step, train_prototypical
 
 CPU = torch.device("cpu")
 FROZEN = Training(

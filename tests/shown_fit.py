@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from made_runs import make_run
 
-from milr.evaluation.calibration import Calibration, PlacePoint
+from milr.checks.calibration import Calibration, PlacePoint
+from milr.checks.sanity import SanityRow
+from milr.decisions.answers import DECISIONS, DISTANCE, Answer
 from milr.evaluation.metrics import Metric
-from milr.evaluation.sanity import SanityRow
 from milr.evaluation.tables import Measurement, compare, summarise, write_csv
-from milr.explanation.answers import DECISIONS, DISTANCE, Answer
-from milr.explanation.columns import Column
-from milr.explanation.export import save_maps, save_table
 from milr.explanation.maps import Maps
+from milr.figures.columns import Column
+from milr.figures.export import save_maps, save_table
 
 CLASSES = ("002.Tree_Creeper", "004.Hedge_<Sparrow>")
 CAP = 5.0

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from toy import SHORT, pictures, prepared, trained_network
 
-from milr.evaluation.estimators import gaussian_bits, null_bits
+from milr.backbones.settings import BackboneSettings
+from milr.checks.estimators import gaussian_bits, null_bits
 from milr.evaluation.perturbation import highest
 from milr.networks.layers import weights_sha256
 from milr.networks.randomise import randomised
-from milr.networks.settings import BackboneSettings
 from milr.seeding import seed_number, seed_of, seeded
 from milr.stages.train_protonet import first_network
 

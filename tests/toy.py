@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from milr.evaluation.estimators import features_of
+from milr.checks.estimators import features_of
 from milr.explanation.features import Features
 from milr.explanation.fitting import Batch, fit
 from milr.explanation.milr import MILR

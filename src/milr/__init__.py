@@ -9,30 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from milr.decisions.batches import episode_decision
+    from milr.decisions.comparisons import pairs, prototypes
+    from milr.decisions.decision_kinds import classify, multilabel, regress
+    from milr.decisions.decisions import Batch, Decided
+    from milr.decisions.questions import EpisodeBatches
     from milr.errors import MilrError
-    from milr.explanation.batches import episode_decision
-    from milr.explanation.columns import Column
-    from milr.explanation.comparisons import pairs, prototypes
-    from milr.explanation.decision_kinds import classify, multilabel, regress
-    from milr.explanation.decisions import Batch, Decided
-    from milr.explanation.export import export
-    from milr.explanation.figures import save_figures
     from milr.explanation.fitting import fit, validate
     from milr.explanation.maps import Maps
     from milr.explanation.milr import MILR, load
     from milr.explanation.objective import Terms
     from milr.explanation.quantus import quantus_explain
-    from milr.explanation.questions import EpisodeBatches
     from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
         CriticSettings,
-        FigureSettings,
         FitSettings,
         InfomaxSettings,
         MaskSettings,
         MilrSettings,
     )
+    from milr.figures.columns import Column
+    from milr.figures.export import export
+    from milr.figures.figures import save_figures
+    from milr.figures.settings import FigureSettings
     from milr.networks.layer_table import layers
     from milr.networks.settings import LayerSettings
 
@@ -40,14 +40,15 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "milr.errors": ("MilrError",),
-    "milr.explanation.batches": ("episode_decision",),
-    "milr.explanation.questions": ("EpisodeBatches",),
-    "milr.explanation.export": ("export",),
-    "milr.explanation.columns": ("Column",),
-    "milr.explanation.figures": ("save_figures",),
-    "milr.explanation.comparisons": ("pairs", "prototypes"),
-    "milr.explanation.decision_kinds": ("classify", "multilabel", "regress"),
-    "milr.explanation.decisions": ("Batch", "Decided"),
+    "milr.decisions.batches": ("episode_decision",),
+    "milr.decisions.questions": ("EpisodeBatches",),
+    "milr.figures.export": ("export",),
+    "milr.figures.columns": ("Column",),
+    "milr.figures.figures": ("save_figures",),
+    "milr.figures.settings": ("FigureSettings",),
+    "milr.decisions.comparisons": ("pairs", "prototypes"),
+    "milr.decisions.decision_kinds": ("classify", "multilabel", "regress"),
+    "milr.decisions.decisions": ("Batch", "Decided"),
     "milr.explanation.fitting": ("fit", "validate"),
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR", "load"),
@@ -55,8 +56,7 @@ _PLACES = {
     "milr.explanation.refinement": ("towards", "towards_class"),
     "milr.explanation.quantus": ("quantus_explain",),
     "milr.explanation.settings": (
-        *("BottleneckSettings", "CriticSettings", "FigureSettings", "FitSettings", "InfomaxSettings"),
-        *("MaskSettings", "MilrSettings"),
+        *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),
     ),
     "milr.networks.layer_table": ("layers",),
     "milr.networks.settings": ("LayerSettings",),

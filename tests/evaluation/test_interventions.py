@@ -9,10 +9,11 @@ import torch
 import toy
 from torch import Tensor
 
+from milr.baselines.attribution import Untouched, grad_cam
 from milr.data.augmentation import to_input
 from milr.data.families import DrawnBirds
 from milr.data.records import Record
-from milr.evaluation.attribution import Untouched, grad_cam
+from milr.decisions.decisions import Batch, asking_for
 from milr.evaluation.interventions import completeness
 from milr.evaluation.protocol import (
     CHECKS,
@@ -26,7 +27,6 @@ from milr.evaluation.protocol import (
     part_sums,
 )
 from milr.evaluation.removals import Change, Removed, Subject, members, removed, sufficient
-from milr.explanation.decisions import Batch, asking_for
 
 LOOK = (1, 1, 1, None, None)  # of five parts three tell
 OTHERS = [(1, 2, 2, None, None), (2, 1, 2, None, None)]  # so that the third part is enough, or the first two are

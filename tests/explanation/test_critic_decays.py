@@ -12,7 +12,7 @@ from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.statistics import Standardise
-from milr.networks.continuation import Continuation
+from milr.training.continuation import Continuation
 
 
 def features(seed: int) -> Features:

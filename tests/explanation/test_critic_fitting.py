@@ -28,7 +28,7 @@ from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.infomax import batch_information
-from milr.networks.continuation import Continuation
+from milr.training.continuation import Continuation
 
 RHO = torch.full((4,), correlation_of(1.0, 8))
 TRAIN, HELD_OUT = gaussian_features(256, RHO, 8, seed=1), gaussian_features(128, RHO, 8, seed=2)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from milr.errors import MilrError
 from milr.explanation.maps import KINDS, Maps
-from milr.explanation.shown import SCALED
-from milr.explanation.slider import MOST, ranks
+from milr.figures.shown import SCALED
+from milr.figures.slider import MOST, ranks
 
 
 def maps(*shape: int) -> Maps:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from toy import SHORT, batch, pictures, prepared, trained_network
 
+from milr.decisions.decisions import Batch
 from milr.errors import MilrError
 from milr.explanation import critic_fitting, fitting
-from milr.explanation.decisions import Batch
 from milr.explanation.features import Sample
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR

@@ -12,14 +12,8 @@ from toy import SHORT, batch, pictures, prepared
 
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
-from milr.explanation.settings import (
-    BottleneckSettings,
-    CriticSettings,
-    FitSettings,
-    InfomaxSettings,
-    MilrSettings,
-)
-from milr.networks.continuation import Continuation, State
+from milr.explanation.settings import BottleneckSettings, CriticSettings, FitSettings, InfomaxSettings, MilrSettings
+from milr.training.continuation import Continuation, State
 
 HELD_OUT = [batch(5000), batch(5001)]
 SETTINGS = {

@@ -9,7 +9,7 @@ import pytest
 import shown_fit as shown
 from PIL import Image
 
-from milr.explanation.palette import reach_of
+from milr.figures.palette import reach_of
 from milr.report.pictures import STEPS, Card, cards_of, read_pictures, scales_of
 
 

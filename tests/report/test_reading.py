@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import shown_fit as shown
 
+from milr.checks.sanity import SanityRow
 from milr.errors import MilrError
-from milr.evaluation.sanity import SanityRow
 from milr.evaluation.tables import Comparison, Result, compare, summarise, write_csv
 from milr.report.reading import read_rows
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from disks import full_after
 
+from milr.backbones.weight_files import read_weight_file
 from milr.errors import MilrError
 from milr.files import sha256_of, write_atomically
-from milr.networks.weight_files import read_weight_file
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.disk import disk_error
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from milr.backbones.settings import BackboneSettings
 from milr.data.settings import CubSettings, EpisodeSettings, SyntheticSettings
 from milr.errors import MilrError
-from milr.networks.settings import BackboneSettings, MetricSettings
+from milr.networks.settings import MetricSettings
 from milr.runs.inherit import fit_settings_of, inherit
 from milr.runs.sources import SourceRun, find_source
 from milr.settings.schema import ChainedStageSettings

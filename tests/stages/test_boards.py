@@ -13,8 +13,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milr.errors import MilrError
-from milr.explanation.columns import Column
 from milr.explanation.maps import Maps
+from milr.figures.columns import Column
 from milr.runs.folder import Run, open_run
 from milr.stages.boards import FOLDER, board
 

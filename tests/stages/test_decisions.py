@@ -12,7 +12,7 @@ import torch
 from small import FIT, Capture, call, error, manifest
 
 from milr.data.records import Catalogue
-from milr.explanation.columns import Column
+from milr.figures.columns import Column
 from milr.runs.folder import Run
 from milr.settings.stages import SANITY_SHEETS
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from small import Capture, call, error, manifest, run_of
 
+from milr.baselines.methods import BASELINES, CONTROLS, KINDS
 from milr.data.pictures import read_mask
 from milr.evaluation import regions
-from milr.evaluation.methods import BASELINES, CONTROLS, KINDS
 
 PAIR = ("decision", "random", "area, accuracy")
 

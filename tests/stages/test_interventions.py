@@ -12,9 +12,9 @@ from funny import make_funnybirds
 from PIL import Image
 from small import FIT, Capture, call, error, manifest, run_of
 
+from milr.baselines.methods import CONTROLS, KINDS
 from milr.data.synthetic import read_synthetic
-from milr.evaluation.methods import CONTROLS, KINDS
-from milr.explanation.settings import DecisionSettings
+from milr.decisions.settings import DecisionSettings
 from milr.networks.settings import MetricSettings
 from milr.stages.interventions import Bench, contrast_episodes
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from milr import cli
 from milr.data.records import Catalogue
-from milr.explanation.figures import ROWS
+from milr.figures.figures import ROWS
 from milr.files import sha256_of
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from milr.backbones.settings import SOURCES
 from milr.command.help import group_options
 from milr.data.settings import DATA_SETS
 from milr.errors import MilrError
 from milr.fields import leaves, nearest
-from milr.networks.settings import SOURCES
 from milr.settings.paths import MAY_BE_EMPTY, PATHS
 
 

@@ -1,1 +1,1 @@
-"""What maps are worth: baselines, metrics, sanity, tables."""
+"""What maps are worth: where they point, keep and remove."""

@@ -11,7 +11,7 @@ from milr.data.pictures import Pictures
 from milr.evaluation.charts import Case
 from milr.evaluation.metrics import Metric
 from milr.evaluation.tables import Measurement
-from milr.networks.continuation import State
+from milr.training.continuation import State
 
 Cases = dict[tuple[int, str], Case]  # under (episode, file)
 

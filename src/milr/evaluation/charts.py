@@ -13,11 +13,11 @@ from torch import Tensor
 from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result
-from milr.explanation.canvas import canvas, headline, write
-from milr.explanation.columns import literal, readable
-from milr.explanation.figures import MIX
-from milr.explanation.palette import EVEN, colour_map, colour_scale
-from milr.explanation.shown import displayable, frame_of, grey
+from milr.figures.canvas import canvas, headline, write
+from milr.figures.columns import literal, readable
+from milr.figures.figures import MIX
+from milr.figures.palette import EVEN, colour_map, colour_scale
+from milr.figures.shown import displayable, frame_of, grey
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart; what is no map of ours has a marker of its own as well.
 COLOURS = {"total": "#0072B2", "kept": "#56B4E9", "redundant": "#009E73", "decision": "#D55E00"}

@@ -10,8 +10,8 @@ import torch
 
 from milr.data.augmentation import input_batches
 from milr.data.pictures import Pictures
+from milr.decisions.inputs import images_of, own_modes
 from milr.errors import MilrError
-from milr.explanation.inputs import images_of, own_modes
 from milr.explanation.milr import MILR
 from milr.information.infomax import batch_information, mean_cap
 from milr.information.units import bits

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from milr.baselines.methods import Methods
 from milr.data.records import Record
+from milr.decisions.decisions import Batch, asking_for
 from milr.evaluation.location import mass_lift, mass_share
-from milr.evaluation.methods import Methods
 from milr.evaluation.metrics import Metric
 from milr.evaluation.perturbation import to_pixels
 from milr.evaluation.protocol import (
@@ -26,7 +27,6 @@ from milr.evaluation.protocol import (
 )
 from milr.evaluation.removals import Change, Removed, Subject, members, removed
 from milr.evaluation.tables import Measurement
-from milr.explanation.decisions import Batch, asking_for
 from milr.networks.layers import frozen
 
 OWN, BEST = "threshold of validation", "best threshold"  # where completeness has its threshold from

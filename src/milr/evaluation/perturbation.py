@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from milr.evaluation.batching import at_once, laid_out
+from milr.baselines.batching import at_once, laid_out
 from milr.evaluation.fills import filling
 from milr.evaluation.location import ranked
 from milr.evaluation.metrics import MEASURES

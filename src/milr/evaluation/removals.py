@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from milr.baselines.attribution import Untouched
 from milr.data.augmentation import IMAGENET, Normalisation, to_input
 from milr.data.pictures import Pictures
 from milr.data.records import FIRST_PART, FIRST_THING, Interventions, Look, Record
-from milr.evaluation.attribution import Untouched
+from milr.decisions.decisions import Batch
 from milr.evaluation.regions import framing_of
-from milr.explanation.decisions import Batch
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from milr.data.pictures import Pictures
+from milr.decisions.decisions import Decided
 from milr.evaluation.metrics import MEASURES, Metric, location_measurements
 from milr.evaluation.perturbation import Trial, area_between, at_layer, at_pixels, places_in_order, to_pixels
 from milr.evaluation.regions import Marks, marks_of
 from milr.evaluation.tables import Measurement
-from milr.explanation.decisions import Decided
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.networks.layers import frozen

@@ -15,10 +15,10 @@ from matplotlib.cm import ScalarMappable
 from torch import Tensor, stack
 
 from milr.evaluation.charts import MARKERS
-from milr.explanation.canvas import canvas, headline, write
-from milr.explanation.figures import MIX
-from milr.explanation.palette import EVEN, colour_map, colour_scale
-from milr.explanation.shown import displayable, frame_of, grey
+from milr.figures.canvas import canvas, headline, write
+from milr.figures.figures import MIX
+from milr.figures.palette import EVEN, colour_map, colour_scale
+from milr.figures.shown import displayable, frame_of, grey
 
 Pair = tuple[float, float]  # alpha and beta
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from milr.baselines.methods import METHODS
 from milr.errors import MilrError
 from milr.evaluation.intervals import Place, intervals
-from milr.evaluation.methods import METHODS
 from milr.evaluation.metrics import Metric
 
 

@@ -1,1 +1,1 @@
-"""The MI-LR module: its fit, its maps, their figures."""
+"""The MI-LR module: its fit on a frozen network, and its maps."""

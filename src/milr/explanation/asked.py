@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.data.pictures import Pictures
 from milr.data.records import Catalogue, Record
 from milr.data.split import divided, of_split, split_of
 from milr.data.tables import PAIRS, TARGETS, read_pairs, read_targets, table_beside
+from milr.decisions.comparisons import pairs
+from milr.decisions.decision_kinds import classify, multilabel, regress
+from milr.decisions.heads import linear_head
+from milr.decisions.questions import Question, episodes, of_classes, of_pairs, single
+from milr.decisions.settings import DecisionSettings
 from milr.errors import MilrError
-from milr.explanation.comparisons import pairs
-from milr.explanation.decision_kinds import classify, multilabel, regress
-from milr.explanation.heads import linear_head
 from milr.explanation.milr import MILR
-from milr.explanation.questions import Question, episodes, of_classes, of_pairs, single
-from milr.explanation.settings import DecisionSettings
-from milr.networks.protonet import PrototypicalNetwork
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from milr.explanation.settings import CriticSettings
 from milr.information.critics import AnyCritic, members_of
 from milr.information.estimators import ESTIMATORS
 from milr.information.infomax import batch_scores
-from milr.networks.continuation import Continuation
-from milr.networks.finite import FiniteCheck
 from milr.seeding import seed_of
+from milr.training.continuation import Continuation
+from milr.training.finite import FiniteCheck
 
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8

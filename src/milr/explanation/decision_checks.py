@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from milr.decisions.decisions import Batch, Decided, checked_batch
+from milr.decisions.inputs import described
 from milr.errors import MilrError
-from milr.explanation.decisions import Batch, Decided, checked_batch
-from milr.explanation.inputs import described
 from milr.explanation.settings import FitSettings
 from milr.fields import check
 from milr.networks.inputs import count

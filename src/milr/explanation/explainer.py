@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
+from milr.decisions.loaders import with_mirrored
 from milr.errors import MilrError
 from milr.explanation.features import Features
-from milr.explanation.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
-from milr.explanation.loaders import with_mirrored
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.refinement import Target, check_refine, refined_mask

@@ -6,22 +6,22 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from milr.decisions.decisions import Batch as Batch
+from milr.decisions.decisions import Decision as Decision
+from milr.decisions.decisions import checked_batch
+from milr.decisions.inputs import own_modes
 from milr.explanation.critic_fitting import LEAST, CriticTask, fit_critic, split_features
 from milr.explanation.decision_checks import check_batches, check_fit
-from milr.explanation.decisions import Batch as Batch
-from milr.explanation.decisions import Decision as Decision
-from milr.explanation.decisions import checked_batch
 from milr.explanation.explainer import Explainer
 from milr.explanation.features import Features
-from milr.explanation.inputs import own_modes
 from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.objective import Terms
 from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images, without
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
-from milr.networks.continuation import Continuation
 from milr.networks.inputs import count
+from milr.training.continuation import Continuation
 
 log = logging.getLogger("milr")
 

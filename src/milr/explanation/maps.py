@@ -135,7 +135,7 @@ class Maps:
         Raises:
             MilrError: for images that cannot be drawn, or another number of them than of maps.
         """
-        drawing = load("milr.explanation.plotting:plot")  # matplotlib takes a moment
+        drawing = load("milr.figures.plotting:plot")  # matplotlib takes a moment
         return drawing(self, images, names, mean, std, note, **how)
 
     def show(
@@ -151,7 +151,7 @@ class Maps:
         The highest places of the decision map are kept; grey covers the others. It is HTML alone, which works without
         a kernel; its `html` can be written into any page. The arguments and errors are those of `plot`.
         """
-        return load("milr.explanation.slider:show")(self, images, names, mean, std, **how)
+        return load("milr.figures.slider:show")(self, images, names, mean, std, **how)
 
     def _repr_html_(self) -> str | None:
         return self.show().html if len(self) else None
@@ -167,7 +167,7 @@ class Maps:
         if path.suffix == ".npz":
             write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
         elif path.suffix.lower() in PICTURES:
-            drawing, write = self.plot(images, **how), load("milr.explanation.canvas:write")
+            drawing, write = self.plot(images, **how), load("milr.figures.canvas:write")
             write_atomically(path, lambda file: write(drawing, file, path.suffix[1:].lower()))
         else:
             raise MilrError(f"maps.save({path.name}): choose an ending among .npz, {', '.join(PICTURES)}")

@@ -10,18 +10,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from milr.decisions.decisions import Batch, checked_batch
+from milr.decisions.inputs import own_modes
 from milr.errors import MilrError
-from milr.explanation.decisions import Batch, checked_batch
 from milr.explanation.explainer import Explainer
-from milr.explanation.inputs import own_modes
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
 from milr.explanation.progress import Best, Progress, decay, without_gradients
 from milr.explanation.settings import FitSettings
-from milr.networks.continuation import Continuation
-from milr.networks.finite import FiniteCheck
 from milr.networks.layers import frozen
-from milr.networks.winograd import FewerProducts
+from milr.training.continuation import Continuation
+from milr.training.finite import FiniteCheck
+from milr.training.winograd import FewerProducts
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
 WATCHED = 4  # of the fit's first batches, whose objective says where there is no validation that it has stalled

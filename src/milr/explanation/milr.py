@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from milr.bars import bar
+from milr.decisions.decisions import Batch
+from milr.decisions.inputs import AT_ONCE, described, images_of
+from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
+from milr.decisions.loading import fit_batches
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
-from milr.explanation.decisions import Batch
 from milr.explanation.explainer import Explainer
-from milr.explanation.inputs import AT_ONCE, described, images_of
-from milr.explanation.loaders import counted, example_of, first_batch, validation_batches
-from milr.explanation.loading import fit_batches
 from milr.explanation.maps import KINDS, Maps, stack, upsampled
 from milr.explanation.refinement import class_numbers, towards_class
 from milr.explanation.saving import read_state, save_state

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from milr.decisions.decisions import Batch
 from milr.explanation.decision_checks import require_gradient, require_own
-from milr.explanation.decisions import Batch
 from milr.explanation.explainer import Explainer
 from milr.information.bottleneck import noise_like, occlude
 from milr.information.readings import ProjectedBank, read

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from milr.decisions.decisions import Batch, checked_batch
 from milr.errors import MilrError
-from milr.explanation.decisions import Batch, checked_batch
 from milr.explanation.explainer import Explainer
 from milr.explanation.features import Features, scale_of, stored
 from milr.explanation.modules import in_half

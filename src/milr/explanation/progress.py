@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from milr.networks.continuation import Continuation, State
+from milr.training.continuation import Continuation, State
 
 DECAY = 0.3  # of the learning rate
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from milr.decisions.inputs import described
 from milr.errors import MilrError
-from milr.explanation.inputs import described
 from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
 from milr.information.bottleneck import noise_like, occlude

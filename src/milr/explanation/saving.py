@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
+from milr.decisions.inputs import described
 from milr.errors import MilrError
 from milr.explanation.bottlenecks import BOTTLENECKS
-from milr.explanation.inputs import described
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.files import write_atomically

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from milr.baselines.methods import KINDS
 from milr.data.augmentation import to_input
 from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
-from milr.evaluation.methods import KINDS
 from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids, draw_sweep
 from milr.evaluation.tables import write_csv
-from milr.explanation.columns import readable
 from milr.explanation.maps import Maps
+from milr.figures.columns import readable
 from milr.runs.folder import REPORT
 from milr.runs.inherit import dataset_of
 from milr.stages.devices import choose_device

@@ -1,1 +1,1 @@
-"""Backbones, prototypical networks, training, hooks, freezing."""
+"""A network as it is: layers, layouts, hooks, freezing."""

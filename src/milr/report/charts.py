@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
+from milr.baselines.methods import METHODS
 from milr.evaluation.charts import BARS
-from milr.evaluation.methods import METHODS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.tables import Result
 from milr.report.tables import Chart, Table, interval, number, percent

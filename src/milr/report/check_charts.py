@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from milr.evaluation.calibration import PlacePoint
-from milr.evaluation.sanity import SanityRow
+from milr.checks.calibration import PlacePoint
+from milr.checks.sanity import SanityRow
 from milr.evaluation.sweep_chart import PANELS, SweepPoint
 from milr.report.tables import Chart, Table, interval, number
 from milr.report.vega import OWN, colour_of, data, panels, shape_of, spec_of, tooltip, tooltips, zoom

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from milr.evaluation.calibration import Calibration, PlacePoint
-from milr.evaluation.sanity import SanityRow
+from milr.checks.calibration import Calibration, PlacePoint
+from milr.checks.sanity import SanityRow
 from milr.report.check_charts import likeness, truth
 from milr.report.reading import read_rows
 from milr.report.tables import FAILS, HOLDS, NOTHING, OPEN, Finding, Table, between, interval, number

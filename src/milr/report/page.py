@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from milr import __version__
-from milr.explanation.columns import readable
-from milr.explanation.palette import DIVERGING, EVEN
+from milr.figures.columns import readable
+from milr.figures.palette import DIVERGING, EVEN
 from milr.files import write_atomically
 from milr.report.charts import compared
 from milr.report.check_charts import along_beta

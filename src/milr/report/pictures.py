@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from milr.decisions.answers import DECISIONS, Answer
 from milr.evaluation.similarity import rank_correlation
-from milr.explanation.answers import DECISIONS, Answer
-from milr.explanation.columns import readable
-from milr.explanation.palette import colour_scale, reach_of
+from milr.figures.columns import readable
+from milr.figures.palette import colour_scale, reach_of
 from milr.report.reading import read_rows
 
 KINDS = ("total", "decision", "redundant")

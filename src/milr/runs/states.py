@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
-from milr.networks.continuation import Continuation, State
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import METRICS, STATE_FILES, Run
 from milr.runs.interrupts import patient
+from milr.training.continuation import Continuation, State
 
 log = logging.getLogger("milr")
 

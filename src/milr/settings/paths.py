@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from milr.backbones.settings import NO_FILE
 from milr.errors import MilrError
-from milr.networks.settings import NO_FILE
 
 PATHS = (
     "dataset.root", "backbone.weights", "outputs", "cache", "source", "resume", "hydra.sweep.dir", "hydra.run.dir",

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from milr.backbones.settings import BackboneSettings
 from milr.data.settings import AugmentationSettings, DatasetSettings, EpisodeSettings
+from milr.decisions.settings import DecisionSettings
 from milr.explanation.settings import (
     BottleneckSettings,
     CriticSettings,
-    DecisionSettings,
-    FigureSettings,
     FitSteps,
     InfomaxSettings,
     MaskSettings,
     ObjectiveSettings,
 )
 from milr.fields import MISSING, setting
-from milr.networks.settings import AS_EPISODE, BackboneSettings, LayerSettings, MetricSettings, TrainSettings
+from milr.figures.settings import FigureSettings
+from milr.networks.settings import LayerSettings, MetricSettings
+from milr.training.settings import AS_EPISODE, TrainSettings
 
 LOG_EVERY = "steps between lines of metrics.jsonl"
 SAVE_EVERY = "steps between states that resume= can go on from"
@@ -44,6 +46,8 @@ class TestSection:
     episodes: int = setting(600, "seeded episodes, from the classes of dataset.split", low=2)
     batch_size: int = setting(64, "pictures that go through the network at once", low=1)
     allow_seen: bool = setting(False, "true: test on classes that the network was trained on, too")
+    mirror: bool = setting(False, "true: of each picture the mean of its embedding and its mirror image's")
+    zoom: bool = setting(False, "true: and of the square's that the network reacts to most, enlarged")
 
     __test__ = False  # for pytest: no test class
 

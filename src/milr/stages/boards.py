@@ -12,10 +12,10 @@ from pathlib import Path
 from torch import Tensor
 
 from milr.errors import MilrError
-from milr.explanation.canvas import pixels
-from milr.explanation.columns import Column
-from milr.explanation.figures import ROWS, figure
 from milr.explanation.maps import Maps
+from milr.figures.canvas import pixels
+from milr.figures.columns import Column
+from milr.figures.figures import ROWS, figure
 from milr.runs.folder import Run
 
 FOLDER = "tensorboard"  # in the run folder

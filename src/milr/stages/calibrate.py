@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from milr.checks.calibration import Calibration, Counts, calibrate_world, fits_wanted
+from milr.checks.calibration_chart import draw_calibration
+from milr.checks.planted import WORLDS
 from milr.errors import MilrError
-from milr.evaluation.calibration import Calibration, Counts, calibrate_world, fits_wanted
-from milr.evaluation.calibration_chart import draw_calibration
-from milr.evaluation.planted import WORLDS
 from milr.evaluation.tables import write_csv
 from milr.explanation.bars import critic_bar
 from milr.explanation.settings import InfomaxSettings

@@ -22,9 +22,9 @@ from milr.data.catalogues import open_catalogue, view
 from milr.data.pictures import read_picture
 from milr.data.records import Catalogue
 from milr.data.split import of_split, require_episodes
+from milr.decisions.settings import DecisionSettings
 from milr.errors import USER_ERROR, MilrError
 from milr.explanation.asked import part
-from milr.explanation.settings import DecisionSettings
 from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
 from milr.runs.facts import host

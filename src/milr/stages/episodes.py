@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.data.catalogues import data_entry, open_catalogue
 from milr.data.pictures import Pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.data.settings import DatasetSettings, EpisodeSettings
 from milr.data.split import require_episodes
+from milr.decisions.decisions import Batch
+from milr.decisions.heads import head_from
+from milr.decisions.questions import Listed, Question
+from milr.decisions.settings import DecisionSettings
 from milr.errors import MilrError
 from milr.explanation.asked import Asked, Batches, class_list, part
-from milr.explanation.columns import Column
-from milr.explanation.decisions import Batch
-from milr.explanation.heads import head_from
-from milr.explanation.questions import Listed, Question
-from milr.explanation.settings import DecisionSettings
-from milr.networks.protonet import PrototypicalNetwork
+from milr.figures.columns import Column
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import CONFIG, Run
 from milr.runs.sources import SourceRun

@@ -13,6 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from milr.backbones.protonet import PrototypicalNetwork
+from milr.baselines.iba import FeatureStatistics, feature_statistics
+from milr.baselines.methods import BASELINES, KINDS, METHODS, Methods, made, refusal
+from milr.baselines.passes import Passes
 from milr.data.augmentation import Normalisation, to_input
 from milr.data.catalogues import view
 from milr.data.loading import load_splits
@@ -20,16 +24,12 @@ from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
 from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
 from milr.evaluation.fills import FILLS
-from milr.evaluation.iba import FeatureStatistics, feature_statistics
-from milr.evaluation.methods import BASELINES, KINDS, METHODS, Methods, made, refusal
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
-from milr.evaluation.passes import Passes
 from milr.evaluation.study import Ground, Shares
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
-from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import METRICS, Run
 from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun, find_parent

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
 from milr.explanation.saving import require_network
-from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import MANIFEST
 from milr.runs.sources import SourceRun, find_parent, find_source, is_done

@@ -13,25 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.bars import bar
 from milr.data.augmentation import augment, augmentation_of, input_batches, to_device, to_input
 from milr.data.catalogues import data_entry
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
+from milr.decisions.decisions import Batch
+from milr.decisions.questions import Question, QuestionBatches
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
 from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.bars import Bars
-from milr.explanation.decisions import Batch
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms
-from milr.explanation.questions import Question, QuestionBatches
 from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 from milr.fields import pick
 from milr.information.units import bits
 from milr.networks.layers import weights_sha256
-from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun

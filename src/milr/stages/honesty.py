@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from milr.backbones.protonet import represent
 from milr.bars import bar
+from milr.baselines.iba import feature_statistics
+from milr.baselines.methods import METHODS, Methods
+from milr.checks.agreement import Judged, Way, agreement_rows, judged
+from milr.checks.honesty_charts import draw_agreement, draw_told
+from milr.checks.judge import another_judge
+from milr.checks.mask_only import mask_only_rows
+from milr.checks.sanity import SanityRow
 from milr.data.augmentation import to_device, to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
-from milr.evaluation.agreement import Judged, Way, agreement_rows, judged
-from milr.evaluation.honesty_charts import draw_agreement, draw_told
-from milr.evaluation.iba import feature_statistics
-from milr.evaluation.judge import another_judge
-from milr.evaluation.mask_only import mask_only_rows
-from milr.evaluation.methods import METHODS, Methods
-from milr.evaluation.sanity import SanityRow
 from milr.explanation.asked import Asked, Batches
 from milr.explanation.milr import MILR
-from milr.networks.protonet import represent
 from milr.runs.folder import Run
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.evaluate import available, explaining, missing_packages, possible, shares_of

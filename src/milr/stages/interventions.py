@@ -11,12 +11,15 @@ from pathlib import Path
 import torch
 
 from milr.bars import bar
+from milr.baselines.methods import KINDS, METHODS, Methods
 from milr.data.augmentation import to_input
 from milr.data.catalogues import data_entry, view
 from milr.data.pictures import load_pictures
 from milr.data.records import Catalogue, Record
 from milr.data.settings import DatasetSettings
 from milr.data.split import split_of
+from milr.decisions.batches import queries_of_first
+from milr.decisions.decisions import Batch, Decision
 from milr.errors import MilrError
 from milr.evaluation.charts import draw_bars
 from milr.evaluation.interventions import (
@@ -29,15 +32,12 @@ from milr.evaluation.interventions import (
     find,
     table_of_checks,
 )
-from milr.evaluation.methods import KINDS, METHODS, Methods
 from milr.evaluation.metrics import Metric
 from milr.evaluation.parts import network_rows, part_rows
 from milr.evaluation.protocol import Contrast, contrast_of
 from milr.evaluation.removals import Subject
 from milr.evaluation.tables import Measurement, cells, compare, summarise, write_csv
 from milr.explanation.asked import Asked, Batches, class_list, part
-from milr.explanation.batches import queries_of_first
-from milr.explanation.decisions import Batch, Decision
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Interventions

@@ -21,14 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from milr import __version__
+from milr.backbones.backbones import pictures_taken
+from milr.backbones.settings import NO_FILE, BackboneSettings
 from milr.command.mistakes import unknown_key
 from milr.command.values import check_names, check_paths
 from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
 from milr.fields import check, leaves, load, pick
 from milr.files import sha256_of, write_atomically
-from milr.networks.backbones import pictures_taken
-from milr.networks.settings import NO_FILE, BackboneSettings
 from milr.runs.disk import disk_errors
 from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp

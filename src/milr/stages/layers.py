@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from milr.networks.backbones import origin_of, untrained
+from milr.backbones.backbones import origin_of, untrained
 from milr.networks.layer_table import layers as table_of
 from milr.settings.schema import Layers
 from milr.stages.devices import choose_device, example_images

@@ -11,13 +11,14 @@ from itertools import islice
 import torch
 from torch import nn
 
+from milr.backbones.protonet import represent
+from milr.baselines.methods import KINDS
+from milr.checks.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.data.catalogues import data_entry, view
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.charts import Case, draw_cases
-from milr.evaluation.methods import KINDS
-from milr.evaluation.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.evaluation.tables import write_csv
 from milr.explanation.asked import Asked, part
 from milr.explanation.bars import Bars
@@ -27,7 +28,6 @@ from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, FitSettings
 from milr.fields import pick
 from milr.information.estimators import ESTIMATORS
-from milr.networks.protonet import represent
 from milr.networks.randomise import blocks, randomised
 from milr.runs.folder import Run
 from milr.runs.inherit import fit_settings_of

@@ -11,6 +11,9 @@ from math import nan
 import torch
 from torch import nn
 
+from milr.backbones.backbones import build_network, origin_of
+from milr.backbones.origins import Origin
+from milr.backbones.protonet import PrototypicalNetwork, represent
 from milr.bars import bar as progress_bar
 from milr.data.augmentation import augmentation_of
 from milr.data.catalogues import data_entry, split_entry, view
@@ -21,13 +24,7 @@ from milr.data.records import Catalogue
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies
 from milr.fields import pick
-from milr.networks.backbones import build_network, origin_of
-from milr.networks.continuation import Continuation
-from milr.networks.distributed import first_before_others, process_group
-from milr.networks.origins import Origin
-from milr.networks.protonet import PrototypicalNetwork, represent
-from milr.networks.settings import MetricSettings, Training
-from milr.networks.training import Step, Trained, steps_of, train_prototypical
+from milr.networks.settings import MetricSettings
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
 from milr.runs.processes import launched_processes
@@ -37,6 +34,10 @@ from milr.settings.schema import TrainProtonet, TrainSection
 from milr.stages.boards import board
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape, needed_pictures
+from milr.training.continuation import Continuation
+from milr.training.distributed import first_before_others, process_group
+from milr.training.settings import Training
+from milr.training.training import Step, Trained, steps_of, train_prototypical
 
 log = logging.getLogger("milr")
 

@@ -10,28 +10,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from milr.backbones.protonet import PrototypicalNetwork
 from milr.bars import bar
+from milr.baselines.attribution import own_decision
 from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
+from milr.decisions.answers import DECISIONS, Answer, answers_of
+from milr.decisions.batches import query_distances
+from milr.decisions.decisions import Batch
+from milr.decisions.questions import Question
 from milr.errors import MilrError
-from milr.evaluation.attribution import own_decision
 from milr.evaluation.tables import write_csv
-from milr.explanation.answers import DECISIONS, Answer, answers_of
 from milr.explanation.asked import Asked
-from milr.explanation.batches import query_distances
-from milr.explanation.columns import Column
-from milr.explanation.decisions import Batch
-from milr.explanation.export import export
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
-from milr.explanation.questions import Question
-from milr.explanation.settings import FigureSettings
 from milr.fields import pick
+from milr.figures.columns import Column
+from milr.figures.export import export
+from milr.figures.settings import FigureSettings
 from milr.information.readings import READINGS
 from milr.networks.layers import frozen
-from milr.networks.protonet import PrototypicalNetwork
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Visualize

@@ -1,0 +1,1 @@
+"""Other ways to a map, and controls: a function each."""

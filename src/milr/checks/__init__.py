@@ -1,0 +1,1 @@
+"""Whether maps and bits can be trusted, and by how much."""

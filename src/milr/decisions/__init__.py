@@ -1,0 +1,1 @@
+"""What a network decides, and the batches it is asked about."""

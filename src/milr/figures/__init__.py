@@ -1,0 +1,1 @@
+"""Maps on their images: sheets, files, notebooks."""

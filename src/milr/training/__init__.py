@@ -1,0 +1,1 @@
+"""Training a prototypical network, in episodes."""
