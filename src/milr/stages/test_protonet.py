@@ -9,13 +9,14 @@ from math import ceil
 
 from torch import Tensor
 
+from milr.backbones.protonet import PrototypicalNetwork, represent
 from milr.bars import bar
 from milr.data.catalogues import data_entry, open_split, view
 from milr.data.episodes import Episode, draw_episodes
 from milr.data.loading import pictures_of
 from milr.errors import MilrError
 from milr.evaluation.accuracy import episode_accuracies, mean_and_interval
-from milr.networks.protonet import PrototypicalNetwork, represent
+from milr.evaluation.views import represent_views
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
@@ -30,7 +31,12 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     protonet = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    dataset, episode = settings.dataset, settings.episode
+    dataset, episode, views = settings.dataset, settings.episode, settings.test.mirror or settings.test.zoom
+    if views and protonet.metric.centre:
+        raise MilrError(
+            "the network was trained with metric.centre=true: its mean is not one of several views; leave "
+            "test.mirror and test.zoom out"
+        )
     catalogue = open_split(dataset, (episode.way, episode.shot + episode.query))
     if not settings.test.allow_seen:
         refuse_seen(catalogue.class_names.values(), protonet.classes)
@@ -40,7 +46,10 @@ def test_protonet(settings: TestProtonet, run: Run, source: SourceRun) -> float:
     episodes = draw_episodes(pictures.labels, episode.way, episode.shot, episode.query, settings.seed, numbers)
     size = settings.test.batch_size
     batches = bar(pictures.batches(device, size), total=ceil(len(pictures.images) / size), desc="test", unit="batch")
-    representation = represent(protonet.network, batches)
+    if views:
+        representation = represent_views(protonet.network, batches, settings.test.mirror, settings.test.zoom)
+    else:
+        representation = represent(protonet.network, batches)
     accuracies = episode_accuracies(representation, episodes, protonet.metric, protonet.mean).cpu()
     mean, half = mean_and_interval(accuracies)
     write_episodes(run, episodes, accuracies, catalogue.class_names)
