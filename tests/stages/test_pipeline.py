@@ -167,6 +167,12 @@ def test_seen_classes_may_be_tested_if_that_is_wanted(copy: Path) -> None:
     assert call(copy, "test-protonet", "source=latest", "dataset.split=train", "test.allow_seen=true") == 0
 
 
+def test_pictures_may_be_tested_by_several_views(copy: Path) -> None:
+    assert call(copy, "test-protonet", "source=latest", "test.episodes=40", "test.mirror=true", "test.zoom=true") == 0
+    alone, by_views = [manifest(run)["result"] for run in sorted((copy / "test_protonet").iterdir())]
+    assert alone != by_views
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there(copy: Path, capsys: Capture) -> None:
     assert call(copy, "fit-milr", "source=latest", "device=cuda") == 2
