@@ -21,7 +21,6 @@ from milr.networks.settings import MetricSettings
 
 Target = Callable[[Tensor], Tensor]
 
-DRAWS = 2  # of noise in each step, the same for every image: a map must not depend on its batch
 RATE = 0.3  # of Adam on the scores behind the mask
 COSINE = MetricSettings("cosine", 0.1)
 
@@ -118,10 +117,10 @@ def refined_mask(
     """The mask [K, C or 1, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
     What passes is to be sufficient, and needed: a step lowers the target's loss of it, and raises the target's loss of
-    what does not pass (the mask turned over) up to that of noise alone, over several draws of noise; beta times the
-    mean nats per place and channel is lowered too. Alpha has no part in it: what a picture knows beside the target is
-    not asked for. Without a target it is the classifier's own decision. MilrError for a target that gives no loss of
-    each image, or none with a gradient.
+    what does not pass (the mask turned over) up to that of noise alone; beta times the mean nats per place and channel
+    is lowered too. Alpha has no part in it: what a picture knows beside the target is not asked for. Each step has one
+    draw of noise, the same for every image: a map must not depend on its batch. Without a target it is the classifier's
+    own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
@@ -132,16 +131,12 @@ def refined_mask(
     nothing = one_each(target(layers.second_pass(alone, images).output), len(alone)).detach()
     with torch.enable_grad(), frozen(layers.network):
         for _ in range(steps):
-            mask, losses = modules.mask.opened(scores), []
-            for _ in range(DRAWS):
-                noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
-                occluded, rest = (occlude(first.local, part, settings.mask.fill, noise) for part in (mask, 1 - mask))
-                kept, gone = (
-                    checked(target(layers.second_pass(x, images).output), len(mask)) for x in (occluded, rest)
-                )
-                losses.append(kept + (nothing - gone).relu())
+            mask = modules.mask.opened(scores)
+            noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
+            occluded, rest = (occlude(first.local, part, settings.mask.fill, noise) for part in (mask, 1 - mask))
+            kept, gone = (checked(target(layers.second_pass(x, images).output), len(mask)) for x in (occluded, rest))
             passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
-            loss = torch.stack(losses).mean(0) + settings.beta * passed
+            loss = kept + (nothing - gone).relu() + settings.beta * passed
             optimiser.zero_grad()
             torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
             optimiser.step()
