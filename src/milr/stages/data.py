@@ -16,7 +16,8 @@ from milr.data.pictures import read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
-from milr.settings.schema import Data, DataSection
+from milr.settings.schema import Data
+from milr.settings.sections import DataSection
 from milr.text import first_few
 
 log = logging.getLogger("milr")

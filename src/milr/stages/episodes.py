@@ -24,7 +24,8 @@ from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import CONFIG, Run
 from milr.runs.sources import SourceRun
 from milr.settings.saved import section_from
-from milr.settings.schema import ChainedStageSettings, MilrSection, TrainSection
+from milr.settings.schema import ChainedStageSettings
+from milr.settings.sections import MilrSection, TrainSection
 
 
 def learned_shape(section: TrainSection | MilrSection, episode: EpisodeSettings) -> tuple[int, int, int]:

@@ -38,7 +38,8 @@ from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
 from milr.runs.sources import SourceRun, find_source, is_done, read_config
 from milr.settings.paths import here, home
-from milr.settings.schema import Evaluate, FitMilr, TrainProtonet, TrainSection
+from milr.settings.schema import Evaluate, FitMilr, TrainProtonet
+from milr.settings.sections import TrainSection
 from milr.settings.stages import STAGES, Stage, cli_name
 from milr.stages.devices import divide_threads
 from milr.streams import lossy_streams

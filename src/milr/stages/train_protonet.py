@@ -30,7 +30,8 @@ from milr.runs.folder import Run
 from milr.runs.processes import launched_processes
 from milr.runs.states import saved_states
 from milr.seeding import seeded
-from milr.settings.schema import TrainProtonet, TrainSection
+from milr.settings.schema import TrainProtonet
+from milr.settings.sections import TrainSection
 from milr.stages.boards import board
 from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape, needed_pictures
