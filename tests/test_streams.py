@@ -6,32 +6,48 @@ import errno
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forked import finish, start
 
+from milr.data.records import Catalogue
 from milr.runs.sources import is_done
 from milr.streams import LossyStream, lossy_streams
 
 MILR = [sys.executable, "-m", "milr"]
-TRAIN = ["train-protonet", "backbone=conv4", "device=cpu", "dataset.species=12", "dataset.images_per_species=8"]
-TRAIN += ["dataset.picture_size=48", "dataset.size=32", "episode.way=3", "episode.query=2", "train.episodes=2"]
+TRAIN = ["train-protonet", "backbone=conv4", "device=cpu", "dataset.species=12", "dataset.picture_size=64"]
+TRAIN += ["dataset.size=32", "episode.way=3", "episode.query=2", "train.episodes=2"]
 TRAIN += ["train.validate_every=1", "train.validation_episodes=3", "train.log_every=1"]
 COMMANDS = ["", "--version", "runs", "runs --json", "train-protonet --help", "train-protonet --cfg job", "show --help"]
 LOST = "error: standard output: No space left on device; what was to be shown there is lost\n"
 
 
-def shell(
-    words: list[str], how: str, folder: Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def shell(words: list[str], how: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run `milr words` with the redirections `how`; the exit code is that of milr."""
     command = ["bash", "-c", f'"$@" {how}; exit ${{PIPESTATUS[0]}}', "bash", *MILR, *words]
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=300,
+    )
+
+
+def python(lines: list[list[str]], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Several `milr` one after the other in one new process; its exit code is the highest of them."""
+    code = (
+        "import shlex, sys; from milr.cli import main; sys.exit(max(main(shlex.split(line)) for line in sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(shlex.join, lines)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         errors="replace",
@@ -110,9 +126,25 @@ def test_a_command_whose_output_is_read_no_more_ends_well_and_one_whose_output_i
         ("2>&1 | head -n 1", ["--multirun", "seed=0,1"]),
     ],
 )
-def test_a_training_ends_as_finished_whoever_reads_it(how: str, sweep: list[str], tmp_path: Path) -> None:
-    answer = shell([*TRAIN, *sweep], how, tmp_path)
-    assert answer.returncode == 0 and "Error" not in answer.stderr
+def test_a_training_ends_as_finished_whoever_reads_it(
+    how: str, sweep: list[str], birds: Catalogue, tmp_path: Path
+) -> None:
+    errors, reader = tmp_path / "stderr", None
+    streams = {
+        "| head -n 1": (os.devnull, tmp_path / "pipe", errors),
+        "2>&1 | head -n 1": (os.devnull, tmp_path / "pipe", tmp_path / "pipe"),
+        ">/dev/full 2>/dev/full": (os.devnull, "/dev/full", "/dev/full"),
+        ">&- 2>&- <&-": (None, None, None),
+    }[how]
+    if "head" in how:
+        os.mkfifo(tmp_path / "pipe")
+        reader = subprocess.Popen(["head", "-n", "1", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    assert (
+        finish(start([*TRAIN, "dataset.images_per_species=8", f"dataset.root={birds.root}", *sweep], streams, tmp_path))
+        == 0
+    )
+    assert reader is None or reader.communicate(timeout=60)[0].count(b"\n") == 1
+    assert not errors.exists() or "Error" not in errors.read_text()
     runs = list((tmp_path / "outputs").glob("train_protonet*/**/manifest.json"))
     assert len(runs) == (2 if sweep else 1)
     for manifest in runs:
@@ -125,17 +157,16 @@ def test_a_training_ends_as_finished_whoever_reads_it(how: str, sweep: list[str]
 @pytest.mark.slow
 def test_names_are_taken_and_shown_in_an_ascii_locale(tmp_path: Path) -> None:
     ascii_locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    words = [*TRAIN, "dataset.root='données/a'", "outputs='sorties é'"]
-    answer = shell(words, "", tmp_path, ascii_locale)
-    assert answer.returncode == 0, answer.stderr
+    train = [*TRAIN, "dataset.images_per_species=3", "dataset.root='données/a'", "outputs='sorties é'"]
+    test = ["test-protonet", "source=latest", "outputs='sorties é'", "test.episodes=3"]
+    runs, show = ["runs", "outputs=sorties é", "--json"], ["show", "train-protonet", "outputs=sorties é"]
+    tested = python([train, test], tmp_path, ascii_locale)
+    assert tested.returncode == 0 and r"\xb1" in tested.stdout, tested.stderr
     (run,) = (tmp_path / "sorties é" / "train_protonet").iterdir()
     assert is_done(run) and (tmp_path / "données" / "a").is_dir()
-    tested = shell(
-        ["test-protonet", "source=latest", "outputs='sorties é'", "test.episodes=3"], "", tmp_path, ascii_locale
-    )
-    assert tested.returncode == 0 and r"\xb1" in tested.stdout, tested.stderr
     for environment in (ascii_locale, {"PYTHONUTF8": "1"}):  # what was made in one locale is read in the other
-        listed = shell(["runs", "outputs=sorties é", "--json"], "", tmp_path, environment)
-        assert [entry["state"] for entry in json.loads(listed.stdout)] == ["finished", "finished"]
-        shown = shell(["show", "train-protonet", "outputs=sorties é"], "", tmp_path, environment)
-        assert shown.returncode == 0 and shown.stdout.count("unchanged") == 1 and "!" not in shown.stdout
+        told = python([runs, show], tmp_path, environment)
+        listed, end = json.JSONDecoder().raw_decode(told.stdout)
+        assert [entry["state"] for entry in listed] == ["finished", "finished"]
+        shown = told.stdout[end:]
+        assert told.returncode == 0 and shown.count("unchanged") == 1 and "!" not in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import CONTEXT, begin
 
 from milr.data import cache
 from milr.data.cache import cache_name, cached_pictures
@@ -21,7 +21,6 @@ from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
 
 SIZE = 24
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -121,9 +120,7 @@ def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float, toge
 
 
 def start(records: tuple[Record, ...], folder: Path, seconds: float, together: Barrier) -> BaseProcess:
-    process = SPAWN.Process(target=build_slowly, args=(records, folder, seconds, together))
-    process.start()
-    return process
+    return begin(build_slowly, records, folder, seconds, together)
 
 
 def wait_for_part(folder: Path) -> None:
@@ -135,7 +132,7 @@ def wait_for_part(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: Path) -> None:
-    together = SPAWN.Barrier(2)
+    together = CONTEXT.Barrier(2)
     for process in [start(records, tmp_path, 0.05, together) for _ in range(2)]:
         process.join(120)
         assert process.exitcode == 0
@@ -147,7 +144,7 @@ def test_two_processes_may_build_at_once(records: tuple[Record, ...], tmp_path: 
 
 @pytest.mark.slow
 def test_what_a_killed_process_leaves_is_not_used_and_goes(records: tuple[Record, ...], tmp_path: Path) -> None:
-    alone = SPAWN.Barrier(1)
+    alone = CONTEXT.Barrier(1)
     process = start(records, tmp_path, 30, alone)
     wait_for_part(tmp_path)
     assert process.pid

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from disks import open_folder, unprivileged
+from forked import begin, finish
 
 from milr.cli import main
 from milr.errors import MilrError
@@ -51,14 +52,13 @@ def test_a_manifest_that_is_gone_or_no_text(make_run: MakeRun, outputs: Path) ->
     assert [run.state for run in find_runs(outputs)] == ["broken"]
 
 
+def die(outputs: Path) -> None:
+    with open_run(outputs / "fit_milr", "fit_milr", "killed", {}):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_run_whose_process_was_killed_is_stopped(outputs: Path) -> None:
-    code = f"""
-import os, signal, pathlib
-from milr.runs.folder import open_run
-with open_run(pathlib.Path({str(outputs / "fit_milr")!r}), "fit_milr", "killed", {{}}):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == -9
+    assert finish(begin(die, outputs)) == -signal.SIGKILL
     run = read_run(outputs / "fit_milr" / "killed")
     assert (run.manifest["state"], run.state) == ("running", "stopped")
     with pytest.raises(KeyboardInterrupt), reopen_run(run.folder):
