@@ -1,19 +1,16 @@
-"""A small training that several processes do together; as a script, one of them: what it ends with goes to a file.
-
-python parallel_training.py FOLDER [breaks]
-"""
+"""A small training that two processes do together, and one that breaks off: what they end with goes to files."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
-import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from forked import begin, finish
 from torch import Tensor, nn
 
 from milr.data.pictures import Pictures
@@ -80,25 +77,22 @@ def breaks(folder: Path) -> None:
 
 
 def one_of_two(number: int, port: int, work: Callable[[Path], None], folder: Path) -> None:
-    """A process as torchrun would start it."""
+    """A process as torchrun would start it; what it complains of goes to a file."""
     told = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in told.items()})
     torch.set_num_threads(1)
-    work(folder)
+    with (folder / f"{work.__name__}{number}.err").open("w") as complaints:
+        os.dup2(complaints.fileno(), 2)
+        with redirect_stderr(complaints):
+            work(folder)
 
 
-def main(folder: Path) -> None:
-    forked = multiprocessing.get_context("fork")  # torch is imported once for all four
+def run_both(folder: Path) -> None:
+    """All that the two processes do."""
     for work in (goes_well, breaks):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        both = [forked.Process(target=one_of_two, args=(number, port, work, folder)) for number in (0, 1)]
-        for process in both:
-            process.start()
-        for process in both:
-            process.join()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+        both = [begin(one_of_two, number, port, work, folder) for number in (0, 1)]
+        assert [finish(process) for process in both] == [0, 0]
+    assert {path.read_text() for path in folder.glob("*.err")} == {""}

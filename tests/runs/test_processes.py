@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked import CONTEXT, begin, finish, load
 
 from milr import cli
 from milr.data.records import Catalogue
@@ -68,22 +68,41 @@ def test_what_several_processes_began_is_not_resumed_by_one(tmp_path: Path) -> N
         require_as_many_processes(run)
 
 
+def torchrun(words: list[str], said: Path) -> None:
+    """`torchrun --standalone --nproc-per-node=2 -m milr train-protonet words`, but that its processes are forked."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with said.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = os.fdopen(1, "a")
+        torch.set_num_threads(1)
+        launched = LaunchConfig(
+            1,
+            1,
+            2,
+            rdzv_endpoint="localhost:0",
+            rdzv_backend="c10d",
+            max_restarts=0,
+            start_method=CONTEXT.get_start_method(),
+        )
+        print("codes:", elastic_launch(launched, cli.main)(["train-protonet", *words]), flush=True)
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network_and_the_first_writes(birds: Catalogue, tmp_path: Path) -> None:
     small = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64", "dataset.size=32"]
     words = [*small, f"dataset.root={birds.root}", f"outputs={tmp_path}", "device=cpu", "episode.way=3"]
     words += ["episode.query=2", "train.episodes=6", "train.validate_every=2", "train.log_every=1"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "milr", "train-protonet"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(
-        [sys.executable, *launch, *words], env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert answer.returncode == 0, answer.stderr
+    load()
+    finish(begin(torchrun, words, tmp_path / "said"))
+    said = (tmp_path / "said").read_text()
+    assert "codes: {0: 0, 1: 0}" in said, said
     (run,) = (tmp_path / "train_protonet").iterdir()
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["state"] == "finished" and manifest["processes"] == 2
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["split"] == "train"] == [1, 2, 3]  # of two episodes each
     assert [line["step"] for line in lines if line["split"] == "validation"] == [0, 2, 3]
-    assert answer.stdout.count("kept step") == 1
+    assert said.count("kept step") == 1
     assert torch.load(run / "best.pt", weights_only=True)["backbone"] == "conv4"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from parallel_training import CPU, FROZEN, train
+from parallel_training import CPU, FROZEN, run_both, train
 
 from milr.training.distributed import average, first_before_others, from_first, process_group, rank, world
-
-SCRIPT = Path(__file__).resolve().parents[1] / "parallel_training.py"
-
-
-def run_both(folder: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(folder)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert answer.stderr == ""
 
 
 @pytest.fixture(scope="module")
