@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import begin, finish
 from omegaconf import OmegaConf
 from PIL import Image
 from small import FIT, Capture, call, error, manifest, run_of
@@ -75,38 +75,50 @@ def test_optuna_minimises_what_a_fit_returns(copy: Path, capsys: Capture) -> Non
     assert OmegaConf.load(sweep / "optimization_results.yaml") == best
 
 
-@pytest.mark.filterwarnings("default")
-def test_two_jobs_at_once_write_two_folders_and_the_exit_code_is_of_both(copy: Path, capsys: Capture) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    sweep = copy / "both"
-    words = ["source=latest", *FIT, f"hydra.sweep.dir={sweep}", "milr.beta=0.1,-1,0.2", "--multirun"]
-    assert call(copy, "fit-milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 2
-    assert "3 jobs: 2 done, 1 failed" in capsys.readouterr().out
-    assert [manifest(path.parent)["state"] for path in sweep.glob("*/manifest.json")] == ["finished"] * 2
+def carry_out(sweeps: list[list[str]], said: Path) -> None:
+    """One command after the other in this process, where joblib's own processes are kept for the next."""
+    import joblib.externals.loky.reusable_executor as loky
+
+    loky._executor = None  # what the forked process had is not this one's
+    codes = []
+    for words in sweeps:
+        with said.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            codes.append(cli.main(words))
+            print("codes:", codes)
 
 
-def worker_of(sweep: subprocess.Popen[str]) -> int:
+def worker_of(sweep: int) -> int:
     """The number of one of joblib's processes that carry out the jobs."""
-    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    children = Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split()
     return next(int(child) for child in children if "LokyProcess" in Path(f"/proc/{child}/cmdline").read_text())
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
-def test_a_killed_worker_stops_the_sweep_in_one_line_and_the_same_command_goes_on(copy: Path, capsys: Capture) -> None:
+def test_of_two_jobs_at_once_one_may_fail_and_a_killed_worker_stops_the_sweep_in_one_line(
+    copy: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Two sweeps by the same two processes of joblib: of three jobs, and of two of which one is killed."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    sweep = copy / "killed"
-    words = ["fit-milr", f"outputs={copy}", "source=latest", *FIT, "milr.steps=6"]
-    words += ["milr.save_every=1", "milr.log_every=1", "milr.beta=0.1,0.2", f"hydra.sweep.dir={sweep}", "--multirun"]
-    command = [sys.executable, "-m", "milr", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        while running.poll() is None and not list(sweep.glob("*/state-*.pt")):
-            time.sleep(0.01)
-        os.kill(worker_of(running), signal.SIGKILL)
-        _, told = running.communicate(timeout=300)
-    assert running.returncode == 2 and "Traceback" not in told
+    three, killed, said = copy / "three", copy / "killed", tmp_path / "said"
+    start = ["fit-milr", f"outputs={copy}", "source=latest", *FIT]
+    first = [*start, f"hydra.sweep.dir={three}", "milr.beta=0.1,-1,0.2", "--multirun"]
+    words = [*start, "milr.steps=6", "milr.save_every=1", "milr.log_every=1", "milr.beta=0.1,0.2"]
+    words += [f"hydra.sweep.dir={killed}", "--multirun"]
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    running = begin(carry_out, [[*first, *joblib], [*words, *joblib]], said)
+    while running.is_alive() and not list(killed.glob("*/state-*.pt")):
+        time.sleep(0.01)
+    assert running.pid
+    os.kill(worker_of(running.pid), signal.SIGKILL)
+    finish(running)
+    told = said.read_text()
+    assert "codes: [2, 2]" in told and "Traceback" not in told
+    assert "3 jobs: 2 done, 1 failed" in told  # of the first sweep
+    assert [manifest(path.parent)["state"] for path in three.glob("*/manifest.json")] == ["finished"] * 2
     assert "error: a process of the sweep was killed" in told and "the same command goes on" in told
 
     assert cli.main(words) == 0
     assert "resumed" in capsys.readouterr().out
-    steps = [path.read_text().count('"train"') for path in sweep.glob("*/metrics.jsonl")]
+    steps = [path.read_text().count('"train"') for path in killed.glob("*/metrics.jsonl")]
     assert steps == [6, 6]  # each once
