@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import milr
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """The names of a module's test functions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from milr.cli import main
 from milr.command.completion import command_words, is_query, read_line
 
 STAGES = ["fit-milr", "data"]
@@ -74,6 +75,19 @@ COMPLETED = {
 }
 
 
+IN_BASH = ("milr vi", "milr fit-milr milr.be", "milr train-protonet dataset=cub backb", "milr train-protonet milr.")
+
+
+@pytest.mark.slow
+def test_each_line_is_answered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Hydra's script does in bash, but for the process that it starts."""
+    for line, words in COMPLETED.items():
+        for name, value in (("COMP_LINE", line), ("COMP_POINT", str(len(line))), ("COMP_CWORD", "1")):
+            monkeypatch.setenv(name, value)
+        assert main(["-sc", "query=bash"]) == 0
+        assert set(capsys.readouterr().out.split()) == words, line
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_with_the_stage_in_the_line(tmp_path: Path) -> None:
@@ -92,10 +106,10 @@ def test_bash_completes_with_the_stage_in_the_line(tmp_path: Path) -> None:
         done
     """
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    lines = "".join(f"{line}\n" for line in COMPLETED)
+    lines = "".join(f"{line}\n" for line in IN_BASH)
     answer = subprocess.run(
         ["bash", "-c", script], input=lines, capture_output=True, text=True, env=environment, timeout=200
     )
     assert answer.stderr == ""
     offered = dict(line.split("|") for line in answer.stdout.splitlines())
-    assert {line: set(words.split()) for line, words in offered.items()} == COMPLETED
+    assert {line: set(words.split()) for line, words in offered.items()} == {line: COMPLETED[line] for line in IN_BASH}
