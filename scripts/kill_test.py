@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -27,12 +28,12 @@ TINY = ["dataset.size=32", "backbone=conv4", "device=cpu", "episode.way=3", "epi
 BIRDS = ["dataset.species=12", "dataset.images_per_species=8", "dataset.picture_size=64"]
 STAGES = {
     "train-protonet": [
-        *TINY, *BIRDS, "train.episodes=20", "train.validate_every=4", "train.validation_episodes=5",
+        *TINY, *BIRDS, "train.episodes=12", "train.validate_every=4", "train.validation_episodes=5",
         "train.log_every=1", "train.save_every=3",
     ],
     "fit-milr": [
-        "milr.steps=16", "milr.validate_every=4", "milr.validation_episodes=2", "milr.log_every=1", "milr.save_every=3",
-        "critic.steps=12", "critic.validate_every=4", "critic.images=8", "infomax.bank_images=8", "device=cpu",
+        "milr.steps=10", "milr.validate_every=4", "milr.validation_episodes=2", "milr.log_every=1", "milr.save_every=3",
+        "critic.steps=8", "critic.validate_every=4", "critic.images=8", "infomax.bank_images=8", "device=cpu",
     ],
     "evaluate": [
         "evaluate.episodes=4", "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.baselines=[]",
@@ -52,18 +53,24 @@ def milr(words: list[str], said: Path) -> None:
 
     torch.set_num_threads(1)
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(file, number)
+        setattr(sys, name, os.fdopen(number, "w", closefd=False))
     sys.exit(cli.main(words))
 
 
-def start(words: list[str]) -> BaseProcess:
-    """The command, begun. The server has the libraries loaded: a start takes a moment, not seconds."""
+def begin(target: Callable[..., object], *given: object) -> BaseProcess:
+    """A process of its own. The server has the libraries loaded: a start takes a moment, not seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=milr, args=(words, SAID))
+    process = context.Process(target=target, args=given)
     process.start()
     return process
+
+
+def start(words: list[str]) -> BaseProcess:
+    """The command, begun."""
+    return begin(milr, words, SAID)
 
 
 def finish(words: list[str]) -> float:
@@ -152,12 +159,12 @@ def check_stage(stage: str, outputs: Path, words: list[str], kills: int) -> bool
     return not wrong
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="SIGKILLs for each stage")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--seed", type=int, default=None, help="of the moments; chosen and printed if not given")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
     random.seed(seed)
     print(f"seed {seed}", flush=True)

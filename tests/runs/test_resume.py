@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import CONTEXT, begin, finish, load
 from pretend import pretend
 
 from milr import cli
@@ -111,24 +112,20 @@ def test_there_may_be_nothing_to_resume(tmp_path: Path, make_run: MakeRun) -> No
         run_to_resume(tmp_path, "train_protonet", str(make_run("fit_milr")))
 
 
+def go_on(folder: Path, begun: Event) -> None:
+    with reopen_run(folder):
+        begun.set()
+        time.sleep(300)
+
+
 def test_a_run_that_is_going_on_is_refused(stopped: Path) -> None:
-    code = """
-import sys
-from pathlib import Path
-from milr.runs.resume import reopen_run
-with reopen_run(Path(sys.argv[1])):
-    print("open", flush=True)
-    sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(stopped)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout and other.stdout.readline() == "open\n"
-        assert is_locked(stopped / "log.txt")
-        with pytest.raises(MilrError, match="going on in another process"), reopen_run(stopped):
-            pass
-        other.kill()
-        other.wait()
+    begun = CONTEXT.Event()
+    other = begin(go_on, stopped, begun)
+    assert begun.wait(120) and is_locked(stopped / "log.txt")
+    with pytest.raises(MilrError, match="going on in another process"), reopen_run(stopped):
+        pass
+    other.kill()
+    finish(other)
     assert not is_locked(stopped / "log.txt")  # the lock ends with its process
     with pytest.raises(MilrError, match="promised: best.pt"), reopen_run(stopped):
         pass
@@ -178,12 +175,14 @@ def test_a_sweep_can_compare_everything(stopped: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_the_stages_end_as_if_nothing_had_happened() -> None:
-    script = Path(__file__).parents[2] / "scripts" / "kill_test.py"
-    answer = subprocess.run([sys.executable, str(script), "--kills", "1"], capture_output=True, text=True, timeout=500)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert re.findall(r"(\S+): 1 kills in .*: all the same", answer.stdout) == [
-        "train-protonet",
-        "fit-milr",
-        "evaluate",
-    ]
+def test_killed_and_resumed_the_stages_end_as_if_nothing_had_happened(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    import kill_test  # of scripts/
+
+    load()
+    monkeypatch.setattr("milr.stages.evaluate.draw", lambda *_: None)  # charts of the tables, which are compared
+    monkeypatch.setattr(kill_test, "begin", begin)  # forked from here, not from a server that loads torch first
+    assert kill_test.main(["--kills", "1"]) == 0
+    told = capsys.readouterr().out
+    assert re.findall(r"(\S+): 1 kills in .*: all the same", told) == ["train-protonet", "fit-milr", "evaluate"]
