@@ -13,3 +13,4 @@ milr report latest outputs=$outputs
 report=$(ls -t $outputs/reports/*.html | head -n 1)
 echo
 echo "done in $((SECONDS - started)) s; open the report $report in a browser"
+echo "for commands of your own: . .venv/bin/activate, and outputs=$outputs to go on from these runs"

@@ -117,7 +117,7 @@ def fitted(outputs: Path, name: str = "fit", pictures: int = 6, stages: Sequence
     if "evaluate" in stages:
         folder = make_run(outputs, "evaluate", f"numbers of {name}", fit, **FACTS)
         write_csv(folder / "results.csv", summarise(measurements(), "birds"))
-        write_csv(folder / "paired.csv", compare(measurements(), "birds", ("decision",)))
+        write_csv(folder / "paired.csv", compare(measurements(), "birds", ("decision", "redundant")))
     if "sanity" in stages:
         write_csv(make_run(outputs, "sanity", f"checks of {name}", fit, **FACTS) / "sanity.csv", sanity_rows())
     return fit

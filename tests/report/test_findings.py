@@ -23,7 +23,7 @@ def found(fit: Path, **followers: Path) -> list[Finding]:
 def test_what_was_not_measured_names_its_command(outputs: Path) -> None:
     fit = shown.fitted(outputs)
     commands = [finding.command for finding in found(fit)]
-    assert commands == ["", *[f"milr evaluate source={fit}"] * 2, f"milr sanity source={fit}", "milr calibrate"]
+    assert commands == ["", *[f"milr evaluate source={fit}"] * 3, f"milr sanity source={fit}", "milr calibrate"]
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.73, HOLDS), (0.71, FAILS)])
@@ -35,8 +35,12 @@ def test_a_mask_that_loses_the_decision_is_named(outputs: Path, accuracy: float,
 
 def test_the_sentence_about_keeping_has_the_numbers_of_the_table(outputs: Path) -> None:
     fit = shown.fitted(outputs, stages=("evaluate",))
-    _, decision, pointing, *_ = found(fit, evaluate=outputs / "evaluate" / "numbers of fit")
+    _, decision, redundant, pointing, *_ = found(fit, evaluate=outputs / "evaluate" / "numbers of fit")
     assert decision.verdict == pointing.verdict == HOLDS
+    assert "Without the 20 % that the decision map marks highest accuracy is 0.10 [" in decision.sentences[2]
+    assert "without as many random places 0.70." in decision.sentences[2]
+    assert redundant.verdict == OPEN and "highest accuracy is 0.60 [" in redundant.sentences[0]
+    assert "That is −0.10 beside random places on the same 20 pictures [" in redundant.sentences[1]  # noqa: RUF001
     assert "the 20 % of the places that the decision map marks highest, accuracy is 0.90 [" in decision.sentences[0]
     assert "90 % of what it is with all places (1.00); with as many random places 0.30, 30 %." in decision.sentences[0]
     assert "An answer that knows nothing has 0.20." in decision.sentences[0]
@@ -55,9 +59,28 @@ def test_a_map_that_is_no_better_than_random_places_does_not_hold(outputs: Path)
     assert decision.verdict == FAILS and "the interval does not lie above 0" in decision.sentences[1]
 
 
+@pytest.mark.parametrize(("left", "verdict"), [(0.7, HOLDS), (0.0, FAILS)])
+def test_removing_what_is_redundant_should_cost_no_more_than_random_places(
+    outputs: Path, left: float, verdict: str
+) -> None:
+    fit = shown.fitted(outputs)
+    rows = [
+        replace(m, value=float(number % 20 >= 20 - 20 * left)) if m.map in ("redundant", "random") else m
+        for number, m in enumerate(
+            m for m in shown.measurements() if m.metric.kind == "remove" and m.metric.share == 0.2
+        )
+    ]
+    if verdict == FAILS:
+        rows = [replace(m, value=1.0) if m.map == "random" else m for m in rows]
+    folder = make_run(outputs, "evaluate", "removal", fit)
+    write_csv(folder / "results.csv", summarise(rows, "birds"))
+    write_csv(folder / "paired.csv", compare(rows, "birds", ["redundant"]))
+    assert found(fit, evaluate=folder)[2].verdict == verdict
+
+
 def test_sanity_counts_what_is_as_wanted(outputs: Path) -> None:
     fit = shown.fitted(outputs, stages=("sanity",))
-    finding = found(fit, sanity=outputs / "sanity" / "checks of fit")[3]
+    finding = found(fit, sanity=outputs / "sanity" / "checks of fit")[4]
     assert finding.verdict == FAILS  # a saturation of 0.9
     assert finding.sentences[-1] == "Of 5 numbers that say what they should be, 4 are so."
     assert "to 0.90 [0.85, 0.95]" in finding.sentences[0]
@@ -86,11 +109,11 @@ def test_what_is_wanted_is_read(wanted: str, value: float, met: bool | None) -> 
 def test_calibration_of_another_estimate_gives_no_verdict(outputs: Path) -> None:
     fit = shown.fitted(outputs)
     planted = shown.calibrate(outputs)
-    finding = found(fit, calibrate=planted)[4]
+    finding = found(fit, calibrate=planted)[5]
     assert finding.verdict == OPEN and "It is another estimate" in finding.sentences[1]
     assert "0.95 bits for each true bit" in finding.sentences[0]
     same = shown.fitted(outputs, "same", **{"infomax.denominator": "representations", "infomax.map": "sample"})
-    assert found(same, calibrate=planted)[4].verdict == HOLDS
+    assert found(same, calibrate=planted)[5].verdict == HOLDS
 
 
 def test_numbers_for_people() -> None:

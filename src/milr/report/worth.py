@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from milr.baselines.methods import CONTROLS
 from milr.evaluation.metrics import METRIC_KINDS, Metric
 from milr.evaluation.tables import Comparison, Result
 from milr.explanation.asked import ROWS
@@ -18,6 +20,7 @@ from milr.runs.sources import read_config
 
 KEPT = 0.9  # of the untouched accuracy: so much through the mask counts as kept
 SHARE = 0.2  # of the places: the sentence about keeping is of the measured share nearest to it
+AS_RANDOM = 0.05  # of accuracy: what removing by the redundant map may cost beside removing at random
 MARKED = {
     "bird": "the bird",
     "box": "the official box",
@@ -51,8 +54,8 @@ def accuracy_word(fit: RunInfo) -> str:
 
 
 def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
-    """Keep and remove curves: does the decision need the places that the map marks?"""
-    title = "Does the decision need what the decision map marks?"
+    """Keep and remove curves: do the places that the map marks suffice, and are they needed?"""
+    title = "Does the decision rest on what the decision map marks?"
     if evaluate is None:
         return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
     results = read_rows(evaluate.folder / "results.csv", Result)
@@ -68,7 +71,68 @@ def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
     whole = table.get(("decision", Metric("untouched", "", "accuracy")))
     sentences = [keep_sentence(word, own, random, whole)]
     verdict, compared = against_random(word, keep, differences)
-    return Finding(title, [*sentences, compared], verdict, charts.curves(results, word))
+    sentences += [
+        compared,
+        removal_sentence(word, "decision", table, keep),
+        against_control(word, table, keep, differences),
+    ]
+    return Finding(title, [sentence for sentence in sentences if sentence], verdict, charts.curves(results, word))
+
+
+def removal_sentence(word: str, map: str, table: Mapping[tuple[str, Metric], Result], keep: Metric) -> str:
+    """ "Without them accuracy is 0.18; without as many random places 0.80.", of the share of `keep`; or nothing."""
+    remove = replace(keep, kind="remove")
+    own, random = table.get((map, remove)), table.get(("random", remove))
+    if own is None or random is None:
+        return ""
+    return (
+        f"Without the {percent(remove.share or 0)} that the {map} map marks highest {word} is {number(own.value, 2)}"
+        f"{between(own.low, own.high)}; without as many random places {number(random.value, 2)}."
+    )
+
+
+def against_control(
+    word: str, table: Mapping[tuple[str, Metric], Result], keep: Metric, differences: Sequence[Comparison]
+) -> str:
+    """How the decision map stands beside the best map that knows nothing of the decision; or nothing."""
+    measured = [name for name in CONTROLS if name != "random" and (name, keep) in table]
+    if not measured:
+        return ""
+    best = max(measured, key=lambda name: table[name, keep].value)
+    for row in differences:
+        if (row.map, row.other, row.metric) == ("decision", best, keep):
+            said = (
+                "more than it" if row.low > 0 else "less than it" if row.high < 0 else "not shown to say more than it"
+            )
+            return (
+                f"Of the maps that know nothing of the decision {best} keeps most, "
+                f"{number(table[best, keep].value, 2)}; the decision map has {number(row.difference, 2)} more {word}"
+                f"{between(row.low, row.high)}: {said}."
+            )
+    return ""
+
+
+def redundant_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
+    """Can the places that the redundant map marks be removed at no more cost than any others?"""
+    title = "Can what the redundant map marks be taken away?"
+    if evaluate is None:
+        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+    word, differences = accuracy_word(fit), read_rows(evaluate.folder / "paired.csv", Comparison)
+    table = {(result.map, result.metric): result for result in read_rows(evaluate.folder / "results.csv", Result)}
+    rows = [row for row in differences if (row.map, row.other) == ("redundant", "random")]
+    rows = [
+        row for row in rows if (row.metric.kind, row.metric.measure, row.metric.at) == ("remove", "accuracy", "layer")
+    ]
+    rows = [row for row in rows if not row.metric.fill]
+    if not rows:
+        return Finding(title, ["The evaluation removed nothing by the redundant map."])
+    row = min(rows, key=lambda row: abs((row.metric.share or 0) - SHARE))
+    compared = (
+        f"That is {number(row.difference, 2)} beside random places on the same {row.n} pictures"
+        f"{between(row.low, row.high)}; {number(-AS_RANDOM, 2)} or more counts as no cost."
+    )
+    verdict = HOLDS if row.low >= -AS_RANDOM else FAILS if row.high < -AS_RANDOM else OPEN
+    return Finding(title, [removal_sentence(word, "redundant", table, row.metric), compared], verdict)
 
 
 def keep_sentence(word: str, own: Result, random: Result | None, whole: Result | None) -> str:
@@ -123,11 +187,12 @@ def pointing_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
 
 
 def findings(fit: RunInfo, followers: Mapping[str, RunInfo], calibration: RunInfo | None) -> list[Finding]:
-    """All five, measured or not."""
+    """All six, measured or not."""
     evaluate = followers.get("evaluate")
     return [
         mask_finding(fit),
         decision_finding(evaluate, fit),
+        redundant_finding(evaluate, fit),
         pointing_finding(evaluate, fit),
         sanity_finding(followers.get("sanity"), fit),
         calibration_finding(calibration, fit),
