@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from toy import COLOURS, SQUARE, fitted, pictures, prepared, trained_network
+from toy import COLOURS, SQUARE, pictures, prepared, trained_network
 
 from milr.baselines import iba
 from milr.baselines.attribution import Untouched, grad_cam, integrated_gradients, occlusion
@@ -30,7 +30,7 @@ def labelled(count: int, seed: int) -> tuple[Batch, torch.Tensor]:
 
 @pytest.mark.slow
 def test_every_method_gives_a_map_of_every_image() -> None:
-    explainer = fitted()
+    explainer = prepared()
     batch, _ = labelled(4, seed=13)
     statistics = feature_statistics(explainer.layers, [pictures(64, 0)[0]])
     before = batch.images.clone()

@@ -12,7 +12,7 @@ from toy import CLASSES, SHORT, Network, batch, fitted, pictures, prepared, trai
 from milr.errors import MilrError
 from milr.explanation.fitting import Batch, fit, validate
 from milr.explanation.milr import MILR
-from milr.explanation.settings import BottleneckSettings, FitSettings, InfomaxSettings, MilrSettings
+from milr.explanation.settings import BottleneckSettings, CriticSettings, FitSettings, InfomaxSettings, MilrSettings
 
 ALONE = replace(SHORT, pairs=False)  # so that the critic is as it was in the mask's fit
 
@@ -23,10 +23,12 @@ def unchanged(explainer: MILR, before: dict[str, torch.Tensor], part: str) -> bo
     return all(torch.equal(now[name], value) for name, value in before.items() if name.startswith(part))
 
 
-def fitted_terms(settings: MilrSettings, steps: int = 50) -> dict[str, float]:
+def fitted_terms(
+    settings: MilrSettings, steps: int = 25, rate: float = 2e-2, critic: CriticSettings = SHORT
+) -> dict[str, float]:
     """Held-out terms after a short fit."""
     explainer = prepared(settings)
-    fit(explainer, batch, FitSettings(critic=SHORT, steps=steps, learning_rate=1e-2))
+    fit(explainer, batch, FitSettings(critic=critic, steps=steps, learning_rate=rate))
     return validate(explainer, [batch(5000), batch(5001)])
 
 
@@ -92,7 +94,7 @@ def test_in_the_literal_reading_alpha_changes_nothing() -> None:
 @pytest.mark.slow
 def test_left_to_the_objective_alone_the_bottleneck_collapses() -> None:
     bits = {
-        way: fitted_terms(MilrSettings(beta=1.6, bottleneck=BottleneckSettings(kind="variational", fit=way)), 100)
+        way: fitted_terms(MilrSettings(beta=1.6, bottleneck=BottleneckSettings(kind="variational", fit=way)), 40, 3e-2)
         for way in ("objective", "likelihood")
     }
     assert bits["objective"]["decision_bits"] < 0.01
@@ -101,7 +103,8 @@ def test_left_to_the_objective_alone_the_bottleneck_collapses() -> None:
 
 @pytest.mark.slow
 def test_infomax_finds_information_on_held_out_images_within_its_cap() -> None:
-    terms = fitted_terms(MilrSettings(), steps=100)
+    critic = CriticSettings(steps=60, images=16, places=16, validate_every=20)
+    terms = fitted_terms(MilrSettings(), steps=1, critic=critic)
     assert 0.1 < terms["total_bits"] < terms["cap_bits"]
     assert terms["saturation"] == pytest.approx(terms["total_bits"] / terms["cap_bits"], rel=1e-4)
 
