@@ -10,6 +10,7 @@ import pytest
 
 from milr import __version__
 from milr.cli import main
+from milr.command.words import hydra_words
 from milr.settings.stages import STAGES, cli_name
 
 Capture = pytest.CaptureFixture[str]
@@ -253,12 +254,16 @@ def test_a_run_folder_of_hydras_is_refused_and_not_made(
 
 @pytest.mark.slow
 def test_info_and_its_kind_may_stand_between_overrides(capsys: Capture) -> None:
+    words = ["seed=4", "episode.way=3"]
     for line in ("--info config seed=4 episode.way=3", "seed=4 --info=config episode.way=3", "seed=4 -i config"):
+        given = hydra_words(STAGES["train_protonet"], line.split())
+        assert given == ["--info=config", *words[: line.count("=3") + 1]]
+    for line in ("seed=4 episode.way=3 --info", "--info seed=4 episode.way=3", "seed=4 -i episode.way=3"):
+        given = hydra_words(STAGES["train_protonet"], line.split())
+        assert given == ["--info=all", *words]  # no override is its value
+    for line, shown in (("seed=4 -i config", "pkg://milr.conf"), ("seed=4 -i episode.way=3", "seed: 4\n")):
         assert main(["train-protonet", *line.split()]) == 0
-        assert "pkg://milr.conf" in capsys.readouterr().out
-    for line in ("seed=4 --info", "--info seed=4", "seed=4 -i episode.way=3"):  # all of it: no override is its value
-        assert main(["train-protonet", *line.split()]) == 0
-        assert "seed: 4\n" in capsys.readouterr().out
+        assert shown in capsys.readouterr().out
     assert main(["train-protonet", "seed=4", "--hydra-help"]) == 0
     assert "--multirun" in capsys.readouterr().out
     assert main(["train-protonet", "--package", "train", "train.episodes=7", "-c", "job"]) == 0

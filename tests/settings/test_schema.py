@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -28,12 +29,16 @@ def settings_of(stage: str, *overrides: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_option_of_every_group_fits_the_stages_types_and_limits(stage: str) -> None:
-    for group in groups_of(stage):
-        for option in group_options(group):
-            settings = settings_of(stage, f"{group}={option}")
-            assert type(settings) is STAGES[stage].settings
-            assert type(settings.dataset) is DATA_SETS[settings.dataset.name].settings
-            check(settings)
+    """The groups set sections of their own, but for recipes: one option of each at once is as good as one alone."""
+    options = {group: group_options(group) for group in groups_of(stage)}
+    rows = [[f"experiment={option}"] for option in options.pop("experiment", [])]
+    for number in range(max(map(len, options.values()), default=0)):
+        rows.append([f"{group}={names[number]}" for group, names in options.items() if number < len(names)])
+    for row in rows:
+        settings = settings_of(stage, *row)
+        assert type(settings) is STAGES[stage].settings, row
+        assert type(settings.dataset) is DATA_SETS[settings.dataset.name].settings, row
+        check(settings)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -92,6 +97,14 @@ def test_a_recipe_reaches_its_stage_and_leaves_the_others_alone() -> None:
         if folder.is_dir():
             assert {path.stem for path in folder.glob("*.yaml")} <= recipes, "a stage's part of no recipe"
             assert folder.name in STAGES
+
+
+def test_no_config_says_whether_to_sweep() -> None:
+    """What `settings_are_put_together_once` in tests/conftest.py goes by."""
+    with initialize_config_module("milr.conf", version_base="1.3"):
+        assert compose("train_protonet", return_hydra_config=True).hydra.mode is None
+    texts = [path.read_text(encoding="utf-8") for path in config_folder().rglob("*.yaml")]
+    assert texts and not any(re.search(r"^\s+mode:|hydra\.mode", text, re.M) for text in texts)
 
 
 def test_an_override_wins_over_a_recipe() -> None:
