@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hydra.core.config_store import ConfigStore
 
 from milr.data.settings import DATA_SETS
 from milr.settings.stages import STAGES
 
 
+@cache
 def store_schemas() -> None:
-    """Put the schema of each stage (`schema/<stage>`) and data set (`schema/dataset/<name>`) into Hydra's store."""
+    """Once: the schemas of stages (`schema/<stage>`) and data sets (`schema/dataset/<name>`) go into Hydra's store."""
     store = ConfigStore.instance()
     for name, stage in STAGES.items():
         store.store(group="schema", name=name, node=stage.settings, package="_global_", provider="milr")
