@@ -35,12 +35,20 @@ class Opened:
         )
 
 
-@pytest.fixture
-def one(browser: Any, reports: Path) -> Iterator[Opened]:
+@pytest.fixture(scope="module")
+def opened_once(browser: Any, reports: Path) -> Iterator[Opened]:
     opened = Opened(browser, reports / "one.html")
     yield opened
-    assert opened.complaints == []
     opened.page.context.close()
+
+
+@pytest.fixture
+def one(opened_once: Opened) -> Iterator[Opened]:
+    """The page of one run as it is at first. It is opened once, which takes seconds."""
+    yield opened_once
+    assert opened_once.complaints == []
+    opened_once.page.click("button[type=reset]")
+    opened_once.page.evaluate("scrollTo(0, 0)")
 
 
 def names(opened: Opened) -> list[str]:
