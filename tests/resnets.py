@@ -1,4 +1,4 @@
-"""A ResNet-18 without its classifier, images of noise for it, and a layer pair by its names."""
+"""A ResNet-18 without its classifier, a VGG-11 with a small one, noise for them, and a layer pair by its names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
+from torchvision.models.vgg import cfgs, make_layers
 
 from milr.networks.layers import LayerPair
 from milr.networks.settings import LayerSettings
@@ -17,6 +18,17 @@ def network() -> nn.Module:
     torch.manual_seed(0)
     model = resnet18()
     model.fc = nn.Identity()
+    return model
+
+
+def vgg() -> nn.Module:
+    """The classifier of torchvision's has 400 MB of weights."""
+    model = nn.Sequential()
+    model.add_module("features", make_layers(cfgs["A"], batch_norm=False))
+    model.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
+    model.add_module("flat", nn.Flatten())
+    layers = (nn.Linear(512, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 64), nn.ReLU(True), nn.Linear(64, 10))
+    model.add_module("classifier", nn.Sequential(*layers))
     return model
 
 

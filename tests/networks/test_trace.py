@@ -1,12 +1,11 @@
 """What is read of a network by running it: how maps lie, which layers the mask reads, whatever wraps it."""
 
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
 from families import UNet
-from resnets import images, network, pair_of
+from resnets import images, network, pair_of, vgg
 from torch import Tensor, nn
 from torchvision.models import (
     convnext_tiny,
@@ -15,7 +14,6 @@ from torchvision.models import (
     maxvit,
     regnet_y_400mf,
     swin_t,
-    vgg11,
 )
 
 from milr.errors import MilrError
@@ -136,7 +134,7 @@ def test_layers_that_are_compiled_one_by_one_or_in_place_are_read_as_they_were_w
     ("build", "local", "stages"),
     [
         (
-            partial(vgg11, init_weights=False),
+            vgg,
             "features.10",
             ("features.1", "features.4", "features.9", "features.14", "features.19"),
         ),
