@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
-from rooms import ORDER, PICTURE, SOURCE, arrows, between_rooms, drawn_pairs, modules, room_of
+import rooms
+from rooms import ORDER, PICTURE, SOURCE, between_rooms, drawn_pairs, room_of
+
+modules = cache(rooms.modules)
+
+
+@cache
+def arrows() -> rooms.Arrows:
+    return rooms.arrows(modules())
 
 
 def test_no_arrow_runs_up() -> None:
     floor = {room: number for number, room in enumerate(ORDER)}
     up = [
         f"{one} -> {other}"
-        for one, others in arrows(modules()).items()
+        for one, others in arrows().items()
         for other in others
         if floor[room_of(other)] > floor[room_of(one)]
     ]
@@ -21,7 +30,7 @@ def test_no_arrow_runs_up() -> None:
 
 def test_no_two_files_import_each_other() -> None:
     try:
-        TopologicalSorter(arrows(modules())).prepare()
+        TopologicalSorter(arrows()).prepare()
     except CycleError as error:
         raise AssertionError(f"a circle of imports: {' -> '.join(error.args[1])}") from error
 
@@ -49,5 +58,5 @@ def test_every_package_says_what_it_is_about() -> None:
 
 def test_the_picture_has_the_arrows_of_today() -> None:
     """Their widths may be older: `make rooms` draws it again."""
-    today = {pair for pair in between_rooms(arrows(modules())) if pair[1] != "base"}
+    today = {pair for pair in between_rooms(arrows()) if pair[1] != "base"}
     assert drawn_pairs(PICTURE.read_text(encoding="utf-8")) == today, "make rooms draws docs/rooms.svg again"

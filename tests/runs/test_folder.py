@@ -131,6 +131,7 @@ VALUES = st.one_of(
 OVERRIDES = st.lists(st.tuples(KEYS, VALUES).map("=".join), max_size=4)
 
 
+@pytest.mark.slow
 @given(OVERRIDES, OVERRIDES)
 def test_two_sets_of_overrides_never_share_a_name(one: list[str], other: list[str]) -> None:
     names = [sweep_name(overrides, left_out=()).lower() for overrides in (one, other)]  # some disks see no capitals
