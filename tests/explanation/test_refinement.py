@@ -44,6 +44,8 @@ def test_refined_for_its_own_class_a_mask_costs_less_and_decides_as_before() -> 
     own = trained_network()(images).argmax(1)
     before, after = explainer.maps(images), explainer.maps(images, refine=10)
     assert torch.equal(explainer.maps(images, refine=10, target=towards_class(own)).mask, after.mask)
+    assert torch.equal(explainer.decision_map(images, refine=10), after.decision)
+    assert torch.equal(explainer.decision_map(images), before.decision)
     assert after.decision.sum() < 0.5 * before.decision.sum()
     mask = after.mask[:, None]
     layers = explainer.layers

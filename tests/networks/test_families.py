@@ -76,6 +76,7 @@ def test_a_network_is_explained_as_it_is(family: str) -> None:
     batch = milr.Batch(inputs, lambda output: (output[:, :2], labels))
     milr.fit(explainer, lambda step: batch, milr.FitSettings(steps=2, critic=milr.CriticSettings(steps=2)))
     maps = explainer.maps(inputs)
+    assert torch.equal(explainer.decision_map(inputs), maps.decision)
 
     layers = explainer.layers
     size = layers.grid[1:] if layers.sequence else layers.grid

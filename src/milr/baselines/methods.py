@@ -71,7 +71,7 @@ def refined(scene: Scene) -> Tensor:
     """MI-LR's decision map, refined for what IBA explains: each image's own decision."""
     target = own_decision(scene.batch, scene.maps.output)
     with frozen(scene.network, *scene.batch.modules):
-        return scene.explainer.maps(scene.batch.images, refine=scene.refine, target=target).decision
+        return scene.explainer.decision_map(scene.batch.images, refine=scene.refine, target=target)
 
 
 def by_rules() -> ModuleType:

@@ -14,7 +14,7 @@ from milr.decisions.inputs import device_of, image_count, images_of, network_dev
 from milr.decisions.loaders import with_mirrored
 from milr.errors import MilrError
 from milr.explanation.features import Features
-from milr.explanation.maps import Maps
+from milr.explanation.maps import Maps, require_finite
 from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
@@ -24,7 +24,7 @@ from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.inspection import check_network
-from milr.networks.layers import LayerPair
+from milr.networks.layers import FirstPass, LayerPair
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
 
@@ -136,19 +136,39 @@ class Explainer:
         check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
             images = images_of(images, self.layers, "the images of maps")
-            return self._maps(self.ready().eval(), images, readings, refine, target)
+            modules, first = self.ready().eval(), self.layers.first_pass(images)
+            mask = self._mask(modules, first, images, refine, target)
+            maps = self._maps(modules, images, first, mask, readings)
+        maps.require_finite()
+        return maps.of_sequences() if self.layers.sequence else maps
 
-    def _maps(
-        self, modules: Modules, images: Inputs, readings: Sequence[str], refine: int, target: Target | None
-    ) -> Maps:
+    def decision_map(self, images: Inputs, refine: int = 0, target: Target | None = None) -> Tensor:
+        """The decision-related map alone, [K, H, W] in bits: `maps(...).decision` without the critic and its passes.
+
+        Arguments and errors: as `maps`.
+        """
+        self.require_fitted()
+        check_refine(refine, target)
+        with own_modes(self.layers, gradients=False):
+            images = images_of(images, self.layers, "the images of decision_map")
+            modules, first = self.ready().eval(), self.layers.first_pass(images)
+            mask = self._mask(modules, first, images, refine, target)
+            occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, 0))
+            decision = bits(self.decision_nats(mask, first.local, occluded))
+        require_finite({"the network's output": first.output, "the decision map": decision})
+        return decision.flatten(1) if self.layers.sequence else decision
+
+    def _mask(self, modules: Modules, first: FirstPass, images: Inputs, refine: int, target: Target | None) -> Tensor:
+        """The mask [K, C or 1, H, W]: the fitted one, or refined from it."""
+        if refine:
+            return refined_mask(self.settings, self.layers, modules, first, images, refine, target)
+        mask: Tensor = modules.mask(first.stages, self.layers.grid)
+        return mask
+
+    def _maps(self, modules: Modules, images: Inputs, first: FirstPass, mask: Tensor, readings: Sequence[str]) -> Maps:
         own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
         untouched, passed = self.bank()
-        first = self.layers.first_pass(images)
-        # Step 1: the mask, what it lets pass, and the bits of that (eq. 8).
-        if refine:
-            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
-        else:
-            mask = modules.mask(first.stages, self.layers.grid)
+        # Step 1: what the mask lets pass, and the bits of that (eq. 8).
         draws = [
             occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
             for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
@@ -169,7 +189,7 @@ class Explainer:
             kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
             kept = bits(kept).view(size)
             results[reading] = {"total": total, "kept": kept, "redundant": total - kept}
-        maps = Maps(
+        return Maps(
             **results.pop(own),
             decision=bits(self.decision_nats(mask, first.local, draws[0])),
             mask=mask.mean(1),
@@ -177,8 +197,6 @@ class Explainer:
             cap=bits(untouched.cap(own, denominator)),
             readings=results,
         )
-        maps.require_finite()
-        return maps.of_sequences() if self.layers.sequence else maps
 
     def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
         """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""

@@ -69,14 +69,8 @@ class Maps:
 
     def require_finite(self) -> None:
         """MilrError naming the first image whose output or map holds NaN or an infinity."""
-        for what in ("output", *KINDS, "mask"):
-            broken = (~torch.isfinite(getattr(self, what))).flatten(1).any(1).nonzero().flatten().tolist()
-            if broken:
-                name = "the network's output" if what == "output" else f"the {what} map"
-                raise MilrError(
-                    f"{name} holds nan or inf for image {broken[0]} ({len(broken)} of {len(self.output)} images): "
-                    "look at the picture's values, and at the weights of the network and of the fitted module"
-                )
+        require_finite({"the network's output": self.output})
+        require_finite({f"the {kind} map": getattr(self, kind) for kind in (*KINDS, "mask")})
 
     def __len__(self) -> int:
         return len(self.total)
@@ -208,6 +202,17 @@ class Maps:
                 }
             )
         return rows
+
+
+def require_finite(named: Mapping[str, Tensor]) -> None:
+    """MilrError naming the first image of which one of these tensors [K, ...] holds NaN or an infinity."""
+    for name, values in named.items():
+        broken = (~torch.isfinite(values)).flatten(1).any(1).nonzero().flatten().tolist()
+        if broken:
+            raise MilrError(
+                f"{name} holds nan or inf for image {broken[0]} ({len(broken)} of {len(values)} images): "
+                "look at the picture's values, and at the weights of the network and of the fitted module"
+            )
 
 
 def numbers_of(images: Any, count: int) -> Tensor:

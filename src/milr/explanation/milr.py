@@ -218,11 +218,15 @@ class MILR(Explainer):
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
         wanted = None if target is None or not refine else class_numbers(target, sum(map(count, parts)))
         rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
-        maps = [
-            self.maps(part, refine=refine, target=None if own is None else towards_class(own))
-            for part, own in zip(parts, rows, strict=True)
-        ]
-        heat: Tensor = getattr(stack(maps), kind)
+
+        def one_kind(part: Inputs, classes: Tensor | None) -> Tensor:
+            target = None if classes is None else towards_class(classes)
+            if kind == "decision":  # needs no critic
+                return self.decision_map(part, refine, target)
+            wanted: Tensor = getattr(self.maps(part, refine=refine, target=target), kind)
+            return wanted
+
+        heat = torch.cat([one_kind(part, own) for part, own in zip(parts, rows, strict=True)])
         heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
         return (heat,) if isinstance(inputs, tuple) else heat
 
