@@ -120,7 +120,7 @@ ROWS = (  # in the order in which tables and charts have them
         lambda scene: attention_rollout(scene.network, scene.batch.images, scene.shape[1:]),
         ruled=True,
     ),
-    Method("refined", "baseline", refined, passes=60, fitted=True),
+    Method("refined", "baseline", refined, passes=30, fitted=True),
     Method("iba", "baseline", iba, statistics=True, passes=300),
     Method(
         "integrated_gradients",

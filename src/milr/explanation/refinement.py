@@ -116,11 +116,12 @@ def refined_mask(
 ) -> Tensor:
     """The mask [K, C or 1, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
-    What passes is to be sufficient, and needed: a step lowers the target's loss of it, and raises the target's loss of
-    what does not pass (the mask turned over) up to that of noise alone; beta times the mean nats per place and channel
-    is lowered too. Alpha has no part in it: what a picture knows beside the target is not asked for. Each step has one
-    draw of noise, the same for every image: a map must not depend on its batch. Without a target it is the classifier's
-    own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
+    What passes is to be sufficient, and needed, which the steps ask in turn: the first, third, ... lower the target's
+    loss of what passes; the others raise the target's loss of what does not pass (the mask turned over) up to that of
+    noise alone. Each lowers beta times the mean nats per place and channel too. Alpha has no part in it: what a picture
+    knows beside the target is not asked for. Each step has one draw of noise, the same for every image: a map must not
+    depend on its batch. Without a target it is the classifier's own decision. MilrError for a target that gives no loss
+    of each image, or none with a gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach().requires_grad_()
@@ -130,13 +131,15 @@ def refined_mask(
     alone = occlude(first.local, torch.zeros_like(first.local), settings.mask.fill, noise)  # nothing passes
     nothing = one_each(target(layers.second_pass(alone, images).output), len(alone)).detach()
     with torch.enable_grad(), frozen(layers.network):
-        for _ in range(steps):
+        for step in range(steps):
             mask = modules.mask.opened(scores)
             noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
             occluded, rest = (occlude(first.local, part, settings.mask.fill, noise) for part in (mask, 1 - mask))
-            kept, gone = (checked(target(layers.second_pass(x, images).output), len(mask)) for x in (occluded, rest))
+            needed = step % 2 == 1
+            output = layers.second_pass(rest if needed else occluded, images).output
+            missed = checked(target(output), len(mask))
             passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
-            loss = kept + (nothing - gone).relu() + settings.beta * passed
+            loss = ((nothing - missed).relu() if needed else missed) + settings.beta * passed
             optimiser.zero_grad()
             torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
             optimiser.step()
