@@ -85,6 +85,17 @@ assert "torch" not in sys.modules and "matplotlib" not in sys.modules
     assert "dataset:" in answer.stdout
 
 
+def test_a_wrong_value_is_refused_before_torch_is_imported() -> None:
+    answer = python("""
+import sys
+from milr.cli import main
+assert main(["evaluate", "source=/absent", "evaluate.percent=[20]"]) == 2
+assert "torch" not in sys.modules
+""")
+    assert answer.returncode == 0, answer.stderr
+    assert "evaluate.percent=[20.0]: two or more whole numbers from 1 to 99, rising" in answer.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -25,14 +25,17 @@ def setting(
     high: float = math.inf,
     choices: Sequence[str] = (),
     never: Mapping[Any, str] | None = None,
+    rule: Callable[[Any], str] | None = None,
     kw_only: bool = False,
 ) -> Any:
     """The field of a setting.
 
     meaning: one line for people, shown by `milr STAGE --help`. low, high: the smallest and the largest value that
-    makes sense. choices: the words that it takes. never: single values that make no sense, each with the reason.
+    makes sense. choices: the words that it takes. never: single values that make no sense, each with the reason. rule:
+    gives what is wrong with a value, or nothing.
     """
-    metadata = {"meaning": meaning, "low": low, "high": high, "choices": tuple(choices), "never": never or {}}
+    bounds = {"low": low, "high": high, "choices": tuple(choices), "never": never or {}, "rule": rule}
+    metadata = {"meaning": meaning, **bounds}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata, kw_only=kw_only)
     return field(default=default, metadata=metadata, kw_only=kw_only)
@@ -77,6 +80,8 @@ def check(settings: Any) -> None:
             raise MilrError(f"{key}={value}: choose one of {', '.join(choices)}{nearest(str(value), choices)}")
         if never and value in never:
             raise MilrError(f"{key}={value}: {never[value]}")
+        if (rule := each.metadata.get("rule")) and (wrong := rule(value)):
+            raise MilrError(f"{key}={value}: {wrong}")
         if isinstance(value, (int, float)) and not low <= value <= high:
             bound = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise MilrError(f"{key}={value}: the value must be {bound}")

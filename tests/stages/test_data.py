@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from milr import cli
+from milr.console import console
 from milr.data.catalogues import catalogue_sha256, data_entry, few, open_catalogue, open_split, split_entry
 from milr.data.folder import read_folder
 from milr.data.loading import load_splits
 from milr.data.records import Catalogue
 from milr.data.settings import CubSettings, FolderSettings, SyntheticSettings
 from milr.errors import MilrError
-from milr.stages.job import console
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,12 +12,12 @@ from typing import Any
 from warnings import catch_warnings, filterwarnings
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from milr.command.mistakes import explain, is_user_error
 from milr.command.words import hydra_words
 from milr.errors import MilrError
-from milr.fields import load
+from milr.fields import check, load
 from milr.settings.stages import Stage
 from milr.settings.store import store_schemas
 
@@ -32,6 +32,8 @@ def hydra_main(stage: Stage, instead: Instead | None = None) -> Callable[[], Non
 
     @hydra.main(config_path="pkg://milr.conf", config_name=stage.name, version_base="1.3")
     def main(cfg: DictConfig) -> float:
+        if not OmegaConf.missing_keys(cfg):
+            check(OmegaConf.to_object(cfg))  # before torch is imported
         objective: float = load(RUN_JOB)(cfg, stage, instead)
         return objective
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from milr.console import console
 from milr.errors import MilrError
 from milr.lineage.differences import new_keys
 from milr.runs.ancestry import ancestors, data_problem
@@ -19,7 +20,7 @@ from milr.runs.interrupts import terminable
 from milr.runs.sources import find_source, read_config
 from milr.settings.saved import settings_from
 from milr.settings.stages import STAGES
-from milr.stages.job import Job, console, open_job
+from milr.stages.job import Job, open_job
 
 DIFFERS = "DIFFERS"
 TIMES = ("seconds", "time")  # endings of names in metrics.jsonl that no two runs share

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milr.baselines.methods import KINDS
+from milr.console import console
 from milr.data.augmentation import to_input
 from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
@@ -22,7 +23,6 @@ from milr.runs.folder import REPORT
 from milr.runs.inherit import dataset_of
 from milr.stages.devices import choose_device
 from milr.stages.explainers import load_explainer
-from milr.stages.job import console
 from milr.sweeps.fits import FIELDS, Fit, point_of, sweep_fits, title_of
 from milr.sweeps.jobs import number
 from milr.sweeps.names import sweep_name

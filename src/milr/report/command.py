@@ -7,10 +7,10 @@ from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
+from milr.console import console
 from milr.errors import MilrError
 from milr.fields import load
 from milr.report.gathering import gather
-from milr.stages.job import console
 from milr.sweeps.fits import is_sweep
 
 PACKAGES = {"jinja2": "jinja2", "altair": "altair", "vl_convert": "vl-convert-python"}  # module -> its package

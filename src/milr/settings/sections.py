@@ -5,7 +5,9 @@ Defaults, bounds, choices and meanings stand at the fields; the files in `conf/`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from milr.explanation.settings import (
     CriticSettings,
@@ -18,7 +20,16 @@ from milr.training.settings import AS_EPISODE, TrainSettings
 
 LOG_EVERY = "steps between lines of metrics.jsonl"
 SAVE_EVERY = "steps between states that resume= can go on from"
+PERCENT = (5, 10, 20, 30, 50, 70, 95)
 VALIDATION = "seeded episodes of each validation; the {} with the best result is saved"
+
+
+def rising(percent: Sequence[float]) -> str:
+    """What is wrong with shares in percent, of which a curve is made; nothing where they are two or more, rising."""
+    whole = all(p == int(p) and 1 <= p <= 99 for p in percent)
+    if len(percent) < 2 or not whole or any(a >= b for a, b in pairwise(percent)):
+        return "two or more whole numbers from 1 to 99, rising, are needed"
+    return ""
 
 
 @dataclass
@@ -70,10 +81,12 @@ class VisualizeSection:
 class EvaluateSection:
     episodes: int = setting(15, "seeded episodes to measure", low=1)
     percent: list[float] = setting(
-        [5, 10, 20, 30, 50, 70, 95], "shares of the layer's places that are kept and removed, rising"
+        [*PERCENT], "shares of the layer's places that are kept and removed, rising", rule=rising
     )
     pixel_percent: list[float] = setting(
-        [5, 10, 20, 30, 50, 70, 95], "the same for pixels: each trial is a whole pass; []: none"
+        [*PERCENT],
+        "the same for pixels: each trial is a whole pass; []: none",
+        rule=lambda percent: rising(percent) if percent else "",
     )
     baselines: list[str] = setting(
         [
@@ -133,7 +146,7 @@ class SanitySection:
     )
     episodes: int = setting(8, "seeded episodes of judge and fill", low=1)
     percent: list[float] = setting(
-        [5, 10, 20, 30, 50, 70, 95], "shares of the layer's places that are kept and removed in them, rising"
+        [*PERCENT], "shares of the layer's places that are kept and removed in them, rising", rule=rising
     )
     judge_steps: int = setting(300, "episodes that the judge learns from, with places missing at random", low=1)
     judge_rate: float = setting(1e-4, "of Adam in it, falling to zero", low=0, never={0: "nothing would be learned"})

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -49,8 +48,8 @@ PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, or
 def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     """Returns the area between the keep and the remove curve of the decision map."""
     shares = Shares(
-        shares_of("evaluate.percent", settings.evaluate.percent),
-        shares_of("evaluate.pixel_percent", settings.evaluate.pixel_percent) if settings.evaluate.pixel_percent else (),
+        shares_of(settings.evaluate.percent),
+        shares_of(settings.evaluate.pixel_percent),
         known_fills(settings.evaluate.fills),
     )
     baselines = available(settings.evaluate.baselines)
@@ -219,11 +218,8 @@ def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], row
     draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric.name} by the decision map; {title}")
 
 
-def shares_of(key: str, percent: Sequence[float]) -> list[float]:
-    """Shares in (0, 1). MilrError unless there are two or more whole percentages, rising, between 1 and 99."""
-    rising = all(a < b for a, b in pairwise(percent))
-    if len(percent) < 2 or not rising or any(p != int(p) or not 1 <= p <= 99 for p in percent):
-        raise MilrError(f"{key}={list(percent)}: two or more whole numbers from 1 to 99, rising, are needed")
+def shares_of(percent: Sequence[float]) -> list[float]:
+    """Shares in (0, 1)."""
     return [value / 100 for value in percent]
 
 

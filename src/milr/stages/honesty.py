@@ -58,14 +58,13 @@ class Bench:
 
 
 def require_honest(settings: Sanity, decision: str) -> None:
-    """MilrError for checks that cannot be made of such a decision, and shares and baselines that there are not."""
+    """MilrError for checks that cannot be made of such a decision, and baselines that there are not."""
     checks = settings.sanity.checks
     if "mask_only" in checks and decision not in OF_CLASSES:
         raise MilrError(
             f"sanity.checks: mask_only asks which class a mask tells, and decision={decision} is about none: leave it "
             "out"
         )
-    shares_of("sanity.percent", settings.sanity.percent)
     missing_packages(settings.sanity.baselines, "sanity.baselines")
 
 
@@ -78,7 +77,7 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
         draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of known classes: {view(settings.dataset)}")
         yield rows
     if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
-        ways, shares = ways_of(bench), shares_of("sanity.percent", settings.sanity.percent)
+        ways, shares = ways_of(bench), shares_of(settings.sanity.percent)
         found = judged(methods, ways, scenes_of(bench), shares)
         compared: dict[str, dict[str, Judged]] = {
             "judge": {name: found[name] for name in ways if name not in FILLS},

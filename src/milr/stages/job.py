@@ -18,13 +18,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from milr import __version__
 from milr.backbones.backbones import pictures_taken
 from milr.backbones.settings import NO_FILE, BackboneSettings
 from milr.command.mistakes import unknown_key
 from milr.command.values import check_names, check_paths
+from milr.console import console
 from milr.data.settings import DatasetSettings
 from milr.errors import MilrError
 from milr.fields import check, leaves, load, pick
@@ -42,7 +42,6 @@ from milr.settings.schema import Evaluate, FitMilr, TrainProtonet
 from milr.settings.sections import TrainSection
 from milr.settings.stages import STAGES, Stage, cli_name
 from milr.stages.devices import divide_threads
-from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
 from milr.sweeps.jobs import folder_to_go_on, objective_of
 
@@ -233,25 +232,3 @@ def this_session(job: Job) -> dict[str, Any]:
 def command_overrides() -> list[str]:
     """This job's own overrides as they were typed (in a sweep: the job's, one value each), without Hydra's."""
     return overrides_as_typed(HydraConfig.get()) if HydraConfig.initialized() else []
-
-
-class ConsoleHandler(logging.Handler):
-    """Shows a message on standard output, above a progress bar where there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one message."""
-        tqdm.write(self.format(record))
-
-
-@contextmanager
-def console() -> Iterator[None]:
-    """Show what milr logs while the body runs; who reads it may leave, in the processes of a sweep too."""
-    handler, level = ConsoleHandler(logging.INFO), log.level
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)  # the run's log.txt takes more than the console
-    try:
-        with lossy_streams():
-            yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)

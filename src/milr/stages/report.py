@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from milr.command.config_files import named_file
 from milr.command.entry import traceback_wanted
 from milr.command.mistakes import explain
+from milr.console import console, log
 from milr.errors import USER_ERROR, MilrError
 from milr.runs.disk import disk_error, disk_message
 from milr.settings.stages import STAGES
-from milr.stages.job import console, log
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, start_sweep
 from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
