@@ -15,7 +15,7 @@ import pytest
 from forked import finish, start
 
 from milr.data.records import Catalogue
-from milr.runs.sources import is_done
+from milr.runs.manifests import is_done
 from milr.streams import LossyStream, lossy_streams
 
 MILR = [sys.executable, "-m", "milr"]

@@ -12,7 +12,7 @@ from milr.data.records import Catalogue
 from milr.data.settings import CubSettings
 from milr.data.split import of_split
 from milr.runs.ancestry import ancestors, data_problem
-from milr.runs.sources import read_manifest
+from milr.runs.manifests import read_manifest
 
 MakeRun = Callable[..., Path]
 

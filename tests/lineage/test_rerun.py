@@ -96,7 +96,7 @@ def test_what_may_come_out_otherwise_is_named(copy: Path, capsys: Capture, monke
         data={**manifest["data"], "fingerprint": "0" * 64},
     )
     from milr.lineage.rerun import warnings_of
-    from milr.runs.sources import read_config
+    from milr.runs.manifests import read_config
 
     warnings = "\n".join(warnings_of(read_run(folder), read_config(folder)))
     for words in ("torch was 1.0", "threads was 77", "instructions was none", "it has changed since: fingerprint"):

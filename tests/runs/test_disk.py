@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_even_for_the_manifest_is_told_and_the_run_never_cou
         assert state(run.folder) == "running"
         with pytest.raises(MilrError, match="not finished"):
             find_source(tmp_path, "train_protonet", str(run.folder))
-    with pytest.raises(MilrError, match="3 run.s., none finished"):
+    with pytest.raises(MilrError, match="3 run.s. of train-protonet, none finished"):
         find_source(tmp_path, "train_protonet", "latest")
     assert capfd.readouterr().err == ""  # logging has no word of its own to say
 

@@ -19,8 +19,9 @@ from milr.errors import MilrError
 from milr.runs.find import read_run
 from milr.runs.folder import MARKER, Run, open_run
 from milr.runs.locks import is_locked
+from milr.runs.manifests import is_done
 from milr.runs.resume import reopen_run, require_same, require_same_parent, run_to_resume
-from milr.runs.sources import find_source, is_done
+from milr.runs.sources import find_source
 from milr.runs.states import saved_states
 from milr.settings.schema import TrainProtonet
 

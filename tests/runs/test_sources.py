@@ -9,6 +9,8 @@ import pytest
 from disks import open_folder, unprivileged
 
 from milr.errors import MilrError
+from milr.report.gathering import finished_run
+from milr.runs.find import named_run
 from milr.runs.folder import MANIFEST, open_run
 from milr.runs.resume import run_to_resume
 from milr.runs.sources import find_parent, find_source
@@ -32,6 +34,23 @@ def test_latest_is_the_finished_run_that_ended_last(make_run: MakeRun, tmp_path:
     assert found.folder.is_absolute()
 
 
+@pytest.mark.parametrize("place", ["fit_milr_sweeps/milr.beta=1,3", "demo/fit_milr"])
+def test_latest_is_the_same_run_for_a_stage_for_show_and_for_a_report(
+    make_run: MakeRun, tmp_path: Path, place: str
+) -> None:
+    outputs = tmp_path / "outputs"
+    network = make_run(name="network")
+    parent = find_source(outputs, "train_protonet", str(network)).as_parent()
+    change(make_run("fit_milr", "alone", parent=parent), finished="2026-01-01T10:00:00.000+00:00")
+    (outputs / place).mkdir(parents=True)
+    fit = Path(shutil.move(make_run("fit_milr", "later", parent=parent), outputs / place))
+    change(fit, finished="2026-01-02T10:00:00.000+00:00")
+    change(network, finished="2026-01-01T09:00:00.000+00:00")
+    assert find_source(outputs, "fit_milr", "latest").folder == fit
+    assert named_run(outputs, "fit-milr").folder == named_run(outputs, "latest").folder == fit
+    assert finished_run("latest", outputs).folder == fit
+
+
 def test_a_named_run_is_resolved_from_the_callers_folder(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +63,7 @@ def test_a_named_run_is_resolved_from_the_callers_folder(
 
 
 def test_there_may_be_nothing_to_go_on_from(tmp_path: Path) -> None:
-    with pytest.raises(MilrError, match="no run; run `milr train-protonet` first"):
+    with pytest.raises(MilrError, match="no run of train-protonet; run `milr train-protonet` first"):
         find_source(tmp_path, "train_protonet", "latest")
     with pytest.raises(MilrError, match="no folder"):
         find_source(tmp_path, "train_protonet", str(tmp_path / "absent"))
@@ -127,7 +146,7 @@ def test_latest_is_no_other_run_because_one_may_not_be_read(place: str) -> None:
         (folder / place).chmod(0)
         try:
             with unprivileged():
-                with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
+                with pytest.raises(MilrError, match=f"{folder}.*cannot be read: Permission denied"):
                     find_source(folder, "train_protonet", "latest")
                 with pytest.raises(MilrError, match=f"{folder}/train_protonet.*cannot be read: Permission denied"):
                     run_to_resume(folder, "train_protonet", "latest")

@@ -17,7 +17,8 @@ from milr.runs.facts import git_state, host, versions
 from milr.runs.find import RunInfo, named_run, read_run
 from milr.runs.folder import CONFIG, FINISHED
 from milr.runs.interrupts import terminable
-from milr.runs.sources import find_source, read_config
+from milr.runs.manifests import read_config
+from milr.runs.sources import find_source
 from milr.settings.saved import settings_from
 from milr.settings.stages import STAGES
 from milr.stages.job import Job, open_job

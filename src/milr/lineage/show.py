@@ -15,7 +15,7 @@ from milr.lineage.differences import differences
 from milr.lineage.listing import key_figure
 from milr.runs.ancestry import ancestors, data_problem
 from milr.runs.find import RunInfo, named_run
-from milr.runs.sources import parent_folder, read_config
+from milr.runs.manifests import parent_folder, read_config
 from milr.settings.stages import cli_name
 from milr.text import aligned
 

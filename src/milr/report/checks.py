@@ -12,7 +12,7 @@ from milr.report.check_charts import likeness, truth
 from milr.report.reading import read_rows
 from milr.report.tables import FAILS, HOLDS, NOTHING, OPEN, Finding, Table, between, interval, number
 from milr.runs.find import RunInfo
-from milr.runs.sources import read_config
+from milr.runs.manifests import read_config
 
 REFITS = ("seeds", "labels", "cascade")  # checks that hold this fit's maps against those of another
 RANKS = "rank correlation"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milr.errors import MilrError
-from milr.runs.find import RunInfo, find_runs, named_run, read_run
-from milr.runs.folder import FINISHED, seconds_of
-from milr.runs.sources import parent_folder
+from milr.runs.find import RunInfo, find_runs, named_run, newest, read_run
+from milr.runs.folder import FINISHED
+from milr.runs.manifests import parent_folder
 from milr.settings.stages import cli_name
 
 FIT, CALIBRATE = "fit_milr", "calibrate"
@@ -113,12 +113,6 @@ def is_child(run: RunInfo, fit: RunInfo) -> bool:
     if not isinstance(parent, Mapping) or not {"folder", "stage"} <= parent.keys():
         return False
     return parent_folder(run.folder, parent).absolute() == fit.folder
-
-
-def newest(runs: Iterable[RunInfo]) -> RunInfo | None:
-    """The finished run that ended last."""
-    done = [run for run in runs if run.state == FINISHED]
-    return max(done, key=lambda run: seconds_of(run.manifest.get("finished")), default=None)
 
 
 def outputs_of(run: RunInfo) -> Path | None:

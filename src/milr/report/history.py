@@ -14,7 +14,7 @@ from milr.lineage.listing import key_figure
 from milr.lineage.show import story_of
 from milr.report.tables import NOTHING, Table
 from milr.runs.find import RunInfo, read_run
-from milr.runs.sources import read_config
+from milr.runs.manifests import read_config
 
 
 @dataclass(frozen=True)

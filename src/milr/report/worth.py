@@ -16,7 +16,7 @@ from milr.report.checks import calibration_finding, sanity_finding
 from milr.report.reading import read_rows
 from milr.report.tables import FAILS, HOLDS, OPEN, Finding, between, number, percent
 from milr.runs.find import RunInfo
-from milr.runs.sources import read_config
+from milr.runs.manifests import read_config
 
 KEPT = 0.9  # of the untouched accuracy: so much through the mask counts as kept
 SHARE = 0.2  # of the places: the sentence about keeping is of the measured share nearest to it

@@ -12,7 +12,7 @@ from milr.data.split import of_split
 from milr.errors import MilrError
 from milr.files import sha256_of
 from milr.runs.folder import CONFIG, FINISHED
-from milr.runs.sources import parent_folder, read_manifest
+from milr.runs.manifests import parent_folder, read_manifest
 from milr.settings.saved import dataset_from
 
 

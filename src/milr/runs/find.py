@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from milr.errors import MilrError
 from milr.runs.disk import require_listable
 from milr.runs.folder import FAILED, FINISHED, INTERRUPTED, LOG, MANIFEST, NO_RUNS, RUNNING, moment, seconds_of
 from milr.runs.locks import is_locked
-from milr.runs.sources import counts_as_finished, read_manifest
+from milr.runs.manifests import counts_as_finished, read_manifest
 from milr.settings.stages import STAGES, cli_name
 
 STOPPED, BROKEN = "stopped", "broken"
@@ -81,6 +81,15 @@ def find_runs(outputs: Path) -> list[RunInfo]:
     return sorted(runs, key=lambda run: seconds_of(run.manifest.get("created")))
 
 
+def newest(runs: Iterable[RunInfo]) -> RunInfo | None:
+    """The finished run that ended last: what `latest` means. MilrError if one may not be read: it may be that one."""
+    runs = list(runs)
+    if hidden := next((run for run in runs if run.forbidden), None):
+        raise MilrError(f"{hidden.problem}; give yourself the permission, or name the run")
+    done = [run for run in runs if run.state == FINISHED]
+    return max(done, key=lambda run: seconds_of(run.manifest.get("finished")), default=None)
+
+
 def named_run(outputs: Path, word: str) -> RunInfo:
     """The run that a word means: a run folder; a stage, for its finished run that ended last; or a run's name.
 
@@ -92,12 +101,9 @@ def named_run(outputs: Path, word: str) -> RunInfo:
     stage = word.replace("-", "_")
     if stage in STAGES or word == "latest":
         runs = [run for run in runs if word == "latest" or run.stage == stage]
-        if hidden := next((run for run in runs if run.forbidden), None):  # it may be the one that is meant
-            raise MilrError(f"{hidden.problem}; give yourself the permission, or name the run")
-        wanted = [run for run in runs if run.state == FINISHED]
-        if not wanted:
-            raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
-        return max(wanted, key=lambda run: seconds_of(run.manifest.get("finished")))
+        if chosen := newest(runs):
+            return chosen
+        raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
     fitting = [run for run in runs if word.rstrip("/") in (run.folder.name, name_of(run, outputs))]
     if len(fitting) == 1:
         return fitting[0]

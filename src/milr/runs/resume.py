@@ -15,8 +15,11 @@ from omegaconf import OmegaConf
 
 from milr.errors import MilrError
 from milr.fields import leaves
-from milr.runs.folder import CONFIG, RUNNING, Run, now, open_log, plain, recorded
-from milr.runs.sources import SourceRun, is_done, newest, read_config, read_manifest
+from milr.runs.disk import require_readable_runs
+from milr.runs.find import read_run
+from milr.runs.folder import CONFIG, MANIFEST, RUNNING, Run, now, open_log, plain, recorded, seconds_of
+from milr.runs.manifests import counts_as_finished, is_done, read_config, read_manifest
+from milr.runs.sources import SourceRun
 from milr.settings.paths import here
 from milr.settings.saved import settings_from
 from milr.settings.schema import StageSettings
@@ -77,11 +80,20 @@ def run_to_resume(outputs: Path, stage: str, resume: str) -> Path:
 
 
 def latest_unfinished(folder: Path, stage: str) -> Path:
-    """The unfinished run in `folder` that was begun last. Errors: MilrError if there is none, or it may not be read."""
-    chosen, number = newest(folder, "created", finished=False)
-    if chosen is None:
-        there = f"all {number} run(s) in {folder} are finished" if number else f"{folder} holds no run"
+    """The unfinished run in `folder` that was begun last; a sweep's are not: the sweep's own command goes on with them.
+
+    Errors: MilrError if there is none, or one may not be read: it may be the one that is meant.
+    """
+    require_readable_runs(folder)
+    runs = [read_run(path.parent) for path in folder.glob(f"*/{MANIFEST}")]
+    if hidden := next((run for run in runs if run.forbidden), None):
+        raise MilrError(str(hidden.problem))
+    open_ones = [run for run in runs if not run.problem and not counts_as_finished(run.folder, run.manifest)]
+    begun = [run for run in open_ones if run.created]
+    if not begun:
+        there = f"all {len(runs)} run(s) in {folder} are finished" if runs else f"{folder} holds no run"
         raise MilrError(f"resume=latest: {there}; leave resume= out to start a new one with `milr {cli_name(stage)}`")
+    chosen = max(begun, key=lambda run: seconds_of(run.manifest.get("created"))).folder
     log.info("resume=latest is %s", chosen)
     return chosen
 

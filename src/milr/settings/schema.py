@@ -70,7 +70,7 @@ class ChainedStageSettings(NetworkStageSettings):
 
     source: str = setting(
         MISSING,
-        "the run that it goes on from: latest | its folder | none: no training, the network as backbone.* says",
+        "the run that it goes on from: latest, of `milr runs` | its folder | none: the network as backbone.* says",
     )
 
 

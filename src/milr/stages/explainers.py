@@ -14,7 +14,8 @@ from milr.explanation.milr import MILR
 from milr.explanation.saving import require_network
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import MANIFEST
-from milr.runs.sources import SourceRun, find_parent, find_source, is_done
+from milr.runs.manifests import is_done
+from milr.runs.sources import SourceRun, find_parent, find_source
 from milr.stages.devices import dtype_of, example_images
 
 

@@ -34,9 +34,10 @@ from milr.runs.facts import git_state, host, versions
 from milr.runs.folder import CONFIG, Run, open_run, timestamp
 from milr.runs.inherit import inherit
 from milr.runs.interrupts import terminable
+from milr.runs.manifests import is_done, read_config
 from milr.runs.processes import launched_rank
 from milr.runs.resume import reopen_run, require_same_parent, run_to_resume, settings_to_resume
-from milr.runs.sources import SourceRun, find_source, is_done, read_config
+from milr.runs.sources import SourceRun, find_source
 from milr.settings.paths import here, home
 from milr.settings.schema import Evaluate, FitMilr, TrainProtonet
 from milr.settings.sections import TrainSection

@@ -18,8 +18,9 @@ from milr.errors import MilrError
 from milr.fields import leaves
 from milr.files import write_atomically
 from milr.runs.folder import CONFIG, MANIFEST, SET_ASIDE, plain
+from milr.runs.manifests import read_manifest
 from milr.runs.resume import require_same, require_same_parent
-from milr.runs.sources import SourceRun, read_manifest
+from milr.runs.sources import SourceRun
 from milr.settings.schema import NetworkStageSettings
 from milr.settings.stages import STAGES
 from milr.sweeps.folders import JOBS

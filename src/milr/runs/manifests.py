@@ -1,0 +1,67 @@
+"""What a run folder says of itself: its manifest, its settings, and whether it is finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from milr.errors import MilrError
+from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder. Errors: MilrError if there is none or it cannot be read."""
+    path = folder / MANIFEST
+    try:
+        if not path.is_file():
+            raise MilrError(
+                f"{folder} is no run folder: it has no {MANIFEST}" if folder.is_dir() else f"no folder {folder}"
+            )
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MilrError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MilrError(f"{path} cannot be read: {error}") from error
+    if not isinstance(manifest, dict):
+        raise MilrError(f"{path} is no manifest of milr")
+    return manifest
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The saved settings of a run. Errors: MilrError where they are missing or cannot be read."""
+    path = folder / CONFIG
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # missing, unreadable or no YAML
+        raise MilrError(f"{path} cannot be read ({type(error).__name__})") from error
+    if not isinstance(config, dict):
+        raise MilrError(f"{path} holds no settings")
+    return {str(key): value for key, value in config.items()}
+
+
+def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run's manifest says finished and its marker is there."""
+    return manifest.get("state") == FINISHED and (folder / MARKER).is_file()
+
+
+def is_done(folder: Path) -> bool:
+    """Whether this is the folder of a finished run."""
+    try:
+        return counts_as_finished(folder, read_manifest(folder))
+    except MilrError:
+        return False
+
+
+def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
+    """Where the parent that the manifest of `child` names lies: at its old place, else in the outputs of `child`.
+
+    Either may lie in outputs/<stage>/<run> or in outputs/<stage>_sweeps/<sweep>/<run>.
+    """
+    folder, stage = Path(parent["folder"]), str(parent["stage"])
+    names = (Path(stage, folder.name), Path(f"{stage}_sweeps", *folder.parts[-2:]))
+    moved = (outputs / name for outputs in child.parents[1:3] for name in names)
+    return next((place for place in (folder, *moved) if place.is_dir()), folder)
