@@ -51,6 +51,15 @@ def test_a_page_holds_everything_itself(outputs: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_vega")
+def test_what_is_not_measured_names_the_commands_to_the_end(outputs: Path) -> None:
+    folders = [shown.fitted(outputs), shown.fitted(outputs, "other")]
+    page(outputs, "fit", "other")
+    text = (outputs / "report.html").read_text(encoding="utf-8")
+    again = f"<code>milr report {folders[0]} {folders[1]}</code> tells of it"
+    assert f"<code>milr sanity source={folders[1]}</code>, then {again}" in text
+
+
+@pytest.mark.usefixtures("without_vega")
 def test_names_are_text_and_no_markup(outputs: Path) -> None:
     shown.fitted(outputs)
     elements = page(outputs, "fit")

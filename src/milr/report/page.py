@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Page:
     scales: Mapping[str, Scale]  # of the colours, over all pictures
     worth: Mapping[str, Sequence[Finding]]  # name of a run -> what its maps are worth
     history: Mapping[str, Sequence[Step]]
+    command: str = ""  # that makes this page again
     comparison: Sequence[Table] = ()
     compared: Chart | None = None
     sweep: Sweep | None = None
@@ -80,7 +82,8 @@ def page_of_runs(gathered: Gathered) -> Page:
         }
         several["compared"] = compared(measured) if measured else None
     title = f"milr report: {', '.join(subjects)}"
-    return Page(title, cards_of(reads), scales(reads), worth, history, **several)
+    command = shlex.join(["milr", "report", *(str(each.fit.folder) for each in subjects.values())])
+    return Page(title, cards_of(reads), scales(reads), worth, history, command, **several)
 
 
 def page_of_sweep(sweep: Sweep) -> Page:
