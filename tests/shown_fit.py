@@ -112,7 +112,12 @@ def fitted(outputs: Path, name: str = "fit", pictures: int = 6, stages: Sequence
     network = outputs / "train_protonet" / "network"
     if not network.exists():
         make_run(outputs, "train_protonet", "network", command="milr train-protonet", **FACTS)
-    fit = make_run(outputs, "fit_milr", name, network, command="milr fit-milr", settings=settings, **FACTS)
+    result = {
+        "validation": {"accuracy": 0.75, "untouched_accuracy": 0.8},
+        "critic": {"bits": 2.5, "step": 800, "steps": 1000, "last_quarter_gain": 0.004},
+    }
+    of_fit = {"command": "milr fit-milr", "settings": settings, "result": result, **FACTS}
+    fit = make_run(outputs, "fit_milr", name, network, **of_fit)
     draw(make_run(outputs, "visualize", f"maps of {name}", fit, command="milr visualize", **FACTS), pictures)
     if "evaluate" in stages:
         folder = make_run(outputs, "evaluate", f"numbers of {name}", fit, **FACTS)

@@ -23,7 +23,7 @@ def found(fit: Path, **followers: Path) -> list[Finding]:
 def test_what_was_not_measured_names_its_command(outputs: Path) -> None:
     fit = shown.fitted(outputs)
     commands = [finding.command for finding in found(fit)]
-    assert commands == ["", *[f"milr evaluate source={fit}"] * 3, f"milr sanity source={fit}", "milr calibrate"]
+    assert commands == ["", *[f"milr evaluate source={fit}"] * 3, f"milr sanity source={fit}", "", "milr calibrate"]
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.73, HOLDS), (0.71, FAILS)])
@@ -109,11 +109,27 @@ def test_what_is_wanted_is_read(wanted: str, value: float, met: bool | None) -> 
 def test_calibration_of_another_estimate_gives_no_verdict(outputs: Path) -> None:
     fit = shown.fitted(outputs)
     planted = shown.calibrate(outputs)
-    finding = found(fit, calibrate=planted)[5]
+    finding = found(fit, calibrate=planted)[-1]
     assert finding.verdict == OPEN and "It is another estimate" in finding.sentences[1]
     assert "0.95 bits for each true bit" in finding.sentences[0]
     same = shown.fitted(outputs, "same", **{"infomax.denominator": "representations", "infomax.map": "sample"})
-    assert found(same, calibrate=planted)[5].verdict == HOLDS
+    assert found(same, calibrate=planted)[-1].verdict == HOLDS
+
+
+@pytest.mark.parametrize(
+    ("steps", "gain", "verdict", "said"),
+    [
+        (900, 0.004, HOLDS, "it took 900 steps, of 1000 at most: it ended where they had stalled"),
+        (1000, 0.07, FAILS, "it took 1000 steps, all 1000 that it was given"),
+    ],
+)
+def test_whether_the_critic_had_converged(outputs: Path, steps: int, gain: float, verdict: str, said: str) -> None:
+    critic = {"bits": 2.5, "step": 800, "steps": steps, "last_quarter_gain": gain}
+    fit = make_run(outputs, "fit_milr", result={"critic": critic}, settings={"critic.steps": 1000})
+    (finding,) = [each for each in found(fit) if each.title == "Had the estimator converged?"]
+    assert finding.verdict == verdict and f"2.50 bits a place, at step 800; {said}." in finding.sentences[0]
+    assert finding.sentences[1].startswith(f"The last quarter of the steps added {percent(gain)} of that;")
+    assert ("fit with more critic.steps" in finding.sentences[-1]) is (verdict == FAILS)
 
 
 def test_numbers_for_people() -> None:

@@ -1,4 +1,4 @@
-"""What the maps of a fit are worth by `milr sanity` and `milr calibrate`: their tables as findings."""
+"""What the maps of a fit are worth by its own critic, `milr sanity` and `milr calibrate`: numbers as findings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from milr.checks.calibration import Calibration, PlacePoint
 from milr.checks.sanity import SanityRow
 from milr.report.check_charts import likeness, truth
 from milr.report.reading import read_rows
-from milr.report.tables import FAILS, HOLDS, NOTHING, OPEN, Finding, Table, between, interval, number
+from milr.report.tables import FAILS, HOLDS, NOTHING, OPEN, Finding, Table, between, interval, number, percent
 from milr.runs.find import RunInfo
 from milr.runs.manifests import read_config
 
 REFITS = ("seeds", "labels", "cascade")  # checks that hold this fit's maps against those of another
 RANKS = "rank correlation"
 NEAR = 0.1  # of a slope to 1
+STALLED = 0.02  # of the held-out bits: what the last quarter of a critic's steps may add to count as converged
 
 
 def sanity_finding(sanity: RunInfo | None, fit: RunInfo) -> Finding:
@@ -81,6 +82,25 @@ def is_met(row: SanityRow, alike: Sequence[SanityRow]) -> bool | None:
     if row.wanted.startswith("well under the seeds") and seeds:
         return row.high < min(seeds)
     return None
+
+
+def convergence_finding(fit: RunInfo) -> Finding:
+    """Had the critic, whose held-out bits bound the information from below, found what it could?"""
+    title = "Had the estimator converged?"
+    critic = (fit.manifest.get("result") or {}).get("critic")
+    if not critic:
+        return Finding(title, ["The fit does not tell."])
+    steps, gain = critic["steps"], critic["last_quarter_gain"]
+    most = (read_config(fit.folder).get("critic") or {}).get("steps", steps)
+    ended = f"all {most} that it was given" if steps >= most else f"of {most} at most: it ended where they had stalled"
+    sentences = [
+        "The critic, which estimates the bits, found most in pictures that it was not fitted to, "
+        f"{number(critic['bits'], 2)} bits a place, at step {critic['step']}; it took {steps} steps, {ended}.",
+        f"The last quarter of the steps added {percent(gain)} of that; {percent(STALLED)} or less counts as converged.",
+    ]
+    if gain > STALLED:
+        sentences.append('So there is more to find: read the bits as "at least", or fit with more critic.steps.')
+    return Finding(title, sentences, HOLDS if gain <= STALLED else FAILS)
 
 
 def calibration_finding(calibrate: RunInfo | None, fit: RunInfo) -> Finding:

@@ -12,7 +12,7 @@ from milr.evaluation.metrics import METRIC_KINDS, Metric
 from milr.evaluation.tables import Comparison, Result
 from milr.explanation.asked import ROWS
 from milr.report import charts
-from milr.report.checks import calibration_finding, sanity_finding
+from milr.report.checks import calibration_finding, convergence_finding, sanity_finding
 from milr.report.reading import read_rows
 from milr.report.tables import FAILS, HOLDS, OPEN, Finding, between, number, percent
 from milr.runs.find import RunInfo
@@ -187,7 +187,7 @@ def pointing_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
 
 
 def findings(fit: RunInfo, followers: Mapping[str, RunInfo], calibration: RunInfo | None) -> list[Finding]:
-    """All six, measured or not."""
+    """All of them, measured or not."""
     evaluate = followers.get("evaluate")
     return [
         mask_finding(fit),
@@ -195,6 +195,7 @@ def findings(fit: RunInfo, followers: Mapping[str, RunInfo], calibration: RunInf
         redundant_finding(evaluate, fit),
         pointing_finding(evaluate, fit),
         sanity_finding(followers.get("sanity"), fit),
+        convergence_finding(fit),
         calibration_finding(calibration, fit),
     ]
 
