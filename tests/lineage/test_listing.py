@@ -25,7 +25,11 @@ VALIDATION = {"objective": 2.0, "accuracy": 0.6, "untouched_accuracy": 0.8}
             {"split": {"novel": ["a"]}, "result": {"accuracy": 0.5, "interval": 0.01}},
             "novel accuracy 0.500 ± 0.010",
         ),
-        ("fit_milr", {"result": {"validation": VALIDATION}}, "objective 2.000, decision accuracy 0.600 of 0.800"),
+        (
+            "fit_milr",
+            {"result": {"validation": VALIDATION}},
+            "objective 2.000, validation accuracy 0.600 masked, 0.800 untouched",
+        ),
         ("sanity", {"result": {"decision_repeatability": None, "rows": 3}}, "3 rows"),
         ("fit_milr", {"result": {"of": "another version"}}, "?"),
         ("train_protonet", {"result": {"validation_accuracy": None}}, "as it is, not trained"),

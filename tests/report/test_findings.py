@@ -37,14 +37,15 @@ def test_the_sentence_about_keeping_has_the_numbers_of_the_table(outputs: Path) 
     fit = shown.fitted(outputs, stages=("evaluate",))
     _, decision, redundant, pointing, *_ = found(fit, evaluate=outputs / "evaluate" / "numbers of fit")
     assert decision.verdict == pointing.verdict == HOLDS
-    assert "Without the 20 % that the decision map marks highest accuracy is 0.10 [" in decision.sentences[2]
-    assert "without as many random places 0.70." in decision.sentences[2]
+    assert decision.sentences[0] == "All numbers here are of the same 20 decisions about pictures of birds."
+    assert "Without the 20 % that the decision map marks highest accuracy is 0.10 [" in decision.sentences[3]
+    assert "without as many random places 0.70." in decision.sentences[3]
     assert redundant.verdict == OPEN and "highest accuracy is 0.60 [" in redundant.sentences[0]
     assert "That is −0.10 beside random places on the same 20 pictures [" in redundant.sentences[1]  # noqa: RUF001
-    assert "the 20 % of the places that the decision map marks highest, accuracy is 0.90 [" in decision.sentences[0]
-    assert "90 % of what it is with all places (1.00); with as many random places 0.30, 30 %." in decision.sentences[0]
-    assert "An answer that knows nothing has 0.20." in decision.sentences[0]
-    assert "places have 0.60 more accuracy than random ones [" in decision.sentences[1]
+    assert "the 20 % of the places that the decision map marks highest, accuracy is 0.90 [" in decision.sentences[1]
+    assert "90 % of what it is with all places (1.00); with as many random places 0.30, 30 %." in decision.sentences[1]
+    assert "An answer that knows nothing has 0.20." in decision.sentences[1]
+    assert "places have 0.60 more accuracy than random ones [" in decision.sentences[2]
     assert "lies on the official box in 90 % of 20 pictures" in pointing.sentences[0]
     assert "a place at random would in 35 %" in pointing.sentences[0]
 
@@ -56,7 +57,7 @@ def test_a_map_that_is_no_better_than_random_places_does_not_hold(outputs: Path)
     write_csv(folder / "results.csv", summarise(rows, "birds"))
     write_csv(folder / "paired.csv", compare(rows, "birds", ["decision"]))
     decision = found(fit, evaluate=folder)[1]
-    assert decision.verdict == FAILS and "the interval does not lie above 0" in decision.sentences[1]
+    assert decision.verdict == FAILS and "the interval does not lie above 0" in decision.sentences[2]
 
 
 @pytest.mark.parametrize(("left", "verdict"), [(0.7, HOLDS), (0.0, FAILS)])

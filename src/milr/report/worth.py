@@ -39,7 +39,7 @@ def mask_finding(fit: RunInfo) -> Finding:
     share = through / untouched
     sentence = (
         f"Through the mask {accuracy_word(fit)} is {number(through, 2)} on the fit's validation pictures, "
-        f"{percent(share)} of the untouched {number(untouched, 2)} (a fit records no interval; "
+        f"{percent(share)} of the untouched {number(untouched, 2)} on the same pictures (a fit records no interval; "
         f"{percent(KEPT)} or more count as kept)."
     )
     if share >= KEPT:
@@ -69,7 +69,7 @@ def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
     keep = min(kept, key=lambda metric: abs((metric.share or 0) - SHARE))
     own, random = table["decision", keep], table.get(("random", keep))
     whole = table.get(("decision", Metric("untouched", "", "accuracy")))
-    sentences = [keep_sentence(word, own, random, whole)]
+    sentences = [measured_on(own), keep_sentence(word, own, random, whole)]
     verdict, compared = against_random(word, keep, differences)
     sentences += [
         compared,
@@ -77,6 +77,11 @@ def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
         against_control(word, table, keep, differences),
     ]
     return Finding(title, [sentence for sentence in sentences if sentence], verdict, charts.curves(results, word))
+
+
+def measured_on(result: Result) -> str:
+    """Of which pictures the numbers of an evaluation are, the untouched network's too."""
+    return f"All numbers here are of the same {result.n} decisions about pictures of {result.data_set}."
 
 
 def removal_sentence(word: str, map: str, table: Mapping[tuple[str, Metric], Result], keep: Metric) -> str:

@@ -106,7 +106,7 @@ STAGES = {
             splits=ALL_SPLITS,
             figure=(
                 "objective {validation[objective]:.3f}, "
-                "decision accuracy {validation[accuracy]:.3f} of {validation[untouched_accuracy]:.3f}",
+                "validation accuracy {validation[accuracy]:.3f} masked, {validation[untouched_accuracy]:.3f} untouched",
             ),
             columns=(
                 "validation.accuracy",
