@@ -55,6 +55,8 @@ def test_what_is_not_measured_names_the_commands_to_the_end(outputs: Path) -> No
     folders = [shown.fitted(outputs), shown.fitted(outputs, "other")]
     page(outputs, "fit", "other")
     text = (outputs / "report.html").read_text(encoding="utf-8")
+    assert f"cap of {shown.CAP:.2f} (saturation" in text
+    assert "each picture is told among 32, itself and a bank of training pictures" in text  # 2 ** 5
     again = f"<code>milr report {folders[0]} {folders[1]}</code> tells of it"
     assert f"<code>milr sanity source={folders[1]}</code>, then {again}" in text
 

@@ -68,6 +68,12 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]
     assert set(information) == {"train", "validation", "novel"}
     assert all(entry["bits"] <= entry["cap_bits"] for entry in information.values())
+    log = (run / "log.txt").read_text()
+    assert re.search(r"total information, novel species: .* of the cap of [\d.]+ \(\d+ images, each among \d+\)", log)
+    bank = manifest(run)["result"]["map_cap_bits"]  # type: ignore[index,call-overload]
+    assert (
+        f"maps have another cap, {bank:.2f}: each image is told among {2**bank:.0f}, itself and the fit's bank" in log
+    )
 
 
 def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None:

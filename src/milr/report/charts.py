@@ -69,7 +69,8 @@ def curve(rows: Sequence[Result], untouched: float | None, word: str, where: str
     title = f"Keep and remove: {word} along {where}"
     description = (
         f"Two panels, {word} when only the {where} that a map marks highest are kept and when they are removed: a line "
-        f"for each of {len(names)} maps, with the 95 % intervals of MI-LR's own. The broken line is the whole network on the same pictures."
+        f"for each of {len(names)} maps, with the 95 % intervals of MI-LR's own. The broken line is the whole network "
+        "on the same pictures."
     )
     drawn = panels(layers, values, "panel", 2, (330, 260))
     return Chart(spec_of(drawn), title, description, curve_table(rows, names, title))

@@ -103,11 +103,13 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
     means = {
         kind: sum(strip.bits[kind] for strip in strips) / len(strips) for kind in ("total", "redundant", "decision")
     }
+    cap = strips[0].cap
     decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
     return (
-        f"{run}: {len(strips)} pictures; {decided}on average {number(means['total'], 2)} bits a place in total, of a "
-        f"cap of {number(strips[0].cap, 2)} (saturation {percent(means['total'] / strips[0].cap)}), "
-        f"{number(means['redundant'], 2)} of them redundant; {number(means['decision'], 2)} bits pass the mask."
+        f"{run}: {len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
+        f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} of "
+        f"them redundant; {number(means['decision'], 2)} bits pass the mask. The cap: each picture is told among "
+        f"{2**cap:.0f}, itself and a bank of training pictures."
     )
 
 

@@ -81,12 +81,14 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     terms = validate(explainer, validation)
     if weights_sha256(network.network) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
+    infomax = explainer.settings.infomax
     result = {
         "step": step,
         "network_sha256": before,
         "validation": terms,
         "critic": convergence(curve),
         "information": estimates(explainer, pictures, device),
+        "map_cap_bits": bits(explainer.bank()[0].cap(infomax.map, infomax.denominator)),
     }
     run.record(result=result)
     log_summary(result, asked)
@@ -203,13 +205,16 @@ def log_summary(result: dict[str, Any], asked: Asked) -> None:
         )
     for split, estimate in result["information"].items():
         log.info(
-            "total information, %s %s: %.3f bits a location (cap %.2f, saturation %.0f %%, %d images)",
+            "total information, %s %s: %.3f bits a location, %.0f %% of the cap of %.2f (%d images, each among %.0f)",
             *(
                 split,
                 "pictures" if asked.row.divided else "species",
                 estimate["bits"],
-                estimate["cap_bits"],
                 100 * estimate["saturation"],
+                estimate["cap_bits"],
                 estimate["images"],
+                2 ** estimate["cap_bits"],
             ),
         )
+    cap = result["map_cap_bits"]
+    log.info("maps have another cap, %.2f: each image is told among %.0f, itself and the fit's bank", cap, 2**cap)
