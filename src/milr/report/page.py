@@ -25,6 +25,7 @@ from milr.report.history import Step, differing, duration, steps_of
 from milr.report.pictures import Card, Read, Scale, cards_of, read_pictures, scales_of
 from milr.report.sweeps import Sweep
 from milr.report.tables import Chart, Finding, Table, number, percent
+from milr.report.words import WORDS, anchor, linked
 from milr.report.worth import findings, key_results
 from milr.runs.find import read_run
 
@@ -107,8 +108,8 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
     decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
     return (
         f"{run}: {len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
-        f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} of "
-        f"them redundant; {number(means['decision'], 2)} bits pass the mask. The cap: each picture is told among "
+        f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} "
+        f"of them redundant; {number(means['decision'], 2)} bits pass the mask. The cap: each picture is told among "
         f"{2**cap:.0f}, itself and a bank of training pictures."
     )
 
@@ -148,6 +149,8 @@ def write_page(page: Page, path: Path) -> None:
         "inline": inline,
         "readable": readable,
         "duration": duration,
+        "linked": linked,
+        "anchor": anchor,
     }
     loader = environment.loader
     assert loader
@@ -159,6 +162,7 @@ def write_page(page: Page, path: Path) -> None:
         vega=script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
         colours={"total": stops(EVEN), "decision": stops(EVEN), "redundant": stops(DIVERGING)},
         many=MANY,
+        words=WORDS,
         version=__version__,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
