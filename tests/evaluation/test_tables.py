@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from milr.errors import MilrError
 from milr.evaluation.intervals import Place, bootstrap, intervals
 from milr.evaluation.location import percentile
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS, Metric, MetricKind, location_measurements
-from milr.evaluation.tables import Measurement, compare, read_measurements, summarise, write_csv
+from milr.evaluation.tables import Measurement, compare, read_measurements, summarise, without_repeated, write_csv
 
 POINTING, MASS = Metric("pointing", "box"), Metric("mass", "box")
 
@@ -23,6 +24,13 @@ def row(value: float, name: str = "total", episode: int = 0) -> Measurement:
 def test_what_cannot_be_measured_is_left_out_and_counted() -> None:
     (result,) = summarise([row(1.0), row(0.0), row(math.nan)], "toy")
     assert (result.value, result.n, result.left_out, result.chance) == (0.5, 2, 1, 0.25)
+
+
+@pytest.mark.parametrize(("large", "left"), [(0, [MASS]), (1, [MASS, replace(MASS, small=True)])])
+def test_a_metric_of_small_regions_is_left_out_where_all_are_small(large: int, left: list[Metric]) -> None:
+    rows = [Measurement("total", 0, f"{i}", MASS, i / 10, 0.2) for i in range(5)]
+    rows += [replace(each, metric=replace(MASS, small=True)) for each in rows[large:]]
+    assert [result.metric for result in without_repeated(summarise(rows, "toy"))] == left
 
 
 def test_maps_are_kept_apart() -> None:

@@ -129,16 +129,29 @@ def test_thumbnails_open_with_a_button(one: Opened) -> None:
     assert button.get_attribute("aria-expanded") == "true" and one.page.locator(".card .facts").first.is_visible()
 
 
+def test_a_word_leads_to_what_it_means_by_the_keyboard(one: Opened) -> None:
+    link = one.page.locator("#worth a.word").first
+    link.focus()
+    one.page.keyboard.press("Enter")
+    wanted = str(link.get_attribute("href")).removeprefix("#")
+    one.page.wait_for_function(f"document.activeElement.id === '{wanted}'")
+    assert one.page.locator(f"#{wanted} dd").is_visible()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_width_makes_the_page_scroll_sideways(browser: Any, reports: Path, width: int) -> None:
     opened = Opened(browser, reports / "two.html", width, dark=width == 768)
     opened.charts()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    beyond = """[...document.querySelectorAll('#worth .vega svg')].filter(
+      (svg) => svg.getBoundingClientRect().width > svg.closest('.scroll').clientWidth + 1).length"""
+    assert opened.page.evaluate(beyond) == 0  # legends too
     assert opened.complaints == []
     opened.page.context.close()
 
 
-@pytest.mark.parametrize(("name", "dark"), [("one", False), ("two", True)])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", ["one", "two"])
 def test_axe_finds_no_accessibility_error(browser: Any, reports: Path, name: str, dark: bool) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     opened = Opened(browser, reports / f"{name}.html", dark=dark)

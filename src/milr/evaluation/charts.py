@@ -12,7 +12,7 @@ from torch import Tensor
 
 from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
-from milr.evaluation.tables import Result
+from milr.evaluation.tables import Result, without_repeated
 from milr.figures.canvas import canvas, headline, write
 from milr.figures.columns import literal, readable
 from milr.figures.figures import MIX
@@ -83,6 +83,7 @@ def draw_curves(path: Path, results: Sequence[Result], shares: Shares, measure: 
 
 def draw_bars(path: Path, results: Sequence[Result], metrics: Sequence[Metric], title: str) -> None:
     """A panel for each metric, a bar with its interval for each map, chance as a line; absent metrics are left out."""
+    results = without_repeated(results)
     there = [metric for metric in metrics if any(result.metric == metric for result in results)]
     drawing = canvas(3.1 * len(there) + 1.2, 4.4)
     panels = drawing.subplots(1, len(there), squeeze=False, sharey=True)[0]

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,22 @@ def differences(own: Mapping[Place, float], other: Mapping[Place, float], fitted
         return [(place, value - other[place]) for place, value in own.items() if place in other]
     once = {place[1:]: value for place, value in other.items()}
     return [(place, value - once[place[1:]]) for place, value in own.items() if place[1:] in once]
+
+
+def without_repeated(results: Sequence[Result]) -> list[Result]:
+    """All but those of small regions alone that say of every map what the whole metric says: no region was large."""
+    told = {(row.map, row.metric): (row.value, row.n) for row in results}
+    small = {row.metric for row in results if row.metric.small}
+    repeated = {
+        metric
+        for metric in small
+        if all(
+            told.get((row.map, replace(metric, small=False))) == (row.value, row.n)
+            for row in results
+            if row.metric == metric
+        )
+    }
+    return [row for row in results if row.metric not in repeated]
 
 
 def read_measurements(path: Path) -> list[Measurement]:

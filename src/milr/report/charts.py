@@ -10,7 +10,7 @@ import altair as alt
 from milr.baselines.methods import METHODS
 from milr.evaluation.charts import BARS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
-from milr.evaluation.tables import Result
+from milr.evaluation.tables import Result, without_repeated
 from milr.report.tables import Chart, Table, interval, number, percent
 from milr.report.vega import OWN, colour_of, panels, shape_of, spec_of, told, tooltip, tooltips, zoom
 
@@ -58,7 +58,9 @@ def curve(rows: Sequence[Result], untouched: float | None, word: str, where: str
     )
     band = alt.Y("low:Q", title=word, scale=alt.Scale(zero=False))
     faint = alt.condition(chosen, alt.value(0.12), alt.value(0))
-    dashes = alt.StrokeDash("kind:N", scale=alt.Scale(domain=[*DASHES], range=[*DASHES.values()]), title="kind")
+    kinds = [kind for kind in DASHES if any(row.method == kind for row in rows)]
+    lines = alt.Scale(domain=kinds, range=[DASHES[kind] for kind in kinds])
+    dashes = alt.StrokeDash("kind:N", scale=lines, title="kind")
     layers = [
         base.transform_filter("datum.kind == 'milr'").mark_area().encode(y=band, y2="high:Q", opacity=faint),
         base.mark_line().encode(y="value:Q", strokeDash=dashes).add_params(chosen, zoom("x", "y")),
@@ -89,7 +91,7 @@ def curve_table(rows: Sequence[Result], names: Sequence[str], title: str) -> Tab
 
 def places(results: Sequence[Result]) -> list[Chart]:
     """Where the maps point: a panel for each metric of regions; and of MI-LR's own maps one for each part."""
-    shown = [result for result in results if METRIC_KINDS[result.metric.kind].summary]
+    shown = [result for result in without_repeated(results) if METRIC_KINDS[result.metric.kind].summary]
     regions = [(row.map, row) for row in shown if METRIC_KINDS[row.metric.kind].over == "regions"]
     parts = [(row.map, row) for row in shown if METRIC_KINDS[row.metric.kind].over == "parts"]
     parts = [(name, row) for name, row in parts if METHODS[name].family == "milr"]
@@ -122,7 +124,8 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
         tooltip=[f"{what}:N", *tooltips(*NUMBERS)],
     )
     coloured = base.encode(color=colour_of(names, legend=None) if what == "map" else alt.value(OWN["decision"]))
-    x = alt.X("value:Q", title=None, scale=alt.Scale(zero=False))
+    room = alt.Scale(zero=False, nice=False, padding=9)  # pixels beside the outermost marks, which would be cut
+    x = alt.X("value:Q", title=None, scale=room, axis=alt.Axis(tickCount=4))
     known = alt.condition("isValid(datum.chance)", alt.value(1), alt.value(0))  # an axis must not be of no number
     layers = [
         coloured.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=None), x2="high:Q"),
@@ -142,5 +145,8 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
         for name, row in rows
     ]
     table = Table(title, ["metric", what, "value", "95 % interval", "chance", "unit"], cells)
-    description = f"A panel for each metric: a dot with its 95 % interval for each {what}; the upright tick is chance."
+    kinds = ", ".join(dict.fromkeys(row.metric.kind for _, row in rows))
+    description = (
+        f"A panel for each metric ({kinds}): a dot with its 95 % interval for each {what}; the upright tick is chance."
+    )
     return Chart(spec_of(drawn), title, description, table)

@@ -23,7 +23,7 @@ def likeness(rows: Sequence[SanityRow]) -> Chart:
         color=colour_of(names),
         tooltip=["changed:N", "map:N", tooltip("value", "rank correlation"), *tooltips("low", "high")],
     )
-    x = alt.X("value:Q", title="rank correlation with the maps of this fit", scale=alt.Scale(domain=[-0.2, 1]))
+    x = alt.X("value:Q", title="rank correlation", scale=alt.Scale(domain=[-0.2, 1]))
     layers = [
         base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
         base.mark_point(filled=True, size=60).encode(x=x, shape=shape_of(names)).add_params(zoom("x")),

@@ -174,11 +174,19 @@
     if (made.has(place)) return;
     made.add(place);
     const spec = JSON.parse(place.querySelector("script").textContent), width = place.parentElement.clientWidth;
-    const room = width - 110, one = spec.spec ?? spec; // beside a panel stand the labels of its axis
+    const one = spec.spec ?? spec, below = { orient: "bottom", columns: width < 480 ? 2 : 3, layout: { bottom: { direction: "vertical", anchor: "start" } } };
     if (spec.columns) spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(width / (one.width + 60))));
-    if (room < one.width) Object.assign(spec.config.legend, { orient: "bottom", columns: 3 });
-    one.width = Math.max(120, Math.min(one.width, room));
-    await window.vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+    const draw = () => window.vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+    const beyond = () => place.querySelector("svg").getBoundingClientRect().width - width;
+    await draw();
+    if (beyond() > 0) { // the legends below, one under the other; then smaller panels
+      Object.assign(spec.config.legend, below);
+      await draw();
+    }
+    if (beyond() > 0) {
+      one.width = Math.max(120, one.width - Math.ceil(beyond() / (spec.columns ?? 1)));
+      await draw();
+    }
     place.dataset.ready = "yes";
   }
   const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
