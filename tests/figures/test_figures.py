@@ -8,7 +8,7 @@ import pytest
 import torch
 from disks import full_after
 from matplotlib import colormaps
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.text import Text
 from PIL import Image
 
@@ -20,7 +20,7 @@ from milr.figures.canvas import canvas, headline, write
 from milr.figures.columns import Column, readable
 from milr.figures.export import export, save_maps
 from milr.figures.figures import ROWS, figure, save_figures, upsample
-from milr.figures.palette import DIVERGING, colour_scale
+from milr.figures.palette import DIVERGING, beyond, colour_scale
 from milr.figures.settings import FigureSettings
 from milr.figures.shown import SCALED, displayable, drawn
 
@@ -50,6 +50,22 @@ def test_a_signed_scale_has_zero_in_the_middle_and_a_plain_one_does_not() -> Non
     assert isinstance(signed, TwoSlopeNorm) and signed.vmin == -signed.vmax and signed(0.0) == 0.5
     plain = colour_scale(values, signed=False)
     assert -1 <= plain.vmin < plain.vmax <= 4
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "arrows"), [(0, 8, "neither"), (-1, 8, "min"), (0, 9, "max"), (-1, 9, "both")]
+)
+def test_a_colour_bar_has_an_arrow_where_values_lie_beyond_it(least: float, most: float, arrows: str) -> None:
+    assert beyond(torch.tensor([least, 3.0, most]), Normalize(0, 8)) == arrows
+
+
+def test_a_colour_bar_of_a_figure_has_no_arrow_where_nothing_lies_beyond() -> None:
+    even, peak = torch.full((1, 20, 20), 2.0), torch.full((1, 20, 20), 2.0)
+    peak[0, 3, 3] = 90.0
+    for bits, arrow in ((even, "neither"), (peak, "max")):
+        drawing = figure(ROWS[1:2], None, Maps(*[bits] * 5, torch.zeros(1, 4), 6.0), ["Wren"])
+        (bar,) = [axes._colorbar for axes in drawing.axes if hasattr(axes, "_colorbar")]
+        assert bar.extend == arrow
 
 
 def test_the_three_of_equation_9_share_one_scale_and_the_capacity_has_its_own() -> None:

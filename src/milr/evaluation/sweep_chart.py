@@ -17,7 +17,7 @@ from torch import Tensor, stack
 from milr.evaluation.charts import MARKERS
 from milr.figures.canvas import canvas, headline, write
 from milr.figures.figures import MIX
-from milr.figures.palette import EVEN, colour_map, colour_scale
+from milr.figures.palette import EVEN, beyond, colour_map, colour_scale
 from milr.figures.shown import displayable, frame_of, grey
 
 Pair = tuple[float, float]  # alpha and beta
@@ -129,7 +129,8 @@ def draw_contact_sheet(
     drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
-    norm, colours = colour_scale(stack([*maps.values()]), signed), colour_map(signed, colours)
+    every = stack([*maps.values()])
+    norm, colours = colour_scale(every, signed), colour_map(signed, colours)
     picture, frame = displayable(picture[None])[0], frame_of(picture)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])
@@ -146,7 +147,8 @@ def draw_contact_sheet(
         axis.set_title(name, fontsize=8)
     for axis, alpha in zip(axes[:, 0], alphas, strict=True):
         axis.set_ylabel(f"alpha {alpha:g}", fontsize=8)
-    bar = drawing.colorbar(ScalarMappable(norm, colours), ax=axes[:, -1], extend="both", fraction=0.08, pad=0.02)
+    where = {"ax": axes[:, -1], "fraction": 0.08, "pad": 0.02}
+    bar = drawing.colorbar(ScalarMappable(norm, colours), extend=beyond(every, norm), **where)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("bits per location", fontsize=7)
     headline(drawing, title, 8)

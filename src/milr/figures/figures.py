@@ -19,7 +19,7 @@ from milr.errors import MilrError
 from milr.explanation.maps import SUMMED, Maps
 from milr.figures.canvas import INCHES, Shown, canvas, headline, letters, picture_inches, write
 from milr.figures.columns import Column
-from milr.figures.palette import WRONG, colour_map, colour_scale, reach_of
+from milr.figures.palette import WRONG, beyond, colour_map, colour_scale, reach_of
 from milr.figures.settings import FigureSettings, check_figure
 from milr.figures.shown import drawn, frame_of, grey
 
@@ -103,10 +103,10 @@ def figure(
     grid = drawing.add_gridspec(len(rows), len(columns) + 1, width_ratios=[*[1] * len(columns), bars])
     axes = [[drawing.add_subplot(grid[r, c]) for c in range(len(columns))] for r in range(len(rows))]
     for r, row in enumerate(rows):
-        norm = _draw_row(drawing, axes[r], row, images, maps, how, text)
-        if norm and how.scale != "image":
+        drawn_row = _draw_row(drawing, axes[r], row, images, maps, how, text)
+        if drawn_row and how.scale != "image":
             beside_row = drawing.add_subplot(grid[r, -1])
-            _colour_bar(drawing, norm, colour_map(row.signed, how.colours), text, cax=beside_row)
+            _colour_bar(drawing, *drawn_row, colour_map(row.signed, how.colours), text, cax=beside_row)
         title = textwrap.fill(row.title, max(letters(tall - 0.1, 9 * text), 11))
         rest = "\nand image" if row.mixed and images is not None else ""
         axes[r][0].set_ylabel(title + rest, fontsize=9 * text)
@@ -138,8 +138,8 @@ def _draw_row(
     maps: Maps,
     how: FigureSettings,
     text: float,
-) -> Normalize | None:
-    """Draws it; returns the scale that its maps share. Under a map a picture is grey: colour then says bits alone."""
+) -> tuple[Tensor, Normalize] | None:
+    """Draws it; returns its maps and their scale. Under a map a picture is grey: colour then says bits alone."""
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -166,12 +166,13 @@ def _draw_row(
         if sequence:
             axis.set_aspect("auto")
         if how.scale == "image":
-            _colour_bar(drawing, norm, colours, text, ax=axis, location="bottom", fraction=0.08, pad=0.01)
-    return shared
+            _colour_bar(drawing, value, norm, colours, text, ax=axis, location="bottom", fraction=0.08, pad=0.01)
+    return shown, shared
 
 
-def _colour_bar(drawing: Figure, norm: Normalize, colours: str, text: float, **where: Any) -> None:
-    bar = drawing.colorbar(ScalarMappable(norm, colours), extend="both", **where)
+def _colour_bar(drawing: Figure, shown: Tensor, norm: Normalize, colours: str, text: float, **where: Any) -> None:
+    """The scale, with an arrow at each end that a shown value lies beyond."""
+    bar = drawing.colorbar(ScalarMappable(norm, colours), extend=beyond(shown, norm), **where)
     bar.ax.tick_params(labelsize=max(6 * text, 5))
     bar.set_label("bits per location", fontsize=7 * text)
 

@@ -22,7 +22,7 @@ def colour_map(signed: bool, plain: str = EVEN) -> str:
 def colour_scale(values: Tensor, signed: bool, reach: float | None = None) -> Normalize:
     """A scale over these bits: from the 1st to the 99.5th percentile, or symmetric around 0 for a signed kind.
 
-    Few extreme locations would flatten everything else; the colour bar's arrows say that values go on. With `reach`
+    Few extreme locations would flatten everything else; the colour bar's arrows say where values go on. With `reach`
     it goes from 0, or from minus that, to that.
     """
     if signed:
@@ -32,6 +32,14 @@ def colour_scale(values: Tensor, signed: bool, reach: float | None = None) -> No
         return Normalize(0.0, reach)
     low, high = (float(v) for v in np.percentile(values.flatten().double().numpy(), [1, 99.5]))
     return Normalize(low, max(high, low + 1e-12))
+
+
+def beyond(values: Tensor, norm: Normalize) -> str:
+    """Past which ends of a scale there are bits, as a colour bar's `extend` takes it: its arrows are there alone."""
+    assert norm.vmin is not None and norm.vmax is not None
+    slack = 1e-6 * (norm.vmax - norm.vmin)  # of rounding
+    low, high = float(values.min()) < norm.vmin - slack, float(values.max()) > norm.vmax + slack
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[low, high]
 
 
 def reach_of(values: Tensor) -> float:

@@ -10,9 +10,9 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "accuracy": "The share of decisions that are right.",
     "area": "Between the keep and the remove curve: how much more of the decision is left, on average over the shares, "
     "with a map's highest places than without them. Higher is better; what random places get stands beside it.",
-    "cap": "The most bits that a mean can reach: log2 of the number of pictures that each is told among. For a map these "
-    "are itself and a bank of training pictures; for the estimate in the fit's log they are the 64 held-out pictures of "
-    "a batch, told from each other, so that this cap is 6.",
+    "cap": "The most bits that a mean can reach: log2 of the number of pictures that each is told among. For a map "
+    "these are itself and a bank of training pictures; for the estimate in the fit's log they are the 64 held-out "
+    "pictures of a batch, told from each other, so that this cap is 6.",
     "chance": "What a map, or an answer, gets that has nothing to do with the picture.",
     "contrast": "How much higher a map ranks one group of parts than all other parts; 0: no higher.",
     "cosine": "How alike the representation is to the untouched one; 1: the same direction.",
@@ -39,8 +39,8 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "saturation": "The mean total as a share of its cap. The nearer to 1, the more bits may be hidden above the cap.",
     "support": "A picture whose class is told: what the prototypes are made of.",
     "untouched": "The network as it is, without a mask, on the same pictures.",
-    "up to a third": "Only pictures in which the region fills a third or less: where it fills the picture, every map is "
-    "on it.",
+    "up to a third": "Only pictures in which the region fills a third or less: where it fills the picture, every map "
+    "is on it.",
     "validation pictures": "Those by which the fit chose its best step: of neither the training nor the evaluation.",
 }
 FOUND = re.compile(rf"\b({'|'.join(sorted(WORDS, key=len, reverse=True))})s?\b", re.IGNORECASE)  # the longest first
