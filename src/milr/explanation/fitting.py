@@ -6,11 +6,15 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
 from milr.decisions.decisions import Batch as Batch
 from milr.decisions.decisions import Decision as Decision
 from milr.decisions.decisions import checked_batch
 from milr.decisions.inputs import own_modes
 from milr.explanation.critic_fitting import LEAST, CriticTask, fit_critic, split_features
+from milr.explanation.dead_masks import warn_of
 from milr.explanation.decision_checks import check_batches, check_fit
 from milr.explanation.explainer import Explainer
 from milr.explanation.features import Features
@@ -65,7 +69,7 @@ def fit(
         continuation: with a state in it the fit goes on after its step, as if it had not been stopped.
 
     Returns:
-        The step whose mask was kept.
+        The step whose mask was kept. The log warns of a mask that is closed, open or the same everywhere.
 
     Raises:
         MilrError: before a step is made, for whatever in the first batch or the validation batches is neither images
@@ -104,7 +108,17 @@ def fit(
             pairs = pairs_task(explainer, batches, settings.steps, held_out, settings.seed) if critic.pairs else None
             if pairs:
                 fit_critic(modules.critic, pairs, critic, tell(on_critic, "pairs"), going_on)
+        warn_of(masks_of(explainer, held_out[0] if held_out else first))
         return phases.result
+
+
+def masks_of(explainer: Explainer, batch: Batch) -> Tensor:
+    """The fitted masks of a batch's images [K, H, W], the mean of their channels."""
+    batch = checked_batch(batch, explainer.layers, "a batch")
+    with torch.no_grad():
+        stages = explainer.layers.first_pass(batch.images).stages
+        mask: Tensor = explainer.modules.mask(stages, explainer.layers.grid)
+    return mask.mean(1)
 
 
 def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None], None]:

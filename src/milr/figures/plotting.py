@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from milr.errors import MilrError
+from milr.explanation.dead_masks import warn_of
 from milr.explanation.maps import Maps
 from milr.figures.canvas import Shown
 from milr.figures.columns import Column, literal
@@ -29,6 +30,7 @@ def plot(
     how = FigureSettings(**look)
     if not len(maps):
         raise MilrError("there are no maps to plot: of no image")
+    warn_of(maps.mask)
     if maps.total.ndim == 2:
         return plot_sequences(maps, names, note, how)
     columns = [Column(name=str(name)) for name in names] if names is not None else [Column()] * len(maps)

@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import Tensor
 
+from milr.explanation.dead_masks import warn_of
 from milr.explanation.maps import KINDS, SUMMED, Maps
 from milr.figures.columns import readable
 from milr.figures.figures import require_one_each
@@ -55,6 +56,7 @@ def show(
 ) -> Page:
     """As `Maps.show` says."""
     how, note = check_figure(FigureSettings(**look)), ""
+    warn_of(maps.mask)
     pictures = None
     if images is not None:
         pictures, note = drawn(images, mean, std)
