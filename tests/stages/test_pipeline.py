@@ -63,6 +63,8 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     of_mask = [line for line in lines if line["split"] == "validation"]
     terms = {"accuracy", "untouched_accuracy", "total_bits", "cap_bits", "saturation", "mask_mean"}
     assert all(terms <= line.keys() for line in of_mask)
+    assert not any("redundant_bits" in line for line in lines)  # the critic has not met what the mask lets pass
+    assert "redundant_bits" in manifest(run)["result"]["validation"]  # type: ignore[index,call-overload,operator]
     of_critic = [(line["phase"], line["step"]) for line in lines if line["split"] == "held_out"]
     assert of_critic == [("critic", 1), ("critic", 2), ("pairs", 1), ("pairs", 2)]
     information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]

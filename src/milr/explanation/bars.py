@@ -13,7 +13,7 @@ from milr.explanation.objective import Terms
 from milr.explanation.settings import FitSettings
 from milr.information.units import bits
 
-SHOWN = ("accuracy", "decision_bits", "redundant_bits", "mask_mean")  # of the terms
+SHOWN = ("accuracy", "decision_bits", "mask_mean")  # of the terms
 EVERY = 10  # steps between looks at the terms: each waits for the device
 
 

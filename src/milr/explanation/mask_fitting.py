@@ -143,7 +143,8 @@ def validate(explainer: Explainer, batches: Sequence[Batch]) -> dict[str, float]
 
     Returns:
         "objective" in nats, and `Terms.metrics`: "decision_loss" in nats, "accuracy", "untouched_accuracy",
-        "total_bits", "cap_bits", "saturation", "redundant_bits", "decision_bits", "log_likelihood", "mask_mean".
+        "total_bits", "cap_bits", "saturation", "redundant_bits", "decision_bits", "log_likelihood", "mask_mean". Before
+        the end of `fit` "redundant_bits" means nothing: the critic has not met what the mask lets pass.
 
     Raises:
         MilrError: for no batches, a batch of anything else than images and a decision, an explainer never prepared.

@@ -15,6 +15,9 @@ from milr.information.readings import ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.layers import FirstPass
 
+# Of the metrics, what is an estimate only after the whole fit. Before the critic is fitted to what the mask lets pass,
+# it finds less than nothing in that (a log-ratio below 0), so that more than the total seems redundant.
+KNOWN_LATER = ("redundant_bits",)
 PLACES = 64  # of each image, drawn anew each step, whose information is estimated: a mean needs no more
 
 
@@ -44,7 +47,7 @@ class Terms:
     untouched_accuracy: Tensor  # and in the first pass
     information: Tensor  # mean i(x; z), without gradient
     information_kept: Tensor  # mean i(x; z'), whose gradient reaches the mask
-    redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient
+    redundant: Tensor  # mean of eq. 9 in the reading of `milr.redundancy`, without gradient; see KNOWN_LATER
     bottleneck: Tensor  # mean over locations of the decision-related nats
     likelihood: Tensor  # mean log p(z~ | x'), zero for the capacity bound
     mask_mean: Tensor

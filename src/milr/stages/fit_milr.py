@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.bars import Bars
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
-from milr.explanation.objective import Terms
+from milr.explanation.objective import KNOWN_LATER, Terms
 from milr.explanation.settings import CriticSettings, FitSettings, MilrSettings
 from milr.fields import pick
 from milr.information.units import bits
@@ -156,7 +156,7 @@ def on_validation_of(
 
     def on_validation(step: int, metrics: dict[str, float]) -> None:
         """Tell of one look."""
-        run.metrics(split="validation", step=step, **metrics)
+        run.metrics(split="validation", step=step, **known(metrics))
         if shown:
             shown.maps(step, images, explainer.maps(to_input(images, device, pictures.normalisation)), columns)
 
@@ -186,11 +186,16 @@ def progress_bars(
             """Move the bar, and every few steps read the terms."""
             bars.moved("mask", step, how.steps)
             if step % every == 0 or step == how.steps:
-                metrics = terms.metrics()
+                metrics = known(terms.metrics())
                 run.metrics(split="train", step=step, **metrics)
                 bars.tell("mask", metrics)
 
         yield curve, on_critic, on_step
+
+
+def known(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Of the metrics of the mask's fit those that are estimates then already."""
+    return {name: value for name, value in metrics.items() if name not in KNOWN_LATER}
 
 
 def log_summary(result: dict[str, Any], asked: Asked) -> None:
