@@ -21,7 +21,7 @@ from milr.figures.columns import Column, readable
 from milr.figures.export import export, save_maps
 from milr.figures.figures import ROWS, figure, save_figures, upsample
 from milr.figures.palette import DIVERGING, beyond, colour_scale
-from milr.figures.settings import FigureSettings
+from milr.figures.settings import FigureSettings, SheetSettings
 from milr.figures.shown import SCALED, displayable, drawn
 
 
@@ -72,7 +72,8 @@ def test_the_three_of_equation_9_share_one_scale_and_the_capacity_has_its_own() 
     kept, redundant = torch.rand(2, 6, 6), torch.rand(2, 6, 6) - 0.5
     values = Maps(kept + redundant, kept, redundant, 300 + torch.rand(2, 6, 6), kept, torch.zeros(2, 4), 5.0)
     for scale in ("kind", "image"):
-        drawing = figure(ROWS, torch.zeros(2, 3, 24, 24, dtype=torch.uint8), values, columns(), FigureSettings(scale))
+        how, images = FigureSettings(scale=scale), torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
+        drawing = figure(ROWS, images, values, columns(), how)
         for number in range(2):
             reaches = {}
             for row, name in enumerate(each.kind for each in ROWS):
@@ -191,7 +192,7 @@ def test_under_a_map_a_picture_is_grey() -> None:
 def test_every_map_has_a_colour_bar(scale: str, bars: int) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     for row in ROWS[1:]:
-        drawing = figure([row], images, maps(), columns(), FigureSettings(scale))
+        drawing = figure([row], images, maps(), columns(), FigureSettings(scale=scale))
         assert len(drawing.axes) == 2 + bars
 
 
@@ -365,3 +366,15 @@ def test_pictures_come_with_their_channels_first_or_last_alone_in_lists_and_as_a
         assert torch.equal(drawn(form)[0], images)
     for one in (images[0], last[0]):
         assert torch.equal(drawn(one)[0], images[:1])
+
+
+def test_sheets_take_colours_and_the_width_of_a_page(tmp_path: Path) -> None:
+    case = Case(torch.zeros(3, 24, 24), "Wren", {name: torch.rand(24, 24) for name in ("total", "decision")})
+    contact, sheets = {(1.0, 1.0): torch.rand(24, 24)}, []
+    for how in (SheetSettings(), SheetSettings(colours="turbo"), SheetSettings(width="page")):
+        draw_cases(tmp_path / "cases.png", [case], "cases", how=how)
+        draw_contact_sheet(tmp_path / "contact.png", torch.zeros(3, 24, 24), contact, {}, "total", "contact", how)
+        sheets.append([np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("cases", "contact")])
+    for plain, turbo, page in zip(*sheets, strict=True):
+        assert plain.shape == turbo.shape and (plain != turbo).any()
+        assert page.shape[1] == 7 * 300

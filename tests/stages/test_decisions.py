@@ -35,7 +35,8 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[list[Column]]:
     monkeypatch.setattr("milr.stages.evaluate.draw", lambda *words: None)
     sheets = ("sheet_first.png", "sheet_worst.png")
     monkeypatch.setattr("milr.stages.evaluate.draw_sheets", lambda run, *rest: leave(run, *sheets))
-    monkeypatch.setattr("milr.stages.sanity.draw_galleries", lambda run, *rest: leave(run, *SANITY_SHEETS))
+    galleries = [name.format(format="png") for name in SANITY_SHEETS]
+    monkeypatch.setattr("milr.stages.sanity.draw_galleries", lambda run, *rest: leave(run, *galleries))
     return columns
 
 

@@ -96,7 +96,7 @@ def test_without_captum_or_marks_the_rest_is_measured(
     monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
-    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]", "evaluate.sheet_rows=2"]
+    words += ["evaluate.baselines=[grad_cam,occlusion,lrp]", "evaluate.sheet_rows=2", "format=svg", "colours=turbo"]
     assert call(copy, "evaluate", "source=latest", *words) == 0
     told = capsys.readouterr()
     assert "captum is not installed: occlusion" in told.out + told.err
@@ -107,7 +107,8 @@ def test_without_captum_or_marks_the_rest_is_measured(
         maps = {row["map"] for row in csv.DictReader(file)}
         file.seek(0)
         assert "pixels" not in file.read()
-    assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.png").exists()
+    assert maps == {*KINDS, *CONTROLS, "grad_cam"} and not (run / "bars_location.svg").exists()
+    assert (run / "sheet_first.svg").is_file() and not [*run.glob("*.png")]
 
 
 def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
@@ -155,9 +156,10 @@ def test_sanity_asks_whether_the_masks_are_honest(copy: Path) -> None:
         ("sanity.percent=[50]", "sanity.percent=[50.0]: two or more"),
         ("sanity.checks=[seed]", "choose among estimator, seeds, labels, cascade"),
         ("sanity.checks=[]", "choose among estimator, seeds, labels, cascade"),
+        ("width=column sanity.cascade=[1,2,3,4,5,6]", "11 pictures side by side do not fit width=column"),
         ("sanity.cascade=[0,6]", "each number of randomised layers is at least 1"),
     ],
 )
 def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
-    assert call(copy, "sanity", "source=latest", override) == 2
+    assert call(copy, "sanity", "source=latest", *override.split()) == 2
     assert message in error(capsys)

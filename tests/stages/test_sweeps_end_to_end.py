@@ -39,6 +39,8 @@ def test_a_sweep_gets_its_report(copy: Path, capsys: Capture) -> None:
     assert float(done[1.0]["accuracy_kept"]) == pytest.approx(kept, abs=1e-6)
     for name in ("alpha_beta", "along_beta", "maps_decision", "maps_total", "maps_redundant"):
         assert np.array(Image.open(sweep / "report" / f"{name}.png")).std() > 10
+    assert cli.main(["sweep-report", str(sweep), "--colours", "turbo", "--format", "pdf"]) == 0
+    assert (sweep / "report" / "maps_total.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_folder_that_is_no_sweep_has_no_report(copy: Path, capsys: Capture) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from milr.evaluation.metrics import Metric
 from milr.evaluation.study import Shares
 from milr.evaluation.tables import Result, without_repeated
-from milr.figures.canvas import canvas, headline, write
+from milr.figures.canvas import INCHES, canvas, headline, letters, picture_inches, write
 from milr.figures.columns import literal, readable
 from milr.figures.figures import MIX
-from milr.figures.palette import EVEN, colour_map, colour_scale
+from milr.figures.palette import colour_map, colour_scale
+from milr.figures.settings import SheetSettings
 from milr.figures.shown import displayable, frame_of, grey
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart; what is no map of ours has a marker of its own as well.
@@ -24,6 +27,7 @@ COLOURS = {"total": "#0072B2", "kept": "#56B4E9", "redundant": "#009E73", "decis
 OTHER_COLOURS = ("#E69F00", "#CC79A7", "#000000", "#7F7F7F", "#882255", "#999933")
 MARKERS = "osD^v<>PX*hdp"
 STYLES = {"milr": "-", "baseline": "--", "control": ":"}
+MARGIN = 0.6  # inches of a sheet beside its pictures
 GAP = 0.08  # between the pictures of a sheet, of their size
 AREA = Metric("area", measure="accuracy")
 BARS = {  # file -> its metrics; those that the data set has not are left out
@@ -128,34 +132,52 @@ def draw_parts(path: Path, results: Sequence[Result], maps: Sequence[str], kind:
     return True
 
 
-def draw_cases(path: Path, cases: Sequence[Case], title: str, signed: bool | None = None, colours: str = EVEN) -> None:
+def case_inches(how: SheetSettings, maps: int) -> float:
+    """How wide each picture of a sheet of cases is, beside so many maps. MilrError where they do not fit the width."""
+    return 1.15 if how.width == "screen" else picture_inches(how.width, maps + 1, MARGIN)
+
+
+def draw_cases(
+    path: Path, cases: Sequence[Case], title: str, signed: bool | None = None, how: SheetSettings | None = None
+) -> None:
     """Rows are images, columns are maps laid over them, each map on its own scale.
 
     A signed map has its zero white: the redundant one, or, where `signed` is given, all or none.
     """
-    names, titles = list(cases[0].maps), [literal(readable(case.title)).replace(" ", "\n", 1) for case in cases]
-    drawing = canvas(1.15 * (len(names) + 1) + 0.6, 1.3 * len(cases) + 0.6)
+    how, names = how or SheetSettings(), list(cases[0].maps)
+    each = case_inches(how, len(names))
+    wide = INCHES.get(how.width, each * (len(names) + 1) + MARGIN)
+    drawing = canvas(wide, 1.13 * each * len(cases) + 0.6)
     axis = drawing.subplots()  # one for all: two hundred take a minute to lay out
     _, width, height, _ = frame_of(cases[0].picture)
     across, down = width * (1 + GAP), height * (1 + GAP)  # from one picture to the next
     for row, case in enumerate(cases):
-        picture = displayable(case.picture[None])[0]
-        for column in range(len(names) + 1):
+        for column, name in enumerate((None, *names)):
             left, top = column * across, row * down
-            frame = (left, left + width, top + height, top)
-            axis.imshow((grey(picture) if column else picture).permute(1, 2, 0).numpy(), extent=frame)
-            if column:
-                heat = case.maps[names[column - 1]].double()
-                diverging = names[column - 1] == "redundant" if signed is None else signed
-                cmap, norm = colour_map(diverging, colours), colour_scale(heat, diverging)
-                axis.imshow(heat.numpy(), cmap, norm, alpha=MIX, extent=frame, interpolation="bilinear")
+            diverging = name == "redundant" if signed is None else signed
+            draw_case(axis, case, name, (left, left + width, top + height, top), diverging, how.colours)
     axis.set_xlim(0, len(names) * across + width)
     axis.set_ylim((len(cases) - 1) * down + height, 0)
-    columns = ["image", *(name.replace("_", "\n") for name in names)]
-    axis.set_xticks([column * across + width / 2 for column in range(len(columns))], columns, fontsize=8)
+    columns, small = ["image", *(name.replace("_", "\n") for name in names)], each < 1
+    middles = [column * across + width / 2 for column in range(len(columns))]
+    axis.set_xticks(middles, columns, fontsize=6 if small else 8, rotation=90 if each < 0.5 else 0)
     middles = [row * down + height / 2 for row in range(len(cases))]
-    axis.set_yticks(middles, titles, fontsize=6, rotation=90, va="center", multialignment="center")
+    size = 4.5 if small else 6
+    titles = [literal(textwrap.fill(readable(case.title), letters(each, size))) for case in cases]
+    axis.set_yticks(middles, titles, fontsize=size, rotation=90, va="center", multialignment="center")
     axis.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axis.spines[:].set_visible(False)
-    headline(drawing, title, 9)
+    headline(drawing, title, 7 if small else 9)
     write(drawing, path)
+
+
+def draw_case(
+    axis: Axes, case: Case, name: str | None, frame: tuple[float, float, float, float], signed: bool, colours: str
+) -> None:
+    """One picture of a sheet: the image as it is, or grey under one of its maps."""
+    picture = displayable(case.picture[None])[0]
+    axis.imshow((picture if name is None else grey(picture)).permute(1, 2, 0).numpy(), extent=frame)
+    if name is not None:
+        heat = case.maps[name].double()
+        cmap, norm = colour_map(signed, colours), colour_scale(heat, signed)
+        axis.imshow(heat.numpy(), cmap, norm, alpha=MIX, extent=frame, interpolation="bilinear")

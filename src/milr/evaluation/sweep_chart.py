@@ -15,9 +15,10 @@ from matplotlib.cm import ScalarMappable
 from torch import Tensor, stack
 
 from milr.evaluation.charts import MARKERS
-from milr.figures.canvas import canvas, headline, write
+from milr.figures.canvas import INCHES, canvas, headline, picture_inches, write
 from milr.figures.figures import MIX
 from milr.figures.palette import EVEN, beyond, colour_map, colour_scale
+from milr.figures.settings import SheetSettings
 from milr.figures.shown import displayable, frame_of, grey
 
 Pair = tuple[float, float]  # alpha and beta
@@ -111,6 +112,11 @@ def draw_grids(path: Path, points: Sequence[SweepPoint], missing: Mapping[Pair, 
     write(drawing, path)
 
 
+def contact_inches(how: SheetSettings, betas: int) -> float:
+    """How wide each picture of a contact sheet is. MilrError where they do not fit the width."""
+    return 1.3 if how.width == "screen" else picture_inches(how.width, betas + 1, 1.0)
+
+
 def draw_contact_sheet(
     path: Path,
     picture: Tensor,
@@ -118,7 +124,7 @@ def draw_contact_sheet(
     missing: Mapping[Pair, str],
     kind: str,
     title: str,
-    colours: str = EVEN,
+    how: SheetSettings | None = None,
 ) -> None:
     """One picture [3, H, W] under the maps ([H, W], bits per location) of every alpha (row) and beta (column).
 
@@ -126,11 +132,15 @@ def draw_contact_sheet(
     decision or redundant.
     """
     alphas, betas = axes_of([*maps, *missing])
-    drawing = canvas(1.3 * (len(betas) + 1) + 1.0, 1.35 * len(alphas) + 1.1)
+    how = how or SheetSettings()
+    each = contact_inches(how, len(betas))
+    text = 1.0 if how.width == "screen" else 0.75
+    wide = INCHES.get(how.width, each * (len(betas) + 1) + 1.0)
+    drawing = canvas(wide, (each + 0.05) * len(alphas) + 1.1)
     axes = drawing.subplots(len(alphas), len(betas) + 1, squeeze=False)
     signed = kind in SIGNED
     every = stack([*maps.values()])
-    norm, colours = colour_scale(every, signed), colour_map(signed, colours)
+    norm, colours = colour_scale(every, signed), colour_map(signed, how.colours)
     picture, frame = displayable(picture[None])[0], frame_of(picture)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])
@@ -144,9 +154,9 @@ def draw_contact_sheet(
             shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
             axis.imshow(maps[pair].double().numpy(), extent=frame, **shown)
     for axis, name in zip(axes[0], ["the picture", *(f"beta {beta:g}" for beta in betas)], strict=True):
-        axis.set_title(name, fontsize=8)
+        axis.set_title(name, fontsize=8 * text)
     for axis, alpha in zip(axes[:, 0], alphas, strict=True):
-        axis.set_ylabel(f"alpha {alpha:g}", fontsize=8)
+        axis.set_ylabel(f"alpha {alpha:g}", fontsize=8 * text)
     where = {"ax": axes[:, -1], "fraction": 0.08, "pad": 0.02}
     bar = drawing.colorbar(ScalarMappable(norm, colours), extend=beyond(every, norm), **where)
     bar.ax.tick_params(labelsize=6)

@@ -8,7 +8,28 @@ from milr.fields import check, setting
 
 
 @dataclass
-class FigureSettings:
+class SheetSettings:
+    """How every figure of maps looks."""
+
+    colours: str = setting(
+        "viridis",
+        "of maps without a sign: viridis, cividis and magma are even and safe for colour-blind eyes | turbo | jet: as "
+        "the paper's",
+        choices=("viridis", "cividis", "magma", "turbo", "jet"),
+    )
+    format: str = setting(
+        "png", "of figures: png | pdf | svg: the last two for papers, with their fonts", choices=("png", "pdf", "svg")
+    )
+    width: str = setting(
+        "screen",
+        "of figures of maps: screen: as wide as the pictures need | column (3.35 inches) | page (7 inches): of a page "
+        "of two columns",
+        choices=("screen", "column", "page"),
+    )
+
+
+@dataclass
+class FigureSettings(SheetSettings):
     """How the figures of maps look.
 
     Raises:
@@ -24,20 +45,6 @@ class FigureSettings:
         "kind",
         "kind: one colour scale for each kind of information | image: one for each picture",
         choices=("kind", "image"),
-    )
-    colours: str = setting(
-        "viridis",
-        "of maps without a sign: viridis, cividis and magma are even and safe for colour-blind eyes | turbo | jet: as "
-        "the paper's",
-        choices=("viridis", "cividis", "magma", "turbo", "jet"),
-    )
-    format: str = setting(
-        "png", "png | pdf | svg: the last two for papers, with their fonts", choices=("png", "pdf", "svg")
-    )
-    width: str = setting(
-        "screen",
-        "screen: as wide as the pictures need | column (3.35 inches) | page (7 inches): of a page of two columns",
-        choices=("screen", "column", "page"),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
 from milr.errors import MilrError
 from milr.fields import load, nearest
+from milr.figures.settings import SheetSettings
 from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 
 FILTERS = ("stage", "state", "name", "outputs")
@@ -118,6 +120,9 @@ def parser_of(command: str) -> Parser:
         parser.add_argument("--episode", type=int, default=0, help="number of the seeded episode on the sheet: 0")
         parser.add_argument("--query", type=int, default=0, help="number of its query, one a class, from 0: 0")
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if any")
+        for each in fields(SheetSettings):
+            choices, meaning = each.metadata["choices"], each.metadata["meaning"]
+            parser.add_argument(f"--{each.name}", choices=choices, default=each.default, help=meaning)
         return parser
     if command == "report":
         parser.add_argument("runs", nargs="+", metavar="run", help=f"{RUN}; several; or a sweep's folder")

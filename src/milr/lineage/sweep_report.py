@@ -15,10 +15,11 @@ from milr.data.augmentation import to_input
 from milr.data.loading import episode_pictures
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
-from milr.evaluation.sweep_chart import draw_contact_sheet, draw_grids, draw_sweep
+from milr.evaluation.sweep_chart import contact_inches, draw_contact_sheet, draw_grids, draw_sweep
 from milr.evaluation.tables import write_csv
 from milr.explanation.maps import Maps
 from milr.figures.columns import readable
+from milr.figures.settings import SheetSettings
 from milr.runs.folder import REPORT
 from milr.runs.inherit import dataset_of
 from milr.stages.devices import choose_device
@@ -57,11 +58,12 @@ class Line:
 def main(options: Namespace) -> int:
     """`milr sweep-report`: write the report into the sweep's folder."""
     with console():
-        write_report(Path(options.folder).expanduser(), options.device, options.episode, options.query)
+        how = SheetSettings(options.colours, options.format, options.width)
+        write_report(Path(options.folder).expanduser(), options.device, options.episode, options.query, how)
     return 0
 
 
-def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
+def write_report(sweep: Path, device: str, episode: int, query: int, how: SheetSettings) -> None:
     """Write sweep.csv and the figures. Errors: MilrError if the folder is no sweep of fits, or none is finished."""
     fits = sweep_fits(sweep)
     folder = sweep / REPORT
@@ -72,7 +74,7 @@ def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
         log.info("%s", text)
     groups = {others: [fit for fit in fits if fit.others == others] for others in dict.fromkeys(f.others for f in fits)}
     for others, group in groups.items():
-        ends = f"_{sweep_name(others.split(','), left_out=())}.png" if len(groups) > 1 else ".png"
+        ends = f"_{sweep_name(others.split(','), left_out=())}" * (len(groups) > 1) + f".{how.format}"
         done = [fit for fit in group if fit.run]
         if len({fit.pair for fit in done}) < len(done):
             raise MilrError(f"{sweep} holds two fits of the same settings: {', '.join(fit.name for fit in done)}")
@@ -82,7 +84,7 @@ def write_report(sweep: Path, device: str, episode: int, query: int) -> None:
             log.warning("no fit is finished of: %s", others)
             continue
         missing = {fit.pair: fit.state for fit in group if not fit.run and not any(map(math.isnan, fit.pair))}
-        draw(folder, ends, done, missing, device, episode, query)
+        draw(folder, ends, done, missing, device, episode, query, how)
     log.info("open %s", folder)
 
 
@@ -103,9 +105,17 @@ def table(lines: Sequence[Line]) -> list[str]:
 
 
 def draw(
-    folder: Path, ends: str, fits: Sequence[Fit], missing: Mapping[Pair, str], device: str, episode: int, query: int
+    folder: Path,
+    ends: str,
+    fits: Sequence[Fit],
+    missing: Mapping[Pair, str],
+    device: str,
+    episode: int,
+    query: int,
+    how: SheetSettings,
 ) -> None:
     """The figures of finished fits that differ in alpha and beta alone; their names end in `ends`."""
+    contact_inches(how, len({fit.pair[1] for fit in fits} | {beta for _, beta in missing}))  # before maps are made
     points, way = [point_of(fit) for fit in fits], fits[0].settings["episode.way"]
     draw_grids(folder / f"alpha_beta{ends}", points, missing, title_of(fits))
     draw_sweep(folder / f"along_beta{ends}", points, 1 / way, title_of(fits))
@@ -120,7 +130,7 @@ def draw(
         own = {pair: getattr(result, kind)[shown].cpu() for pair, result in maps.items()}
         rest = f"\n{fits[0].others}" if fits[0].others else ""
         title = f"{name} information\n{readable(record.class_name)}\nquery {query} of episode {episode}{rest}"
-        draw_contact_sheet(folder / f"maps_{kind}{ends}", pictures.images[shown], own, missing, kind, title)
+        draw_contact_sheet(folder / f"maps_{kind}{ends}", pictures.images[shown], own, missing, kind, title, how)
 
 
 def episode_of(fit: Fit, number: int) -> Pictures:

@@ -13,7 +13,7 @@ from milr.explanation.settings import (
     MaskSettings,
 )
 from milr.fields import MISSING, setting
-from milr.figures.settings import FigureSettings
+from milr.figures.settings import FigureSettings, SheetSettings
 from milr.networks.settings import LayerSettings, MetricSettings
 from milr.settings.sections import (
     CalibrateSection,
@@ -105,7 +105,7 @@ class Visualize(FigureSettings, ChainedStageSettings):
 
 
 @dataclass
-class Evaluate(ChainedStageSettings):
+class Evaluate(SheetSettings, ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
     evaluate: EvaluateSection = field(default_factory=EvaluateSection)
     resume: str = setting("", f"{RESUME}; a state is saved after each episode")
@@ -120,7 +120,7 @@ class Interventions(ChainedStageSettings):
 
 
 @dataclass
-class Sanity(ChainedStageSettings):
+class Sanity(SheetSettings, ChainedStageSettings):
     sanity: SanitySection = field(default_factory=SanitySection)
     cache: str | None = setting("${outputs}/cache", CACHE)
 

@@ -39,7 +39,7 @@ class Stage:
     work: str  # "module:function": (settings, run) -> objective, or (settings, run, source) with a source
     source: str | None = None  # the stage whose run it goes on from
     free: tuple[str, ...] = ()  # sections or keys of the source's settings in which an override wins
-    files: tuple[str, ...] = ()  # promised from the start: without one of them a run is not finished
+    files: tuple[str, ...] = ()  # promised from the start, {format} as set: without one a run is not finished
     splits: tuple[str, ...] = ()  # of which it takes episodes; none: of dataset.split
     figure: tuple[str, ...] = ()  # formats of what one wants to know of its result first; the first that fits
     columns: tuple[str, ...] = ()  # numbers of its result in the table of a sweep, by their dotted names
@@ -67,7 +67,8 @@ class Command:
 
 TRAIN_AND_VALIDATION = ("train", "validation")
 ALL_SPLITS = ("train", "validation", "novel")
-SANITY_SHEETS = ("sheet_total.png", "sheet_kept.png", "sheet_redundant.png", "sheet_decision.png")
+SANITY_SHEETS = tuple(f"sheet_{kind}.{{format}}" for kind in ("total", "kept", "redundant", "decision"))
+EVALUATE_SHEETS = ("sheet_first.{format}", "sheet_worst.{format}")
 
 STAGES = {
     stage.name: stage
@@ -136,7 +137,7 @@ STAGES = {
             "milr.stages.evaluate:evaluate",
             source="fit_milr",
             free=("dataset", "episode"),
-            files=("per_image.csv", "results.csv", "paired.csv", "sheet_first.png", "sheet_worst.png", "metrics.jsonl"),
+            files=("per_image.csv", "results.csv", "paired.csv", *EVALUATE_SHEETS, "metrics.jsonl"),
             figure=("decision area {decision_area:.3f}",),
             columns=("decision_area",),
             one_step={"evaluate.episodes": 1, "evaluate.baselines": []},

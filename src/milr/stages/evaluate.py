@@ -14,14 +14,14 @@ from torch import Tensor
 
 from milr.backbones.protonet import PrototypicalNetwork
 from milr.baselines.iba import FeatureStatistics, feature_statistics
-from milr.baselines.methods import BASELINES, KINDS, METHODS, Methods, made, refusal
+from milr.baselines.methods import BASELINES, CONTROLS, KINDS, METHODS, Methods, made, refusal
 from milr.baselines.passes import Passes
 from milr.data.augmentation import Normalisation, to_input
 from milr.data.catalogues import view
 from milr.data.loading import load_splits
 from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
-from milr.evaluation.charts import AREA, BARS, draw_bars, draw_cases, draw_curves, draw_parts
+from milr.evaluation.charts import AREA, BARS, case_inches, draw_bars, draw_cases, draw_curves, draw_parts
 from milr.evaluation.fills import FILLS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Ground, Shares
@@ -34,6 +34,7 @@ from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun, find_parent
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
+from milr.settings.stages import EVALUATE_SHEETS
 from milr.stages.devices import choose_device, example_images
 from milr.stages.episodes import asked_by, decision_of, scenes
 from milr.stages.explainers import further_fits, load_explainer, on_network
@@ -52,6 +53,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
         shares_of(settings.evaluate.pixel_percent),
         known_fills(settings.evaluate.fills),
     )
+    case_inches(settings, len(KINDS) + len(CONTROLS) + len(settings.evaluate.baselines))  # before hours are spent
     baselines = available(settings.evaluate.baselines)
     measurements, cases, asked = measured(settings, run, source, baselines, shares)
     name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
@@ -68,8 +70,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     )
     if "refined" in baselines:
         title += f", refined={settings.evaluate.refine}"
-    draw(run, results, shares, title)
-    draw_sheets(run, cases, measurements, settings.evaluate.sheet_rows, title)
+    draw(run, results, shares, title, settings.format)
+    draw_sheets(run, cases, measurements, settings, title)
     log_table(results, title)
     for result in results:
         run.metrics(**cells(result))
@@ -77,7 +79,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     measured_maps = {measurement.map for measurement in measurements}
     shown = [name for name in baselines if name in measured_maps]
     run.record(result={"decision_area": area, "rows": len(measurements), "baselines": shown})
-    log.info("open %s", run.path("curves_accuracy.png"))
+    log.info("open %s", run.path(f"curves_accuracy.{settings.format}"))
     return area
 
 
@@ -196,26 +198,29 @@ def training_statistics(
     return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
 
-def draw(run: Run, results: Sequence[Result], shares: Shares, title: str) -> None:
+def draw(run: Run, results: Sequence[Result], shares: Shares, title: str, format: str) -> None:
     """Curves, bars and parts."""
     for measure in MEASURES:
-        draw_curves(run.path(f"curves_{measure}.png"), results, shares, measure, title)
+        draw_curves(run.path(f"curves_{measure}.{format}"), results, shares, measure, title)
     for name, metrics in BARS.items():
         if any(result.metric in metrics for result in results):
-            draw_bars(run.path(f"bars_{name}.png"), results, metrics, title)
+            draw_bars(run.path(f"bars_{name}.{format}"), results, metrics, title)
         else:
-            log.info("skipped, since nothing is marked on these pictures: bars_%s.png", name)
+            log.info("skipped, since nothing is marked on these pictures: bars_%s.%s", name, format)
     for kind in (name for name, row in METRIC_KINDS.items() if row.over == "parts"):
-        if not draw_parts(run.path(f"parts_{kind}.png"), results, PARTS_OF, kind, title):
-            log.info("skipped, since these pictures have no parts: parts_%s.png", kind)
+        if not draw_parts(run.path(f"parts_{kind}.{format}"), results, PARTS_OF, kind, title):
+            log.info("skipped, since these pictures have no parts: parts_%s.%s", kind, format)
 
 
-def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], rows: int, title: str) -> None:
+def draw_sheets(run: Run, cases: Cases, measurements: Sequence[Measurement], settings: Evaluate, title: str) -> None:
     """The first queries or pictures as they were drawn, and the ones in which the decision map fails most."""
-    draw_cases(run.path("sheet_first.png"), list(cases.values())[:rows], f"the first; {title}")
+    rows = settings.evaluate.sheet_rows
+    first, worst_file = (run.path(name.format(format=settings.format)) for name in EVALUATE_SHEETS)
+    draw_cases(first, list(cases.values())[:rows], f"the first; {title}", how=settings)
     metric, losses = worst_losses(measurements, rows)
     worst = [cases[m.episode, m.file] for m in losses]
-    draw_cases(run.path("sheet_worst.png"), worst, f"the worst: highest {metric.name} by the decision map; {title}")
+    says = f"the worst: highest {metric.name} by the decision map; {title}"
+    draw_cases(worst_file, worst, says, how=settings)
 
 
 def shares_of(percent: Sequence[float]) -> list[float]:

@@ -74,7 +74,8 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
     if "mask_only" in settings.sanity.checks:
         known = [*bench.pictures.values()] if bench.asked.row.divided else [bench.pictures["train"]]
         rows = mask_only_rows(methods, bench.asked, known, settings.dataset.crop, settings.seed, bench.device)
-        draw_told(run.path("mask_only.png"), rows, f"what a map alone tells of known classes: {view(settings.dataset)}")
+        says = f"what a map alone tells of known classes: {view(settings.dataset)}"
+        draw_told(run.path(f"mask_only.{settings.format}"), rows, says)
         yield rows
     if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
         ways, shares = ways_of(bench), shares_of(settings.sanity.percent)
@@ -86,7 +87,7 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
         for check, seen in compared.items():
             if check in settings.sanity.checks:
                 yield (rows := agreement_rows(check, seen))
-                draw_agreement(run.path(f"{check}.png"), rows, list(seen), f"{check}: {title}")
+                draw_agreement(run.path(f"{check}.{settings.format}"), rows, list(seen), f"{check}: {title}")
 
 
 def methods_of(bench: Bench) -> Methods:

@@ -155,7 +155,7 @@ def open_job(job: Job) -> Iterator[Run]:
     folder = job_folder() if in_sweep() else Path(job.settings.outputs, stage.name, timestamp())
     with open_run(folder.parent, stage.name, folder.name, first_entries(job)) as run:
         text = OmegaConf.to_yaml(OmegaConf.structured(job.settings))
-        run.promise(CONFIG, *stage.files)
+        run.promise(CONFIG, *(name.format(format=getattr(job.settings, "format", "")) for name in stage.files))
         write_atomically(run.path(CONFIG), lambda file: file.write(text.encode()))
         log.info("%s: %s", stage.cli_name, run.folder)
         yield run

@@ -18,7 +18,7 @@ from milr.data.catalogues import data_entry, view
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
-from milr.evaluation.charts import Case, draw_cases
+from milr.evaluation.charts import Case, case_inches, draw_cases
 from milr.evaluation.tables import write_csv
 from milr.explanation.asked import Asked, part
 from milr.explanation.bars import Bars
@@ -27,6 +27,7 @@ from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, FitSettings
 from milr.fields import pick
+from milr.figures.settings import SheetSettings
 from milr.information.estimators import ESTIMATORS
 from milr.networks.randomise import blocks, randomised
 from milr.runs.folder import Run
@@ -49,6 +50,7 @@ CHECKS = ("estimator", "seeds", "labels", "cascade", *LAWS, *HONEST)
 def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
+    case_inches(settings, 1 + refits_of(settings))  # before hours are spent
     explainer, network = load_explainer(
         source, settings.backbone.name, settings.dataset.size, device, fitting.precision
     )
@@ -90,13 +92,13 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
             rows += information_rows(variant, other, pictures, device)
         write_csv(run.path("sanity.csv"), rows)  # after each: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
-    draw_galleries(run, shown, gallery, title)
+    draw_galleries(run, shown, gallery, title, settings)
     log_rows(rows)
     for row in rows:
         run.metrics(**asdict(row))
     between = [r.value for r in rows if (r.check, r.map, r.measure) == ("seeds", "decision", "rank correlation")]
     run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
-    log.info("open %s", run.path("sheet_decision.png"))
+    log.info("open %s", run.path(f"sheet_decision.{settings.format}"))
     return min(between, default=1.0)
 
 
@@ -119,14 +121,22 @@ def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:
     return fitting
 
 
-def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str) -> None:
+def refits_of(settings: Sanity) -> int:
+    """How many fits are compared with the source's."""
+    section = settings.sanity
+    counts = {"seeds": section.seeds - 1, "labels": 1, "cascade": len(section.cascade)}
+    return sum(count for check, count in counts.items() if check in section.checks)
+
+
+def draw_galleries(run: Run, shown: Pictures, gallery: Mapping[str, Maps], title: str, how: SheetSettings) -> None:
     """A sheet for each kind of map: the first ten pictures, a column for each fit."""
     for kind in KINDS:
         cases = [
             Case(picture, record.class_name, {name: getattr(maps, kind)[i] for name, maps in gallery.items()})
             for i, (picture, record) in enumerate(zip(shown.images[:10], shown.records, strict=False))
         ]
-        draw_cases(run.path(f"sheet_{kind}.png"), cases, f"{kind}: {title}", signed=kind == "redundant")
+        path = run.path(f"sheet_{kind}.{how.format}")
+        draw_cases(path, cases, f"{kind}: {title}", kind == "redundant", how)
 
 
 def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
