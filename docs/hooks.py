@@ -39,4 +39,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Formulas as MathML, which browsers draw themselves."""
-    return FORMULA.sub(lambda found: convert(unescape(found[3]), display=DISPLAY[found[2]]), html)
+    html = FORMULA.sub(lambda found: convert(unescape(found[3]), display=DISPLAY[found[2]]), html)
+    return html.replace('display="block">', 'display="block" tabindex="0">')  # the keyboard scrolls what is too wide
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """A name for the theme's search, which screen readers say."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
