@@ -157,8 +157,8 @@ def draw_contact_sheet(
         axis.set_title(name, fontsize=8 * text)
     for axis, alpha in zip(axes[:, 0], alphas, strict=True):
         axis.set_ylabel(f"alpha {alpha:g}", fontsize=8 * text)
-    where = {"ax": axes[:, -1], "fraction": 0.08, "pad": 0.02}
-    bar = drawing.colorbar(ScalarMappable(norm, colours), extend=beyond(every, norm), **where)
+    arrows = beyond(every, norm)
+    bar = drawing.colorbar(ScalarMappable(norm, colours), ax=axes[:, -1], extend=arrows, fraction=0.08, pad=0.02)
     bar.ax.tick_params(labelsize=6)
     bar.set_label("bits per location", fontsize=7)
     headline(drawing, title, 8)

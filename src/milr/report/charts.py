@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import altair as alt
 
@@ -38,14 +39,11 @@ def curve(rows: Sequence[Result], untouched: float | None, word: str, where: str
     names = list(dict.fromkeys(row.map for row in rows))
     values = [
         {
-            **{"map": told(row.map), "kind": row.method, "panel": f"{row.metric.kind} these {where}"},
-            **{
-                "share": 100 * (row.metric.share or 0),
-                "value": row.value,
-                "low": row.low,
-                "high": row.high,
-                "n": row.n,
-            },
+            "map": told(row.map),
+            "kind": row.method,
+            "panel": f"{row.metric.kind} these {where}",
+            "share": 100 * (row.metric.share or 0),
+            **{field: getattr(row, field) for field in NUMBERS},
         }
         for row in rows
     ]
@@ -102,7 +100,8 @@ def places(results: Sequence[Result]) -> list[Chart]:
 
 def compared(results: Mapping[str, Sequence[Result]]) -> Chart:
     """The decision map's key numbers, a panel for each metric, a dot for each run."""
-    return dots([(run, row) for run, own in results.items() for row in own], "run", "The decision map of each run")
+    rows = without_repeated([replace(row, map=run) for run, own in results.items() for row in own])
+    return dots([(row.map, row) for row in rows], "run", "The decision map of each run")
 
 
 def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
@@ -110,11 +109,9 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
     names = list(dict.fromkeys(name for name, _ in rows))
     values = [
         {
-            **{
-                "metric": row.metric.name,
-                what: told(name),
-                "tick": row.value if math.isnan(row.chance) else row.chance,
-            },
+            "metric": row.metric.name,
+            what: told(name),
+            "tick": row.value if math.isnan(row.chance) else row.chance,
             **{field: getattr(row, field) for field in NUMBERS},
         }
         for name, row in rows
@@ -133,20 +130,17 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
         base.mark_tick(thickness=2, height=14).encode(x="tick:Q", opacity=known),
     ]
     drawn = panels(layers, values, "metric", 3, (230, alt.Step(20))).resolve_scale(x="independent")
-    cells = [
-        [
-            row.metric.name,
-            told(name),
-            number(row.value),
-            interval(row.low, row.high),
-            number(row.chance),
-            row.metric.unit,
-        ]
-        for name, row in rows
-    ]
-    table = Table(title, ["metric", what, "value", "95 % interval", "chance", "unit"], cells)
     kinds = ", ".join(dict.fromkeys(row.metric.kind for _, row in rows))
     description = (
         f"A panel for each metric ({kinds}): a dot with its 95 % interval for each {what}; the upright tick is chance."
     )
-    return Chart(spec_of(drawn), title, description, table)
+    return Chart(spec_of(drawn), title, description, dots_table(rows, what, title))
+
+
+def dots_table(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Table:
+    """A row for each dot."""
+    cells = [
+        [r.metric.name, told(name), number(r.value), interval(r.low, r.high), number(r.chance), r.metric.unit]
+        for name, r in rows
+    ]
+    return Table(title, ["metric", what, "value", "95 % interval", "chance", "unit"], cells)

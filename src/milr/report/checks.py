@@ -10,7 +10,19 @@ from milr.checks.calibration import Calibration, PlacePoint
 from milr.checks.sanity import SanityRow
 from milr.report.check_charts import likeness, truth
 from milr.report.reading import read_rows
-from milr.report.tables import FAILS, HOLDS, NOTHING, OPEN, Finding, Table, between, interval, number, percent
+from milr.report.tables import (
+    FAILS,
+    HOLDS,
+    NOTHING,
+    OPEN,
+    Finding,
+    Table,
+    between,
+    interval,
+    not_measured,
+    number,
+    percent,
+)
 from milr.runs.find import RunInfo
 from milr.runs.manifests import read_config
 
@@ -24,35 +36,23 @@ def sanity_finding(sanity: RunInfo | None, fit: RunInfo) -> Finding:
     """Do the maps depend on what was learned, and do they come out the same again?"""
     title = "Do the maps come out the same again, and change when what was learned does?"
     if sanity is None:
-        return Finding(title, ["Not measured yet."], command=f"milr sanity source={fit.folder}")
+        return not_measured(title, f"milr sanity source={fit.folder}")
     rows = read_rows(sanity.folder / "sanity.csv", SanityRow)
     alike = [row for row in rows if row.check in REFITS and row.measure == RANKS]
-    met = {id(row): is_met(row, alike) for row in rows}
+    met = [is_met(row, alike) for row in rows]
     sentences = [sanity_sentence(check, alike) for check in REFITS]
-    asked = [state for state in met.values() if state is not None]
+    asked = [state for state in met if state is not None]
     sentences.append(f"Of {len(asked)} numbers that say what they should be, {sum(asked)} are so.")
+    words = {True: "yes", False: "no", None: NOTHING}
     cells = [
-        [
-            row.variant,
-            row.map,
-            row.measure,
-            number(row.value),
-            interval(row.low, row.high),
-            row.wanted,
-            word_of(row, met),
-        ]
-        for row in rows
+        [row.variant, row.map, row.measure, number(row.value), interval(row.low, row.high), row.wanted, words[state]]
+        for row, state in zip(rows, met, strict=True)
     ]
     head = ["what was changed", "map", "measure", "value", "95 % interval", "wanted", "is it so"]
     table = Table("Every check of milr sanity", head, cells)
     verdict = OPEN if not asked else HOLDS if all(asked) else FAILS
     shown = [likeness(alike)] if alike else []
     return Finding(title, [sentence for sentence in sentences if sentence], verdict, shown, [table])
-
-
-def word_of(row: SanityRow, met: Mapping[int, bool | None]) -> str:
-    """Whether a number is as wanted."""
-    return {True: "yes", False: "no", None: NOTHING}[met[id(row)]]
 
 
 def sanity_sentence(check: str, alike: Sequence[SanityRow]) -> str:
@@ -107,7 +107,7 @@ def calibration_finding(calibrate: RunInfo | None, fit: RunInfo) -> Finding:
     """Are the bits true, where the truth is known?"""
     title = "Are the bits true?"
     if calibrate is None:
-        return Finding(title, ["Not measured here."], command="milr calibrate")
+        return not_measured(title, "milr calibrate")
     infomax: Mapping[str, Any] = read_config(fit.folder).get("infomax") or {}
     rows = read_rows(calibrate.folder / "calibrate.csv", Calibration)
     sound = [row for row in rows if row.sound]

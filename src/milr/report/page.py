@@ -22,7 +22,7 @@ from milr.report.check_charts import along_beta
 from milr.report.colours import stops
 from milr.report.gathering import Gathered
 from milr.report.history import Step, differing, duration, steps_of
-from milr.report.pictures import Card, Read, Scale, cards_of, read_pictures, scales_of
+from milr.report.pictures import Card, Read, Scale, Strip, cards_of, read_pictures, scales_of
 from milr.report.sweeps import Sweep
 from milr.report.tables import Chart, Finding, Table, number, percent
 from milr.report.words import WORDS, anchor, linked
@@ -75,16 +75,17 @@ def page_of_runs(gathered: Gathered) -> Page:
     reads = {name: read_pictures(subject.followers["visualize"].folder) for name, subject in subjects.items()}
     worth = {name: findings(subject.fit, subject.followers, gathered.calibration) for name, subject in subjects.items()}
     history = {name: steps_of(subject.fit, [*subject.followers.values()]) for name, subject in subjects.items()}
-    several: dict[str, Any] = {}
+    cards, several = cards_of(reads), dict[str, Any]()
     if len(subjects) > 1:
-        several["comparison"] = [bits_of_runs(reads), differing({name: each.fit for name, each in subjects.items()})]
+        fits = {name: each.fit for name, each in subjects.items()}
+        several["comparison"] = [bits_of_runs([*subjects], cards), differing(fits)]
         measured = {
             n: key_results(s.followers["evaluate"].folder) for n, s in subjects.items() if "evaluate" in s.followers
         }
         several["compared"] = compared(measured) if measured else None
     title = f"milr report: {', '.join(subjects)}"
     command = shlex.join(["milr", "report", *(str(each.fit.folder) for each in subjects.values())])
-    return Page(title, cards_of(reads), scales(reads), worth, history, command, **several)
+    return Page(title, cards, scales(reads), worth, history, command, **several)
 
 
 def page_of_sweep(sweep: Sweep) -> Page:
@@ -99,12 +100,9 @@ def page_of_sweep(sweep: Sweep) -> Page:
 
 def sentence_of(run: str, cards: Sequence[Card]) -> str:
     """How many pictures and decisions a run has, and its bits."""
-    strips = [strip for card in cards for strip in card.strips if strip.run == run]
+    strips = strips_of(run, cards)
     right = [strip.right for strip in strips if strip.right is not None]
-    means = {
-        kind: sum(strip.bits[kind] for strip in strips) / len(strips) for kind in ("total", "redundant", "decision")
-    }
-    cap = strips[0].cap
+    means, cap = mean_bits(strips), strips[0].cap
     decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
     return (
         f"{run}: {len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
@@ -114,24 +112,30 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
     )
 
 
+def strips_of(run: str, cards: Sequence[Card]) -> list[Strip]:
+    """What a run says of its pictures."""
+    return [strip for card in cards for strip in card.strips if strip.run == run]
+
+
+def mean_bits(strips: Sequence[Strip]) -> dict[str, float]:
+    """Bits a place of each kind, over the pictures."""
+    return {kind: sum(strip.bits[kind] for strip in strips) / len(strips) for kind in strips[0].bits}
+
+
 def scales(reads: Mapping[str, Sequence[Read]]) -> dict[str, Scale]:
     """One scale a kind for all pictures of all runs: colours of two runs can be compared."""
     return scales_of([read for own in reads.values() for read in own])
 
 
-def bits_of_runs(reads: Mapping[str, Sequence[Read]]) -> Table:
+def bits_of_runs(runs: Sequence[str], cards: Sequence[Card]) -> Table:
     """Mean bits a place of each run's pictures."""
-    rows = []
-    for name, own in reads.items():
-        means = [
-            sum(float(read.maps[kind].mean()) for read in own) / len(own) for kind in ("total", "decision", "redundant")
-        ]
-        kept = sum(float(read.kept.mean()) for read in own) / len(own)
-        rows.append(
-            [name, str(len(own)), *(number(mean) for mean in means), number(kept), number(means[0] / own[0].cap)]
-        )
-    head = ["run", "pictures", "total", "decision", "redundant", "kept", "saturation"]
-    return Table("Mean bits a place over the pictures above", head, rows)
+    kinds, rows = ("total", "decision", "redundant", "kept"), []
+    for run in runs:
+        strips = strips_of(run, cards)
+        means = mean_bits(strips)
+        bits = [number(means[kind]) for kind in kinds]
+        rows.append([run, str(len(strips)), *bits, number(means["total"] / strips[0].cap)])
+    return Table("Mean bits a place over the pictures above", ["run", "pictures", *kinds, "saturation"], rows)
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -42,6 +42,11 @@ class Finding:
     command: str = ""  # that would measure it, where it was not
 
 
+def not_measured(title: str, command: str) -> Finding:
+    """A question that nothing answers yet, with the command that would."""
+    return Finding(title, ["Not measured yet."], command=command)
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number for people: "0.123", a true minus, and a dash where there is none."""
     if math.isnan(value):

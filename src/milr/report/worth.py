@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from milr.explanation.asked import ROWS
 from milr.report import charts
 from milr.report.checks import calibration_finding, convergence_finding, sanity_finding
 from milr.report.reading import read_rows
-from milr.report.tables import FAILS, HOLDS, OPEN, Finding, between, number, percent
+from milr.report.tables import FAILS, HOLDS, OPEN, Finding, between, not_measured, number, percent
 from milr.runs.find import RunInfo
 from milr.runs.manifests import read_config
 
@@ -57,16 +57,13 @@ def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
     """Keep and remove curves: do the places that the map marks suffice, and are they needed?"""
     title = "Does the decision rest on what the decision map marks?"
     if evaluate is None:
-        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+        return not_measured(title, f"milr evaluate source={fit.folder}")
     results = read_rows(evaluate.folder / "results.csv", Result)
     differences = read_rows(evaluate.folder / "paired.csv", Comparison)
     word = accuracy_word(fit)
     table = {(result.map, result.metric): result for result in results}
-    kept = [r.metric for r in results if (r.map, r.metric.kind, r.metric.measure) == ("decision", "keep", "accuracy")]
-    kept = [metric for metric in kept if metric.at == "layer" and not metric.fill]
-    if not kept:
-        return Finding(title, ["The evaluation holds no curve of the decision map."], charts=[])
-    keep = min(kept, key=lambda metric: abs((metric.share or 0) - SHARE))
+    if not (keep := of_layer([result.metric for result in results if result.map == "decision"], "keep")):
+        return Finding(title, ["The evaluation holds no curve of the decision map."])
     own, random = table["decision", keep], table.get(("random", keep))
     whole = table.get(("decision", Metric("untouched", "", "accuracy")))
     sentences = [measured_on(own), keep_sentence(word, own, random, whole)]
@@ -82,6 +79,12 @@ def decision_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
 def measured_on(result: Result) -> str:
     """Of which pictures the numbers of an evaluation are, the untouched network's too."""
     return f"All numbers here are of the same {result.n} decisions about pictures of {result.data_set}."
+
+
+def of_layer(metrics: Iterable[Metric], kind: str) -> Metric | None:
+    """The accuracy with places of the layer kept or removed, filled as the module does: at the share nearest SHARE."""
+    those = [m for m in metrics if (m.kind, m.measure, m.at, m.fill) == (kind, "accuracy", "layer", "")]
+    return min(those, key=lambda metric: abs((metric.share or 0) - SHARE), default=None)
 
 
 def removal_sentence(word: str, map: str, table: Mapping[tuple[str, Metric], Result], keep: Metric) -> str:
@@ -121,17 +124,13 @@ def redundant_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
     """Can the places that the redundant map marks be removed at no more cost than any others?"""
     title = "Can what the redundant map marks be taken away?"
     if evaluate is None:
-        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+        return not_measured(title, f"milr evaluate source={fit.folder}")
     word, differences = accuracy_word(fit), read_rows(evaluate.folder / "paired.csv", Comparison)
     table = {(result.map, result.metric): result for result in read_rows(evaluate.folder / "results.csv", Result)}
-    rows = [row for row in differences if (row.map, row.other) == ("redundant", "random")]
-    rows = [
-        row for row in rows if (row.metric.kind, row.metric.measure, row.metric.at) == ("remove", "accuracy", "layer")
-    ]
-    rows = [row for row in rows if not row.metric.fill]
-    if not rows:
+    rows = {row.metric: row for row in differences if (row.map, row.other) == ("redundant", "random")}
+    if not (measured := of_layer(rows, "remove")):
         return Finding(title, ["The evaluation removed nothing by the redundant map."])
-    row = min(rows, key=lambda row: abs((row.metric.share or 0) - SHARE))
+    row = rows[measured]
     compared = (
         f"That is {number(row.difference, 2)} beside random places on the same {row.n} pictures"
         f"{between(row.low, row.high)}; {number(-AS_RANDOM, 2)} or more counts as no cost."
@@ -174,7 +173,7 @@ def pointing_finding(evaluate: RunInfo | None, fit: RunInfo) -> Finding:
     """Where the maps point."""
     title = "Where do the maps point?"
     if evaluate is None:
-        return Finding(title, ["Not measured yet."], command=f"milr evaluate source={fit.folder}")
+        return not_measured(title, f"milr evaluate source={fit.folder}")
     results = read_rows(evaluate.folder / "results.csv", Result)
     marked = [result for result in results if METRIC_KINDS[result.metric.kind].over == "regions"]
     if not marked:
