@@ -15,7 +15,7 @@ def test_every_metric_of_a_report_is_explained_in_the_order_of_the_alphabet() ->
 
 
 def test_a_word_is_linked_where_it_stands_first() -> None:
-    text = linked("Rank accuracy, accuracy and <mass>; massive mass of queries' intervals")
+    text = linked("Rank accuracy, accuracy and <mass>; massive mass of critic.steps, intervals.")
     links = re.findall(r'<a class="word" href="#(.*?)">(.*?)</a>', text)
     assert links == [
         (anchor("rank accuracy"), "Rank accuracy"),

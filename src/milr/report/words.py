@@ -24,7 +24,7 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "unrelated; 2: the reverse.",
     "episode": "One small task: a few classes, some support pictures of each, and queries that are to be given one of "
     "these classes.",
-    "interval": "The range that would hold the number in 95 of 100 repetitions with other such pictures.",
+    "interval": "A range made so that in 95 of 100 repetitions, with other such pictures, it holds the mean over all.",
     "keep": "Only a map's highest places are left, the rest is filled. The decision should stay.",
     "lift": "The share of mass over the region's share of the picture; 1: no denser there than elsewhere.",
     "mask": "What was fitted to let as little of each place pass as it can while the network decides as before.",
@@ -43,7 +43,8 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "is on it.",
     "validation pictures": "Those by which the fit chose its best step: of neither the training nor the evaluation.",
 }
-FOUND = re.compile(rf"\b({'|'.join(sorted(WORDS, key=len, reverse=True))})s?\b", re.IGNORECASE)  # the longest first
+LONGEST_FIRST = sorted(WORDS, key=len, reverse=True)
+FOUND = re.compile(rf"\b({'|'.join(LONGEST_FIRST)})s?\b(?!\.\w)", re.IGNORECASE)  # critic.steps is no such word
 
 
 def anchor(word: str) -> str:
