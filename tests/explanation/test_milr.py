@@ -85,6 +85,15 @@ def test_maps_are_in_bits_at_the_local_layers_resolution_under_their_cap(reading
     assert row["redundant_share_negative"] == pytest.approx((maps.redundant[1] < 0).float().mean().item())
 
 
+def test_what_a_closed_mask_keeps_is_nothing_and_all_the_rest_is_redundant() -> None:
+    explainer = prepared(MilrSettings())
+    set_mask(explainer, -20.0)
+    maps = explainer.maps(pictures(4, seed=7)[0])
+    assert maps.mask.max() < 1e-6 and maps.total.mean() > 1e-3
+    assert (maps.kept <= maps.decision).all() and maps.kept.abs().max() < 1e-4
+    torch.testing.assert_close(maps.redundant, maps.total, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("redundancy", ["representation", "occluded"])
 @pytest.mark.parametrize("reading", READINGS)
 def test_what_is_kept_and_what_is_redundant_add_up_to_the_total(reading: str, redundancy: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from milr.explanation.modules import BankProjection, Modules, new_modules
 from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
-from milr.information.bottleneck import noise_like, occlude
+from milr.information.bottleneck import capacity, noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
 from milr.information.units import bits
 from milr.networks.inputs import Inputs, mapped, take
@@ -183,11 +184,15 @@ class Explainer:
             masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
         # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
         size = (len(first.local), *self.layers.grid)
+        most: Tensor | float = math.inf
+        if self.settings.redundancy == "occluded" and self.settings.mask.fill == "noise":
+            # x' is x and noise, and tells no more of z than of x: its capacity bounds what the critic finds in it.
+            most = bits(capacity(mask, modules.local(first.local)))
         results = {}
         for reading in dict.fromkeys((own, *readings)):
             total = bits(read(reading, denominator, *pair, untouched)).view(size)
             kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
-            kept = bits(kept).view(size)
+            kept = bits(kept).view(size).clamp(max=most)
             results[reading] = {"total": total, "kept": kept, "redundant": total - kept}
         return Maps(
             **results.pop(own),
