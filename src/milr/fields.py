@@ -75,7 +75,8 @@ def check(settings: Any) -> None:
             if isinstance(value, list) and isinstance(entry, (list, dict)):
                 raise MilrError(f"{key}={value}: a list within the list")
         if each.type == "int" and not isinstance(value, Integral):
-            raise MilrError(f"{key}={value}: the value must be a whole number")
+            shown = repr(value) if isinstance(value, str) else value  # '20' is no 20
+            raise MilrError(f"{key}={shown}: the value must be a whole number")
         if choices and value not in choices:
             raise MilrError(f"{key}={value}: choose one of {', '.join(choices)}{nearest(str(value), choices)}")
         if never and value in never:

@@ -49,4 +49,4 @@ def test_a_figure_of_a_dead_mask_warns_and_one_of_another_does_not(draw: object,
     draw(Maps(bits, bits, bits, bits, torch.rand(1, 6, 6), output, 6.0))  # type: ignore[operator]
     assert not caplog.records
     draw(Maps(bits, bits, bits, bits, torch.zeros(1, 6, 6), output, 6.0))  # type: ignore[operator]
-    assert "fit again with a lower milr.beta" in caplog.text
+    assert "fit again with a lower beta (milr.beta=, or" in caplog.text

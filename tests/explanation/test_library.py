@@ -104,7 +104,7 @@ def test_before_the_first_batch_the_layers_are_not_known() -> None:
     explainer = unprepared()
     assert repr(explainer) == "MILR(Network, local='layer1', z='avgpool', not prepared)"
     for use in (lambda: explainer.layers, lambda: explainer(IMAGES), lambda: explainer.state()):
-        with pytest.raises(MilrError, match="the layers are not known yet: call prepare"):
+        with pytest.raises(MilrError, match="nothing was fitted yet.*: call fit"):
             use()
 
 

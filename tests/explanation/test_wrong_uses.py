@@ -135,7 +135,7 @@ def test_a_loader_that_cannot_be_is_refused(given: Any, decision: Any, error: st
 
 @pytest.mark.parametrize(
     ("how", "error"),
-    [({"settings": {"steps": 2}}, r"settings are milr\.FitSettings"), ({"seed": "x"}, "seed=x.*whole number")],
+    [({"settings": {"steps": 2}}, r"settings are milr\.FitSettings"), ({"seed": "x"}, "seed='x': .*whole number")],
 )
 def test_a_fit_says_which_argument_is_wrong(how: dict[str, Any], error: str) -> None:
     with pytest.raises(MilrError, match=error):

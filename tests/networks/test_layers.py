@@ -125,10 +125,10 @@ def test_a_network_that_counts_its_images_gets_all_of_them() -> None:
     ("local", "z", "message"),
     [
         ("layer_1", "avgpool", "no layer 'layer_1'; nearest: .*layer1"),
-        ("layer4", "layer1", "must come after"),
+        ("layer4", "layer1", "must be a later layer"),
         ("layer1.0.relu", "avgpool", "runs 2 times"),
-        ("fc", "avgpool", "must come after"),
-        ("avgpool", "avgpool", "must come after"),
+        ("fc", "avgpool", "must be a later layer"),
+        ("avgpool", "avgpool", "must be a later layer"),
     ],
 )
 def test_layers_that_cannot_be_used_are_named(local: str, z: str, message: str) -> None:

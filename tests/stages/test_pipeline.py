@@ -152,7 +152,7 @@ def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
         (["fit-milr", "backbone=conv4"], "contradicts the source run"),
         (["visualize", "dataset.size=64"], "dataset.size=64 contradicts"),
         (["fit-milr", "layers.local=layer11"], "no layer 'layer11'; nearest: .*layer1"),
-        (["fit-milr", "layers.local=layer4", "layers.z=layer2"], "must come after"),
+        (["fit-milr", "layers.local=layer4", "layers.z=layer2"], "must be a later layer"),
         (["fit-milr", "mask.fill=zero"], "noise fill only"),
         (["fit-milr", "milr.learning_rate=1e30"], "the loss is .* at step"),
         (["visualize", "images=[/absent.jpg]"], "there is no picture /absent.jpg"),

@@ -21,17 +21,18 @@ def fault_of(mask: Tensor) -> str:
     if mean < NEARLY:
         return (
             f"the mask lets hardly anything pass (mean {mean:.2g}), so that nothing is kept or decision-related: "
-            "fit again with a lower milr.beta"
+            "fit again with a lower beta (milr.beta=, or milr.MilrSettings(beta=...) in Python)"
         )
     if mean > 1 - NEARLY:
         return (
             f"the mask lets nearly everything pass (mean {mean:.4g}), so that nothing is redundant: "
-            "fit again with a higher milr.beta"
+            "fit again with a higher beta (milr.beta=, or milr.MilrSettings(beta=...) in Python)"
         )
     if float((values.amax(1) - values.amin(1)).max()) < NEARLY:
         return (
             f"the mask is the same at every place ({mean:.3g}), so that what it keeps says nothing of places: "
-            f"fit again with more milr.steps, or a {'lower' if mean < 0.5 else 'higher'} milr.beta"
+            f"fit again with more steps, or a {'lower' if mean < 0.5 else 'higher'} beta (milr.beta=, or "
+            "milr.MilrSettings(beta=...) in Python)"
         )
     return ""
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
 from milr.decisions.loaders import with_mirrored
 from milr.errors import MilrError
+from milr.explanation.far_images import warn_of_far
 from milr.explanation.features import Features
 from milr.explanation.maps import Maps, require_finite
 from milr.explanation.modules import BankProjection, Modules, new_modules
@@ -71,7 +72,10 @@ class Explainer:
     def layers(self) -> LayerPair:
         """The layer pair; MilrError before there was an example."""
         if self._layers is None:
-            raise MilrError("the layers are not known yet: call prepare(...), or give MILR(..., example=images[:2])")
+            raise MilrError(
+                "nothing was fitted yet, not even the layers are known: call fit(loader), or give "
+                "MILR(..., example=images[:2])"
+            )
         return self._layers
 
     def read_layers(self, example: Inputs) -> None:
@@ -103,15 +107,17 @@ class Explainer:
     def modules(self) -> Modules:
         """The small modules; MilrError before `prepare` or `load`."""
         if self._modules is None:
-            raise MilrError("this MI-LR module knows no training images yet: call prepare(...) or load a fitted one")
+            raise MilrError(
+                "this explainer knows no training images yet: call fit(loader), or load a fitted one by milr.load"
+            )
         return self._modules
 
     def require_fitted(self) -> None:
         """MilrError if the small modules are as `prepare` made them, whose maps would mean nothing."""
         if self._modules is not None and not self.fitted:
             raise MilrError(
-                "this MI-LR module was prepared but never fitted, so its weights are random: call "
-                "milr.fit(explainer, ...), or set explainer.fitted = True if that is what you want to see"
+                "this explainer was prepared but never fitted, so its weights are random: call fit(loader), or set "
+                "explainer.fitted = True if that is what you want to see"
             )
 
     def ready(self) -> Modules:
@@ -138,6 +144,7 @@ class Explainer:
         with own_modes(self.layers, gradients=False):
             images = images_of(images, self.layers, "the images of maps")
             modules, first = self.ready().eval(), self.layers.first_pass(images)
+            warn_of_far(modules.local(first.local))
             mask = self._mask(modules, first, images, refine, target)
             maps = self._maps(modules, images, first, mask, readings)
         maps.require_finite()
@@ -153,6 +160,7 @@ class Explainer:
         with own_modes(self.layers, gradients=False):
             images = images_of(images, self.layers, "the images of decision_map")
             modules, first = self.ready().eval(), self.layers.first_pass(images)
+            warn_of_far(modules.local(first.local))
             mask = self._mask(modules, first, images, refine, target)
             occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, 0))
             decision = bits(self.decision_nats(mask, first.local, occluded))

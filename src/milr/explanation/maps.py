@@ -35,8 +35,8 @@ class Maps:
 
     Attributes:
         total: I(x_i; z) in the reading of `infomax.map`, in bits (paper, eq. 1 and 2).
-        kept: of it what passes the mask, I(x'_i; z) in the same reading, averaged over the mask's noise, and, with noise
-            fill, at most the capacity, which bounds it (with `redundancy=representation` I(x_i; z'), unbounded).
+        kept: of it what passes the mask, I(x'_i; z) in the same reading, averaged over the mask's noise; with noise
+            fill at most the capacity, which bounds it (with `redundancy=representation` I(x_i; z'), unbounded).
         redundant: what masking takes away, in bits and signed (eq. 9): total - kept, to the last bit of a float.
         decision: the upper bound on I(x'_i; z) (eq. 8), in bits, at least 0. With the capacity bound it counts what
             passes about x_i itself: up to hundreds of bits a place.

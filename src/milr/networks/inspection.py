@@ -69,7 +69,7 @@ class Inspection:
         """MilrError unless both run once, give one tensor with a row for each image, and `z` ends later."""
         runs = {name: self.run_of(name) for name in (local, z)}
         if self.order.index(runs[z]) <= self.order.index(runs[local]):
-            raise MilrError(f"the global layer '{z}' must come after the local layer '{local}'")
+            raise MilrError(f"z='{z}' must be a later layer than local='{local}'")
         for name, run in runs.items():
             if run.output is None:
                 raise MilrError(f"layer '{name}' gives {run.description}: name one that gives one tensor")
