@@ -18,7 +18,12 @@ from milr.networks.inputs import count as rows
 from milr.networks.layers import LayerPair
 
 AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one tensor
-UNBATCHED = ("default_collate: batch must contain", "each tensor to be equal size", "each element in list of batch")
+UNBATCHED = (
+    "has no len()",
+    "default_collate: batch must contain",
+    "each tensor to be equal size",
+    "each element in list of batch",
+)
 
 
 @contextmanager

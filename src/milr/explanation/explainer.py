@@ -17,7 +17,7 @@ from milr.errors import MilrError
 from milr.explanation.far_images import warn_of_far
 from milr.explanation.features import Features
 from milr.explanation.maps import Maps, require_finite
-from milr.explanation.modules import BankProjection, Modules, new_modules
+from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
@@ -169,6 +169,7 @@ class Explainer:
 
     def _mask(self, modules: Modules, first: FirstPass, images: Inputs, refine: int, target: Target | None) -> Tensor:
         """The mask [K, C or 1, H, W]: the fitted one, or refined from it."""
+        warn_of_far(modules, first.local, self.layers.local)
         if refine:
             return refined_mask(self.settings, self.layers, modules, first, images, refine, target)
         mask: Tensor = modules.mask(first.stages, self.layers.grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import torch
@@ -20,6 +21,11 @@ from milr.information.statistics import ChannelStatistics, Standardise
 from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
 from milr.seeding import seeded
+
+log = logging.getLogger("milr")
+
+ALIKE = 1e-6  # of the largest value: what rounding makes of one representation
+FAR = 10.0  # standard deviations from the mean of the training images, where these are 1 from it
 
 
 class ReferenceBank(nn.Module):
@@ -116,6 +122,7 @@ def new_modules(
         if not torch.isfinite(scale.mean).all():
             raise MilrError(f"layer '{name}' gives nan or inf for the training images: the network is damaged")
     features = store.features()
+    require_difference(features.representation, layers.z)
     device = scales[0].mean.device
     local, representation, *stages = scales
     others = features.representation[order[: infomax.bank_representations]].to(device)
@@ -127,6 +134,26 @@ def new_modules(
         bottleneck = build(settings.bottleneck, local, features.representation.to(device))
         modules = Modules(settings, layers.grid, local, representation, stages, bottleneck, reference)
     return modules.to(device), features
+
+
+def require_difference(representation: Tensor, name: str) -> None:
+    """MilrError where all training images have one representation [n, D], which then knows nothing of any place."""
+    if (representation - representation[:1]).abs().max() <= ALIKE * representation.abs().max():
+        raise MilrError(
+            f"layer '{name}' gives the same for every image of the {len(representation)} that prepare was given: give "
+            "different ones, scaled and normalised as the network was trained"
+        )
+
+
+def warn_of_far(modules: Modules, local: Tensor, name: str) -> None:
+    """A warning where local features [K, C, H, W] are far from all that `prepare` saw: of images scaled otherwise."""
+    away = modules.local(local).square().flatten(1).mean(1).sqrt()
+    if float(away.max()) > FAR:
+        log.warning(
+            "image %d is far from those of prepare: its features at '%s' are %.0f standard deviations from theirs, on "
+            "average, where 1 is usual; are the images scaled and normalised alike?",
+            *(int(away.argmax()), name, float(away.max())),
+        )
 
 
 def in_half(standardised: Tensor) -> Tensor:

@@ -83,7 +83,8 @@ def join(parts: Sequence[Inputs]) -> Inputs:
 
 
 def call(network: nn.Module, inputs: Inputs) -> Any:
-    """What the network gives."""
+    """What the network gives for copies of these: it may work on its input in place."""
+    inputs = mapped(inputs, torch.clone)
     if isinstance(inputs, Tensor):
         return network(inputs)
     return network(**inputs) if isinstance(inputs, dict) else network(*inputs)

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.networks.alignment import check_places
+from milr.networks.class_token import class_token
 from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
 from milr.networks.inspection import Inspection, check_network
-from milr.networks.layouts import SEQUENCE, Reading, read_representation
+from milr.networks.layouts import SEQUENCE, TOKENS, Reading, read_representation
 from milr.networks.outputs import OutputChoice, choose, describe, features_in, pick, with_features
-from milr.networks.passes import FirstPass, SecondPass, check_passes, check_places
+from milr.networks.passes import FirstPass, SecondPass, check_passes
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -87,9 +89,12 @@ class LayerPair:
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
+        self._class_token: int | None = None
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         self._one_image_below = False
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
+        if self._read in ("auto", "cls") and self._z_layout and self._z_layout.kind == TOKENS:
+            self._find_class_token(probes)
         first = self.first_pass(probes)
         own = self.layouts[self.local]
         if main.ndim == 4 and own.kind != SEQUENCE:
@@ -128,12 +133,19 @@ class LayerPair:
             output = self._run(images)
         if gone := names - seen.keys():
             raise MilrError(
-                f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer"
+                f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer. Or does "
+                "it choose its layers by the images (experts, early exits)? Name others, for the mask too (mask.stages)"
             )
+        for name, features in seen.items():
+            if len(features) != count(images):
+                raise MilrError(
+                    f"layer '{name}' gives {list(features.shape)} for {count(images)} images: it must run on all of "
+                    "them (one expert of several does not); name another, and of layers that the mask reads mask.stages"
+                )
         return FirstPass(
-            local=self.layouts[self.local].places(seen[self.local]).float(),
+            local=self._places(self.local, seen[self.local]),
             representation=self._representation(seen[self.z]),
-            stages=tuple(self.layouts[name].places(seen[name]).float() for name in self.stages),
+            stages=tuple(self._places(name, seen[name]) for name in self.stages),
             output=output.flatten(1).float(),
         )
 
@@ -183,6 +195,23 @@ class LayerPair:
         with self._on_run(self.local, changed):
             return self._run(images).flatten(1).float()
 
+    def _find_class_token(self, probes: Inputs) -> None:
+        """Which of the tokens that are no places is z; of none z is a mean."""
+        assert self._z_layout is not None
+
+        def output(change: Callable[[Tensor], Tensor]) -> Tensor:
+            """What the network gives with other tokens of the global layer."""
+
+            def changed(given: Any) -> Any:
+                return with_features(given, change(self._features(self.z, given)))
+
+            with torch.no_grad(), frozen(self.network), self._on_run(self.z, changed):
+                return self._run(probes)
+
+        self._class_token = class_token(output, self._z_layout, self.rounding)
+        if self._class_token is None and self._read == "auto":
+            self._read = "pool"
+
     def _on_run(self, name: str, act: Callable[[Any], Any]) -> Any:
         """A hook on a layer whose function sees what it gives in the run that counts, and may give something else."""
         wanted, runs = self._runs[name], 0
@@ -200,10 +229,24 @@ class LayerPair:
             raise MilrError(f"layer '{name}' gives {describe(output)}, without a tensor in it")
         if features.is_quantized:
             raise MilrError(f"layer '{name}' gives quantised numbers, which have no gradient: quantise afterwards")
+        if features.layout != torch.strided:
+            raise MilrError(f"layer '{name}' gives a sparse tensor: name one that gives a dense one")
         return features
 
+    def _places(self, name: str, features: Tensor) -> Tensor:
+        """[K, C, H, W] in float32 of what a layer gives."""
+        if features.is_complex():
+            raise MilrError(f"layer '{name}' gives complex numbers: name one that gives floats")
+        return self.layouts[name].places(features).float()
+
     def _representation(self, features: Tensor) -> Tensor:
-        return read_representation(features, self._read, self._z_layout, self.z).float()
+        z = read_representation(features, self._read, self._z_layout, self.z, self._class_token)
+        if z.is_complex():
+            raise MilrError(
+                f"the global layer '{self.z}' gives complex numbers: make floats of them, such as "
+                "read=lambda z: torch.view_as_real(z).flatten(1)"
+            )
+        return z.float()
 
     def _run(self, images: Inputs) -> Tensor:
         kind = main_tensor(images).device.type

@@ -59,8 +59,13 @@ class Layout:
         return torch.cat([before, tokens, behind], 1)
 
 
-def read_representation(tensor: Tensor, read: str | Reading, layout: Layout | None, name: str) -> Tensor:
-    """z [K, D] of what the layer of this name gives, as the setting `read` says; MilrError where that cannot be."""
+def read_representation(
+    tensor: Tensor, read: str | Reading, layout: Layout | None, name: str, class_token: int | None = None
+) -> Tensor:
+    """z [K, D] of what the layer of this name gives, as the setting `read` says; MilrError where that cannot be.
+
+    `class_token` is the number of the token that is known to be it; else it is the first that is no place.
+    """
     if callable(read):
         z = read(tensor)
         if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != len(tensor):
@@ -69,9 +74,10 @@ def read_representation(tensor: Tensor, read: str | Reading, layout: Layout | No
         return z
     tokens = layout is not None and layout.kind in (TOKENS, SEQUENCE)
     if read == "auto" and tokens and layout:
-        read = "cls" if layout.prefix else "pool"
+        read = "cls" if layout.prefix or class_token is not None else "pool"
     if read == "cls":
-        first = 0 if layout and (layout.prefix or layout.kind == SEQUENCE) else layout.places_end if layout else 0
+        first = 0 if layout is None or layout.prefix or layout.kind == SEQUENCE else layout.places_end
+        first = first if class_token is None else class_token
         if not tokens or first >= tensor.shape[1]:
             raise MilrError(
                 f"the global layer '{name}' gives {list(tensor.shape)} without a class token: read=pool or flatten"

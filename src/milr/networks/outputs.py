@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from milr.errors import MilrError
 
 OutputChoice = str | Callable[[Any], Tensor]
 
+AS_FLOATS = "give a function that makes one tensor of floats of it, such as output=lambda out: out"
 USUAL = ("logits", "pooler_output", "image_embeds", "text_embeds")  # looked for in this order
 
 
 def describe(output: Any) -> str:
     """What a module gave, for an error message: "a tensor [2, 64, 24, 24]", "a tuple (tensor [2, 8, 4], None)"."""
     if isinstance(output, Tensor):
-        return f"a tensor {list(output.shape)}"
+        return "a nested tensor" if output.is_nested else f"a tensor {list(output.shape)}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} ({', '.join(describe(entry).removeprefix('a ') for entry in output)})"
     if isinstance(output, Mapping):
@@ -40,7 +42,7 @@ def entries(output: Any) -> dict[Any, Any]:
 def features_in(output: Any) -> Tensor | None:
     """The features that a layer gives: its tensor, or the first entry of a tuple, the first tensor of a dict."""
     if isinstance(output, Tensor):
-        return output
+        return None if output.is_nested else output
     if isinstance(output, (tuple, list)):
         return output[0] if output and isinstance(output[0], Tensor) else None
     return next((value for value in entries(output).values() if isinstance(value, Tensor)), None)
@@ -82,9 +84,16 @@ def choose(output: Any, rows: int) -> str:
 def pick(output: Any, choice: OutputChoice) -> Tensor:
     """The network's output: a tensor as it is, of a tuple or a dict the entry of this name or number, or f(output).
 
-    One number for each image, [K], becomes [K, 1]. MilrError if it is no tensor, or one number for all images.
+    One number for each image, [K], becomes [K, 1]. MilrError if it is no tensor, one number for all images, or of
+    numbers that are no floats of one dense tensor.
     """
     found = _picked(output, choice)
+    if found.is_nested or found.layout != torch.strided:
+        raise MilrError(
+            f"the network gives a {'nested' if found.is_nested else 'sparse'} tensor: {AS_FLOATS}.to_dense()"
+        )
+    if found.is_complex():
+        raise MilrError(f"the network gives complex numbers {list(found.shape)}: {AS_FLOATS}.abs()")
     if found.ndim == 0:
         raise MilrError(f"the network gives one number for all images, {describe(output)}: it must give a row each")
     return found[:, None] if found.ndim == 1 else found

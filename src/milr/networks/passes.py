@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.dependence import Dependence
-from milr.networks.inputs import Inputs, count, take, tensors_of
+from milr.networks.inputs import Inputs, count, join, take, tensors_of
 from milr.networks.probes import changed_buffers, first_difference, not_finite, same
-from milr.networks.tokens import Size, some_cells, with_changed_patches
 
 Result = TypeVar("Result")
 
-CLEAR = 4  # times the median place must the most changed one change for it to say where a patch is
-NEAR = 6  # of the map's side it may be away, or one place
+ANOTHER = 0.1  # of its norm: what no rounding makes of a result, also of 16 bits or in a batch of another size
 
 
 @dataclass(frozen=True)
@@ -109,33 +107,7 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
     # 1. The part below sees other images, then 2. one image only: does the upper part notice?
     one_below = _reads_local_alone(pair, first.local, others, again)
     one_below = one_below and _works_on_one(pair, first.local, take(others, slice(0, 1)), again)
-    return _same_alone(pair, first, take(probes, slice(0, 1))), one_below
-
-
-def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand: bool) -> None:
-    """MilrError where a changed patch of an image of this size changes places of the local layer far from it most.
-
-    So it is if the network flips, turns or crops its images, keeps tokens by windows or columns, or a layout or grid
-    `by_hand` is wrong: the maps would be scrambled. Places that all change alike say nothing.
-    """
-    cells = some_cells(grid)
-    local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
-    changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()  # [cells, places]
-    usual = changes.median(1, keepdim=True).values
-    clear = changes.amax(1) > CLEAR * usual[:, 0]
-    weight = (changes - usual).clamp(min=0).square()  # its centre counts, since a large kernel spreads a patch
-    if by_hand:  # of a wrong grid the centre may be right, between two places of one patch
-        weight = (changes == changes.amax(1, keepdim=True)).float()
-    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
-    numbers = torch.arange(grid[0] * grid[1])
-    centres = weight @ torch.stack([numbers // grid[1], numbers % grid[1]], 1).to(weight)  # row and column
-    away = (centres - torch.tensor(cells).to(weight)).abs() > torch.tensor(grid).div(NEAR).clamp(min=1)
-    if int((clear & away.any(1)).sum()) > len(cells) / 2:
-        raise MilrError(
-            f"the places of the local layer '{pair.local}', read as {grid[0]} x {grid[1]}, are not where they are in "
-            "the image: a changed patch changes others far from it (flipped, turned, cropped, in windows or columns, "
-            "or layout= and grid= are wrong); name another layer"
-        )
+    return _same_alone(pair, first, probes), one_below
 
 
 def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs, others: Inputs) -> None:
@@ -144,15 +116,29 @@ def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs
     What goes through the images as if they were times (a recurrent layer without `batch_first`) keeps the first as it
     is, and so may one that sorts them.
     """
-    behind = pair.first_pass(take(others, torch.tensor([1, 0])))
-    for one, two, three in zip(_tensors(first), _tensors(other), _tensors(behind), strict=True):
+    behind, crowd = take(others, torch.tensor([1, 0])), join([others, probes])
+    passes = _tensors(first), _tensors(other), _tensors(pair.first_pass(behind))
+    for one, two, three in zip(*passes, strict=True):
         if not same(one[0], two[0], pair.rounding) or not same(one[0], three[1], pair.rounding):
-            where = first_difference(pair.network, probes, others, pair.rounding)
-            raise MilrError(
-                f"what the network gives for an image depends on the other images of the batch: {where} mixes "
-                "them, also in eval(), as batch normalisation without running statistics does, or a recurrent layer "
-                "without batch_first=True"
-            )
+            raise _mixed(pair, probes, others)
+    among = _result_of(lambda: pair.first_pass(crowd))  # it may take batches of one size only
+    for one, four in zip(_tensors(first), _tensors(among) if among else (), strict=False):
+        if _another(one[0], four[0]) or _another(one[0], four[2]):
+            raise _mixed(pair, probes, crowd)
+
+
+def _another(one: Tensor, other: Tensor) -> bool:
+    """Whether two results are not the same: far beyond the rounding of batches of two sizes."""
+    return one.shape == other.shape and bool((one - other).norm() > ANOTHER * one.norm())
+
+
+def _mixed(pair: Passes, probes: Inputs, others: Inputs) -> MilrError:
+    where = first_difference(pair.network, probes, others, pair.rounding)
+    return MilrError(
+        f"what the network gives for an image depends on the other images of the batch: {where} mixes them, also in "
+        "eval(), as batch normalisation without running statistics does, experts that take so many images of a batch "
+        "each, or a recurrent layer without batch_first=True"
+    )
 
 
 def _check_repeats(pair: Passes, first: FirstPass, again: SecondPass, probes: Inputs) -> None:
@@ -173,12 +159,20 @@ def _attempt(pair: Passes, local: Tensor, below: Inputs) -> SecondPass:
         return pair.pass_above(local, below)
 
 
-def _same_alone(pair: Passes, first: FirstPass, image: Inputs) -> bool:
-    """Whether the network gives its first image the same where it sees nothing else."""
+def _same_alone(pair: Passes, first: FirstPass, probes: Inputs) -> bool:
+    """Whether the network takes one image alone. MilrError where it gives another result for it then."""
+    image, last = take(probes, slice(0, 1)), take(probes, slice(1, 2))
     alone = _result_of(lambda: pair.first_pass(image))  # it may not take shapes without the dimension of the images
-    return alone is not None and all(
-        same(whole[:1], one, pair.rounding) for whole, one in zip(_tensors(first), _tensors(alone), strict=True)
-    )
+    if alone is None:
+        return False
+    pairs = list(zip(_tensors(first), _tensors(alone), strict=True))
+    if any(_another(whole[:1], one) for whole, one in pairs):
+        raise _mixed(pair, probes, image)
+    if any(
+        _another(whole[1:], one) for whole, one in zip(_tensors(first), _tensors(pair.first_pass(last)), strict=True)
+    ):
+        raise _mixed(pair, take(probes, torch.tensor([1, 0])), last)
+    return all(same(whole[:1], one, pair.rounding) for whole, one in pairs)
 
 
 def _reads_local_alone(pair: Passes, local: Tensor, below: Inputs, whole: SecondPass) -> bool:

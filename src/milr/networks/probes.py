@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from milr.networks.freezing import frozen
 from milr.networks.inputs import Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
-from milr.networks.wrappers import uncompiled
+from milr.networks.wrappers import hookable, uncompiled
 
 AS_THEY_ARE = ("mask", "type", "position")  # in the names of tensors that are taken from the example
 
@@ -105,7 +105,7 @@ def _values(network: nn.Module, images: Inputs) -> list[tuple[nn.Module, bool, T
         keep(module, False, features_in(output))
 
     with torch.no_grad(), frozen(network), uncompiled(), ExitStack() as hooks:
-        for module in network.modules():
+        for module in hookable(network):
             hooks.enter_context(module.register_forward_pre_hook(before))
             hooks.enter_context(module.register_forward_hook(after))
         call(network, images)

@@ -20,6 +20,9 @@ EXTRA = 16  # tokens of a class and registers, at most
 PATCHES = 8  # that are changed, one at a time
 CLEAR = 0.8  # of all tokens must change less than a changed patch's own, on average over the patches
 
+BESIDE = 2  # times as much as its own token may another near it change by a patch that lies over two
+IN_ORDER = 0.85  # of the patches
+
 Size = tuple[int, int]
 
 
@@ -75,7 +78,8 @@ def token_layouts(
         for grid in grids.get(shape[1], ()):
             own = _same_places(cells, finest, grid.size)
             for prefix in grid.prefixes:
-                clear = _clearness(changes, [prefix + place for place in own])
+                numbers = [prefix + place for place in own]
+                clear = _clearness(changes, numbers) if _in_order(changes, numbers) else 0.0
                 if clear >= CLEAR and clear > found.get(number, (0.0,))[0]:
                     found[number] = clear, Layout(TOKENS, grid.size, prefix)
     return {number: layout for number, (_, layout) in found.items()}
@@ -86,8 +90,8 @@ def some_cells(size: Size) -> list[Size]:
     places = size[0] * size[1]
     count = min(PATCHES, places)
     numbers = [(2 * index + 1) * places // (2 * count) for index in range(count)]
-    shifted = [(number + 5 * index) % places for index, number in enumerate(numbers)]  # not all in one column
-    return [(number // size[1], number % size[1]) for number in dict.fromkeys(shifted)]
+    shifted = [(number + 5 * index) % size[1] for index, number in enumerate(numbers)]  # not all in one column
+    return list(dict.fromkeys((number // size[1], column) for number, column in zip(numbers, shifted, strict=True)))
 
 
 def _same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
@@ -105,11 +109,16 @@ def with_changed_patches(inputs: Inputs, size: Size, cells: list[Size], image: S
     for number, cell in enumerate(cells, 1):
         here, there = changed[number], pictures[1]
         for axis, length, parts, index in zip((rows, columns), image, size, cell, strict=True):
-            start = index * length // parts
-            width = max(1, (index + 1) * length // parts - start)
+            start, width = span(index, length, parts)
             here, there = here.narrow(axis - 1, start, width), there.narrow(axis - 1, start, width)
         here.copy_(there)
     return with_main(inputs, changed)
+
+
+def span(index: int, length: int, parts: int) -> Size:
+    """The first pixel and the width of a part of a side of the image."""
+    start = index * length // parts
+    return start, max(1, (index + 1) * length // parts - start)
 
 
 def _axes(pictures: Tensor, image: Size) -> Size:
@@ -133,3 +142,16 @@ def _clearness(changes: Tensor, own: list[int]) -> float:
     """The share of tokens that change less than the patch's own, on average over the patches."""
     values = torch.stack([change[token] for change, token in zip(changes, own, strict=True)])
     return float((changes < values[:, None]).float().mean() * changes.shape[1] / (changes.shape[1] - 1))
+
+
+def _in_order(changes: Tensor, own: list[int]) -> bool:
+    """Whether no token a little before or behind a patch's own changes far more, for most patches.
+
+    So it is where another token stands in the midst of the grid, or one at the end of each of its rows: some patches
+    are read at their own tokens then, all others beside them.
+    """
+    right = 0
+    for change, token in zip(changes, own, strict=True):
+        around = change[max(0, token - EXTRA) : token + EXTRA + 1]
+        right += bool(change[token] * BESIDE >= around.max())
+    return right >= IN_ORDER * len(own)

@@ -14,7 +14,7 @@ from milr.networks.freezing import frozen
 from milr.networks.inputs import Inputs, call
 from milr.networks.layouts import CHANNELS_FIRST, CHANNELS_LAST
 from milr.networks.outputs import describe, features_in
-from milr.networks.wrappers import uncompiled
+from milr.networks.wrappers import hookable, uncompiled
 
 Shape = tuple[int, ...]
 
@@ -57,7 +57,7 @@ def trace(
         run.seen = look(features) if look and features is not None else None
 
     with torch.no_grad(), frozen(network), uncompiled(), ExitStack() as hooks:
-        for module in network.modules():
+        for module in hookable(network):
             hooks.enter_context(module.register_forward_pre_hook(begin, prepend=True))
             hooks.enter_context(module.register_forward_hook(end))
         try:

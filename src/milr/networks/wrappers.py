@@ -55,6 +55,11 @@ def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
     return names
 
 
+def hookable(network: nn.Module) -> list[nn.Module]:
+    """The modules that run in Python: what is TorchScript within a network takes no hooks, and runs as one."""
+    return [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
+
+
 def plain_name(name: str) -> str:
     """A layer's name without the wrappers' prefixes: "module._orig_mod.layer1" -> "layer1"."""
     first, dot, rest = name.partition(".")

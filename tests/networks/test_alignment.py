@@ -1,0 +1,141 @@
+"""Places that are not where they are in the image, and tokens that are not what they look like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.networks.layers import LayerPair
+from milr.networks.settings import LayerSettings
+
+WIDTH, SIDE = 16, 8  # of tokens; of their grid
+
+
+def images(count: int = 2, side: int = 32) -> Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+class Network(nn.Module):
+    """Patches, something done to their map, a layer of 1 x 1, the mean."""
+
+    def __init__(self, before: Callable[[Tensor], Tensor], behind: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.before, self.behind = before, behind
+        self.patches, self.local = nn.Conv2d(3, WIDTH, 4, 4), nn.Conv2d(WIDTH, WIDTH, 1)
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(WIDTH, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.behind(self.patches(self.before(images)))
+        return self.head(self.pool(self.local(features).relu()).flatten(1))
+
+
+def as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def pair_of(network: nn.Module, example: Tensor | None = None, **choice: object) -> LayerPair:
+    return LayerPair(network, images() if example is None else example, LayerSettings(**choice))  # type: ignore[arg-type]
+
+
+def test_a_map_that_is_rolled_by_one_place_is_refused() -> None:
+    pair_of(Network(as_it_is, as_it_is), local="local", z="pool")
+    with pytest.raises(MilrError, match="8 x 8, are not where they are in the image.*shifted"):
+        pair_of(Network(as_it_is, lambda features: features.roll((1, 1), (2, 3))), local="local", z="pool")
+
+
+def test_a_network_that_cuts_a_corner_out_of_its_images_is_refused() -> None:
+    with pytest.raises(MilrError, match=r"changed patches of an image change nothing in the local layer 'local'.*cut"):
+        pair_of(Network(lambda given: given[:, :, 16:, 16:], as_it_is), images(side=64), local="local", z="pool")
+
+
+def test_a_map_of_frequencies_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "milr"):
+        pair_of(Network(as_it_is, as_it_is), local="local", z="pool")
+        assert not caplog.records
+        pair_of(Network(as_it_is, lambda features: torch.fft.fft2(features).abs()), local="local", z="pool")
+    assert "nothing shows that they are places of the image" in caplog.text
+
+
+class Block(nn.Module):
+    """Attention of all tokens to all, and two layers on each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.all = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+        self.own = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.all(self.norm(tokens)).chunk(3, -1)
+        tokens = tokens + nn.functional.scaled_dot_product_attention(query, key, value)
+        return tokens + self.own(tokens)
+
+
+class Transformer(nn.Module):
+    """Other tokens put among those of the patches by `arrange`; the head reads the token of a number, or their mean."""
+
+    def __init__(self, arrange: Callable[[Tensor, Tensor], Tensor], read: int | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.arrange, self.read = arrange, read
+        self.patches, self.others = nn.Conv2d(3, WIDTH, 4, 4), nn.Parameter(torch.randn(1, 4, WIDTH))
+        self.blocks = nn.ModuleList(Block() for _ in range(3))
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.arrange(self.patches(images).flatten(2).transpose(1, 2), self.others.expand(len(images), -1, -1))
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = self.norm(tokens)
+        return self.head(tokens.mean(1) if self.read is None else tokens[:, self.read])
+
+
+def first(tokens: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([others, tokens], 1)
+
+
+def last(tokens: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([tokens, others], 1)
+
+
+def around(tokens: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([others[:, :3], tokens, others[:, 3:]], 1)
+
+
+def amid(tokens: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([tokens[:, :32], others[:, :1], tokens[:, 32:]], 1)
+
+
+def after_each_row(tokens: Tensor, others: Tensor) -> Tensor:
+    rows = tokens.unflatten(1, (SIDE, SIDE))
+    return torch.cat([rows, others[:, None, :1].expand(-1, SIDE, -1, -1)], 2).flatten(1, 2)
+
+
+@pytest.mark.parametrize("arrange, read", [(first, 0), (first, 3), (last, -1), (last, 65), (around, -1), (around, 1)])
+def test_z_is_the_token_that_the_network_reads_wherever_it_stands(arrange: Callable[..., Tensor], read: int) -> None:
+    network = Transformer(arrange, read)
+    pair = pair_of(network)
+    given = pair.first_pass(images())
+    assert pair.z == "norm" and pair.grid == (SIDE, SIDE)
+    assert torch.allclose(network.head(given.representation), given.output, atol=1e-5)
+
+
+@pytest.mark.parametrize("arrange", [first, last])
+def test_z_is_a_mean_where_the_network_takes_one_of_all_tokens(arrange: Callable[..., Tensor]) -> None:
+    network = Transformer(arrange, None)
+    pair, kept = pair_of(network), []
+    network.norm.register_forward_hook(lambda module, given, tokens: kept.append(tokens))
+    z = pair.first_pass(images()).representation
+    start = 4 if arrange is first else 0
+    assert torch.allclose(z, kept[-1][:, start : start + SIDE**2].mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("arrange", [amid, after_each_row])
+def test_a_token_amid_the_grid_does_not_move_the_rest_of_it(arrange: Callable[..., Tensor]) -> None:
+    with pytest.raises(MilrError, match="its tokens are no grid in the order of its rows"):
+        pair_of(Transformer(arrange, 32 if arrange is amid else -1), local="blocks.0", z="norm")

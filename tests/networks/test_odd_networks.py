@@ -1,0 +1,99 @@
+"""Networks that give, choose or change what most do not: refused as what they are, or read as they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from resnets import images, pair_of
+from torch import Tensor, nn
+
+from milr.errors import MilrError
+from milr.networks.layers import LayerPair
+from milr.networks.settings import LayerSettings
+
+
+class Odd(nn.Module):
+    """Two layers, of which `between` and `end` make something else."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor] | None = None, end: Any = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer1, self.between, self.fc = nn.Conv2d(3, 8, 4, 4), nn.Identity(), nn.Linear(8, 4)
+        self.act, self.end = between or (lambda given: given), end or (lambda given: given)
+
+    def forward(self, given: Tensor) -> Any:
+        z = self.between(self.act(self.layer1(given).relu().mean((2, 3))))
+        return self.end(self.fc(z.abs()))
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+def test_numbers_that_are_no_floats_of_one_dense_tensor_are_refused_as_what_they_are() -> None:
+    for end, message in (
+        (torch.fft.fft, r"complex numbers \[2, 4\]"),
+        (Tensor.to_sparse, "a sparse tensor"),
+        (lambda given: torch.nested.as_nested_tensor(list(given)), "a nested tensor"),
+    ):
+        with pytest.raises(MilrError, match=f"the network gives {message}: give a function .*output="):
+            pair_of(Odd(end=end), "layer1", "between", images())
+    with pytest.raises(MilrError, match="'between' gives complex numbers: .*read=lambda z"):
+        pair_of(Odd(torch.fft.fft), "layer1", "between", images())
+
+
+class Experts(nn.Module):
+    """Each image goes to one of two experts; with a `capacity` each takes half of the batch."""
+
+    def __init__(self, capacity: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.capacity, self.layer1, self.gate = capacity, nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 1)
+        self.experts = nn.ModuleList(nn.Conv2d(8, 8, 3, 1, 1) for _ in range(2))
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+
+    def forward(self, given: Tensor) -> Tensor:
+        features = self.layer1(given)
+        score = self.gate(features.mean((2, 3)))[:, 0]
+        second = score.argsort().argsort() >= (len(given) + 1) // 2 if self.capacity else given[:, 0, 0, 0] > 1
+        made = torch.zeros_like(features)
+        for expert, own in zip(self.experts, (~second, second), strict=True):
+            if own.any():
+                made[own] = expert(features[own])
+        return self.fc(self.avgpool(made.relu()).flatten(1))
+
+
+def test_experts_that_share_out_a_batch_are_noticed() -> None:
+    with pytest.raises(MilrError, match="depends on the other images of the batch"):
+        pair_of(Experts(True), "layer1", "avgpool", images())
+
+
+def test_a_layer_that_sees_some_of_the_images_is_no_layer_of_all() -> None:
+    given = images(4).clamp(-1, 1)
+    layers = LayerPair(Experts(False), given, LayerSettings("layer1", "avgpool"), ["layer1", "experts.0"])
+    assert len(layers.first_pass(given).local) == 4
+    given[0, 0, 0, 0] = 2.0
+    with pytest.raises(MilrError, match=r"'experts.0' gives \[3, 8, .*for 4 images: it must run on all of them"):
+        layers.first_pass(given)
+    with pytest.raises(MilrError, match="'experts.0' did not run"):
+        layers.first_pass(given[:1])
+
+
+def test_a_network_that_works_on_its_input_in_place_leaves_the_users_images() -> None:
+    given = images()
+    before, network = given.clone(), Odd()
+    network.register_forward_pre_hook(lambda module, inputs: (inputs[0].sub_(0.5).mul_(2),))
+    layers = pair_of(network, "layer1", "between", given)
+    output = layers.first_pass(given).output
+    assert torch.equal(given, before)
+    assert torch.allclose(output, Odd()(2 * (before - 0.5)), atol=1e-5)
+
+
+def test_a_part_in_torchscript_runs_as_one() -> None:
+    network = Odd()
+    plain = pair_of(network, "layer1", "between", images()).first_pass(images())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of torch call it deprecated
+        network.fc = torch.jit.script(network.fc)
+    assert torch.allclose(pair_of(network, "layer1", "between", images()).first_pass(images()).output, plain.output)
