@@ -169,17 +169,6 @@ def test_a_module_that_was_never_fitted_gives_no_maps_by_mistake() -> None:
         explainer.maps(images)
 
 
-def test_images_that_are_scaled_otherwise_than_the_fits_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    explainer, images = prepared(), pictures(3, seed=7)[0]
-    explainer.maps(images)
-    assert not caplog.records
-    images[1] *= 255
-    for call in (explainer.maps, explainer.decision_map):
-        caplog.clear()
-        call(images)
-        assert "the features of image 1 (of 1 such among 3) lie" in caplog.text
-
-
 def test_equal_training_images_are_refused() -> None:
     images = pictures(1, seed=0)[0].expand(4, -1, -1, -1)
     explainer = MILR(trained_network(), "layer1", "avgpool", pictures(2, seed=0)[0], VARIATIONAL)

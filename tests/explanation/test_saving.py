@@ -65,7 +65,11 @@ def test_a_state_that_does_not_name_its_network_is_taken_with_a_warning(caplog: 
         ("milr.pt", r"takes what MILR.state\(\) gave .*, not 'milr.pt'"),
         (trained_network().state_dict(), "no state of .*: it has no local, z, settings, modules"),
         ({"local": "layer1", "z": "avgpool", "settings": {}, "modules": {}}, "no reference bank"),
-        ({**prepared().state(), "settings": None}, "not the settings of this version's"),
+        ({**prepared().state(), "settings": None}, "no state of .*: its 'settings' is None"),
+        ({**prepared().state(), "layers": 7}, "no state of .*: its 'layers' is 7"),
+        ({**prepared().state(), "functions": "read"}, "no state of .*: its 'functions' is 'read'"),
+        ({**prepared().state(), "example": "images"}, "no state of .*: its 'example' is 'images'"),
+        ({**prepared().state(), "network_sha256": 7}, "no state of .*: its 'network_sha256' is 7"),
         ({**prepared().state(), "settings": {"omega": 1}}, "not the settings of this version's .*'omega'"),
     ],
 )

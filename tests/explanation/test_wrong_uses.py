@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 import milr
 from milr.errors import MilrError
@@ -113,6 +114,13 @@ def test_dicts_within_a_pair_are_read(network: nn.Module, items: list[Any]) -> N
     assert fitted(network, loader(items)).fitted
 
 
+class WithoutLength(Dataset[Any]):
+    """Items, and no word of how many."""
+
+    def __getitem__(self, index: int) -> Any:
+        return IMAGES[index], LABELS[index]
+
+
 PICTURE = Image.new("RGB", (16, 16))
 
 
@@ -126,6 +134,8 @@ PICTURE = Image.new("RGB", (16, 16))
         (loader([(PICTURE, 0)] * 8), "classes", "makes no batch of its items.*PIL"),
         (loader((torch.randn(3, 16, 16 + n), 0) for n in range(8)), "classes", "makes no batch of its items.*equal"),
         (loader([(IMAGES[0], 0)]), "classes", "1 images are too few for a fit"),
+        (loader([(IMAGES[0], 0)] * 8), "classes", "'pool' gives the same for every image of the 8"),
+        (DataLoader(WithoutLength(), 4), "classes", r"makes no batch of its items.*has no len\(\)"),
     ],
 )
 def test_a_loader_that_cannot_be_is_refused(given: Any, decision: Any, error: str) -> None:
@@ -206,3 +216,13 @@ def test_an_embedding_for_logits_and_a_prefix_that_is_not_seen_are_warned_of(cap
     milr.MILR(network, "1", "2").fit(PAIRS, settings=SHORT, progress=False)
     assert "decision='classes' takes its 8 numbers for logits" in caplog.text
     assert "prefix" not in caplog.text
+
+
+def test_images_on_another_scale_than_those_of_the_fit_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    explainer = fitted(Small(), PAIRS)
+    with caplog.at_level(logging.WARNING, "milr"):
+        explainer(IMAGES[:2])
+        assert not caplog.records
+        explainer(torch.cat([IMAGES[:1], 255 * IMAGES[1:2]]))
+    assert "image 1 is far from those of prepare: its features at 'body' are" in caplog.text
+    assert "scaled and normalised alike?" in caplog.text

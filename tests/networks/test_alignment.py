@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.explanation.milr import MILR
 from milr.networks.layers import LayerPair
 from milr.networks.settings import LayerSettings
 
@@ -139,3 +140,20 @@ def test_z_is_a_mean_where_the_network_takes_one_of_all_tokens(arrange: Callable
 def test_a_token_amid_the_grid_does_not_move_the_rest_of_it(arrange: Callable[..., Tensor]) -> None:
     with pytest.raises(MilrError, match="its tokens are no grid in the order of its rows"):
         pair_of(Transformer(arrange, 32 if arrange is amid else -1), local="blocks.0", z="norm")
+
+
+def test_a_class_token_at_the_end_must_see_the_local_layer_too() -> None:
+    with pytest.raises(MilrError, match="a class token no longer depends on its last block's patches"):
+        pair_of(Transformer(last, -1), local="blocks.2", z="norm")
+
+
+def test_a_module_that_was_fitted_with_another_token_as_z_is_not_loaded() -> None:
+    network = Transformer(around, -1)
+    explainer = MILR(network, example=images())
+    explainer.prepare(images(8), 8)
+    explainer.fitted = True
+    state = explainer.state()
+    assert MILR.load(network, state).layers.choice.read == "cls"
+    state["layers"] = {**state["layers"], "read": "auto"}  # as it was saved before the token was looked for
+    with pytest.raises(MilrError, match="took another token of 'norm' for z"):
+        MILR.load(network, state)

@@ -99,7 +99,7 @@ def test_a_changed_or_missing_checkpoint_is_refused(make_run: MakeRun, tmp_path:
         find_source(tmp_path, "train_protonet", str(folder))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"parent": 7}', '{"checkpoint": "best.pt"}'])
 def test_a_broken_manifest_is_named(make_run: MakeRun, tmp_path: Path, text: str) -> None:
     folder = make_run()
     (folder / MANIFEST).write_text(text)

@@ -14,12 +14,18 @@ from torch import Tensor, nn
 from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
 from milr.decisions.loaders import with_mirrored
 from milr.errors import MilrError
-from milr.explanation.far_images import warn_of_far
 from milr.explanation.features import Features
 from milr.explanation.maps import Maps, require_finite
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import Target, check_refine, refined_mask
-from milr.explanation.saving import KnownNetwork, check_state, layers_from_state, rebuilt_modules, require_network
+from milr.explanation.saving import (
+    KnownNetwork,
+    check_state,
+    layers_from_state,
+    rebuilt_modules,
+    require_network,
+    require_same_reading,
+)
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.bottleneck import capacity, noise_like, occlude
 from milr.information.readings import READINGS, ProjectedBank, read
@@ -144,7 +150,6 @@ class Explainer:
         with own_modes(self.layers, gradients=False):
             images = images_of(images, self.layers, "the images of maps")
             modules, first = self.ready().eval(), self.layers.first_pass(images)
-            warn_of_far(modules.local(first.local))
             mask = self._mask(modules, first, images, refine, target)
             maps = self._maps(modules, images, first, mask, readings)
         maps.require_finite()
@@ -160,7 +165,6 @@ class Explainer:
         with own_modes(self.layers, gradients=False):
             images = images_of(images, self.layers, "the images of decision_map")
             modules, first = self.ready().eval(), self.layers.first_pass(images)
-            warn_of_far(modules.local(first.local))
             mask = self._mask(modules, first, images, refine, target)
             occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, 0))
             decision = bits(self.decision_nats(mask, first.local, occluded))
@@ -259,7 +263,7 @@ class Explainer:
         """
         state = check_state(state)
         settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
-        if missing := [name for name in state.get("functions", ()) if name not in functions]:
+        if missing := [name for name in state.get("functions") or () if name not in functions]:
             raise MilrError(
                 f"this MI-LR module was made with a function for {missing[0]}, which no file holds: pass it"
             )
@@ -269,6 +273,7 @@ class Explainer:
         device = network_device(network)
         explainer.read_layers(mapped(state["example"], lambda part: part.to(device)) if example is None else example)
         layers = explainer.layers
+        require_same_reading(choice, layers)
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
             require_network(state.get("network_sha256"), layers.network, way_out)

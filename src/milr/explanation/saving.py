@@ -24,6 +24,18 @@ from milr.networks.settings import LayerSettings
 
 log = logging.getLogger("milr")
 
+NOTHING = type(None)
+KINDS: dict[str, tuple[type, ...]] = {  # of what a state holds; an older one has not all of it
+    "local": (str,),
+    "z": (str,),
+    "settings": (Mapping,),
+    "layers": (Mapping, NOTHING),
+    "functions": (list, tuple, NOTHING),
+    "example": (Tensor, Mapping, list, tuple, NOTHING),
+    "fitted": (bool, NOTHING),
+    "network_sha256": (str, NOTHING),
+}
+
 
 class KnownNetwork:
     """The network, to the bit, whose features the small modules know."""
@@ -95,6 +107,9 @@ def check_state(state: object) -> dict[str, Any]:
         raise MilrError(f"MILR.load takes what MILR.state() gave (torch.load of its file), not {described(state)}")
     if missing := [name for name in wanted if name not in state]:
         raise MilrError(f"this is no state of MILR.state(): it has no {', '.join(missing)}")
+    for name, kinds in KINDS.items():
+        if not isinstance(state.get(name), kinds):
+            raise MilrError(f"this is no state of MILR.state(): its '{name}' is {described(state.get(name))}")
     modules = state["modules"]
     if isinstance(modules, Mapping) and "bank" in modules and "bank.local" not in modules:
         raise MilrError(
@@ -110,6 +125,15 @@ def layers_from_state(state: dict[str, Any]) -> LayerSettings:
     """How the layers were read; an older state has their names alone, and a layout."""
     held = state.get("layers") or {"layout": state.get("layout") or "auto"}
     return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
+
+
+def require_same_reading(saved: LayerSettings, layers: LayerPair) -> None:
+    """MilrError for a state of an earlier version that took another token for z than is taken now."""
+    if saved.read == "auto" and layers.reads_otherwise:
+        raise MilrError(
+            f"this state was saved by an earlier version of milr, which took another token of '{layers.z}' for z than "
+            "the one that the network reads: fit the module anew (or load it with that version)"
+        )
 
 
 def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:

@@ -90,11 +90,12 @@ class LayerPair:
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
         self._class_token: int | None = None
+        self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         self._one_image_below = False
-        self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         if self._read in ("auto", "cls") and self._z_layout and self._z_layout.kind == TOKENS:
             self._find_class_token(probes)
+        self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first = self.first_pass(probes)
         own = self.layouts[self.local]
         if main.ndim == 4 and own.kind != SEQUENCE:
@@ -104,6 +105,8 @@ class LayerPair:
         self.choice = replace(
             choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix
         )
+        if isinstance(self._read, str):
+            self.choice = replace(self.choice, read=self._read)
         if isinstance(self._output, str):
             self.choice = replace(self.choice, output=self._output)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
@@ -209,8 +212,9 @@ class LayerPair:
                 return self._run(probes)
 
         self._class_token = class_token(output, self._z_layout, self.rounding)
-        if self._class_token is None and self._read == "auto":
-            self._read = "pool"
+        if self._read == "auto":
+            self._read = "pool" if self._class_token is None else "cls"
+            self.reads_otherwise = self._class_token != (0 if self._z_layout.prefix else None)
 
     def _on_run(self, name: str, act: Callable[[Any], Any]) -> Any:
         """A hook on a layer whose function sees what it gives in the run that counts, and may give something else."""

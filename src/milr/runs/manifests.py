@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
 
+TABLES = ("parent", "checkpoint", "backbone", "episode", "metric", "result", "split")  # in it, where it has them
+
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder. Errors: MilrError if there is none or it cannot be read."""
@@ -28,6 +30,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise MilrError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise MilrError(f"{path} is no manifest of milr")
+    if spoiled := [name for name in TABLES if not isinstance(manifest.get(name), dict | None)]:
+        raise MilrError(f"{path} is no manifest of milr: its '{spoiled[0]}' is {manifest[spoiled[0]]!r}, no table")
     return manifest
 
 

@@ -57,7 +57,7 @@ def find_parent(run: SourceRun) -> SourceRun:
     Errors: MilrError as in `find_source`, or if the parent's checkpoint is not the one that `run` was made with.
     """
     parent = run.manifest.get("parent")
-    if not parent:
+    if not parent or not {"folder", "stage", "sha256"} <= parent.keys():
         raise MilrError(f"the manifest of {run.folder} names no parent run")
     folder = parent_folder(run.folder, parent)
     source = find_source(folder.parent, parent["stage"], str(folder))
