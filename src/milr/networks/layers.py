@@ -73,6 +73,14 @@ class LayerPair:
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
         layers = Inspection(self.network, probes, choice)
+        choice = self._name_layers(layers, choice, stages, read)
+        self._try_passes(layers, probes, others)
+        self.choice = self._as_found(choice)
+
+    def _name_layers(
+        self, layers: Inspection, choice: LayerSettings, stages: Sequence[str] | None, read: Reading | None
+    ) -> LayerSettings:
+        """The layers, their layouts and their modules; the choice with what was guessed in it."""
         if not (choice.local and choice.z):
             layers.choice = choice = with_guesses(layers, choice)
             self._read = read or choice.read
@@ -86,6 +94,10 @@ class LayerPair:
         self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
         self._modules = {name: layers.modules[name] for name in (self.local, self.z, *self.stages)}
         self._runs = {name: layers.run_number(name) for name in self._modules}
+        return choice
+
+    def _try_passes(self, layers: Inspection, probes: Inputs, others: Inputs) -> None:
+        """Runs both passes on probes: which token z is, what they may be spared, and where the places are."""
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
@@ -96,23 +108,23 @@ class LayerPair:
         if self._read in ("auto", "cls") and self._z_layout and self._z_layout.kind == TOKENS:
             self._find_class_token(probes)
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
-        first = self.first_pass(probes)
-        own = self.layouts[self.local]
+        first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
         if main.ndim == 4 and own.kind != SEQUENCE:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
             check_places(self, own.grid, probes, image_size(main.shape), by_hand)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
-        self.choice = replace(
-            choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix
-        )
-        if isinstance(self._read, str):
-            self.choice = replace(self.choice, read=self._read)
-        if isinstance(self._output, str):
-            self.choice = replace(self.choice, output=self._output)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
+
+    def _as_found(self, choice: LayerSettings) -> LayerSettings:
+        """The choice with everything in it that was left open: another pair by it reads the same."""
+        own = self.layouts[self.local]
+        choice = replace(choice, local=self.local, z=self.z, layout=own.kind, grid=list(own.grid), prefix=own.prefix)
+        if isinstance(self._read, str):
+            choice = replace(choice, read=self._read)
+        return replace(choice, output=self._output) if isinstance(self._output, str) else choice
 
     def first_pass(self, images: Inputs) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
