@@ -38,6 +38,21 @@ def test_a_file_gets_whole_lines_with_the_time_that_is_left(monkeypatch: pytest.
     assert all(line.startswith("fit: ") and line.endswith("to go") for line in lines)
 
 
+def test_a_file_is_told_once_that_a_bar_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(bars, "EVERY", 0.0)
+    with bars.bar(total=1000, desc="pairs", miniters=1) as moved:
+        moved.update(996)
+        moved.update(4)
+        moved.set_postfix({"bits": "1.0"})
+        moved.refresh()
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(", 0")[0] for line in lines if "100 %" in line] == [
+        *("pairs: 100 %, 996 of 1000", "pairs: 100 %, 1000 of 1000")
+    ]
+
+
 def test_a_file_gets_nothing_of_what_takes_less_than_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(io.StringIO(), monkeypatch) == ""
     assert bars.EVERY == 60

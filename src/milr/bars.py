@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 EVERY = 60.0  # seconds between lines where no terminal shows the bar; what is done in less says nothing
 LINE = "{desc}: {percentage:.0f} %, {n_fmt} of {total_fmt}, {elapsed} since the start, {remaining} to go{postfix}"
+FULL = re.compile(r", (\S+) of \1, ")  # a line of a bar that is full
 
 
 class Lines:
@@ -17,11 +19,18 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.ended = False
 
     def write(self, text: str) -> None:
-        """Writes what is more than a carriage return, the blanks over an earlier text, or an empty line."""
-        if text.strip():
-            self.stream.write(text.strip() + "\n")
+        """Writes what is more than a carriage return, the blanks over an earlier text, or an empty line.
+
+        tqdm tells of a bar that is full at its last step, and again when it is closed: here once.
+        """
+        line = text.strip()
+        full = FULL.search(line) is not None
+        if line and not (full and self.ended):
+            self.stream.write(line + "\n")
+            self.ended = self.ended or full
 
     def flush(self) -> None:
         """Hands on what was written."""
