@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from milr.evaluation.charts import AREA, BARS, case_inches, draw_bars, draw_case
 from milr.evaluation.fills import FILLS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Ground, Shares
+from milr.evaluation.summary import told_first
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.fitting import Batch
@@ -229,12 +231,14 @@ def shares_of(percent: Sequence[float]) -> list[float]:
 
 
 def log_table(results: Sequence[Result], title: str) -> None:
-    """A compact table: one line a metric, one column a map; the curves' points are in the charts and in results.csv."""
+    """A compact table: one line a metric, one column a map; the files hold the rest."""
     names = list(dict.fromkeys(result.map for result in results))
     table = {(result.map, result.metric): result for result in results}
+    metrics = told_first(results)
     rows = [("", *(name[:10] for name in names), "chance")]
-    for metric in dict.fromkeys(result.metric for result in results):
-        if METRIC_KINDS[metric.kind].summary:
-            numbers = [*(table[name, metric].value for name in names), table[names[0], metric].chance]
-            rows.append((metric.name, *(f"{number:.3f}" for number in numbers)))
+    for metric in metrics:
+        numbers = [*(table[name, metric].value for name in names), table[names[0], metric].chance]
+        rows.append((metric.name, *("" if isnan(number) else f"{number:.3f}" for number in numbers)))
     log.info("%s\n%s", title, "\n".join(aligned(rows, right=range(1, len(names) + 2))))
+    if more := len({result.metric for result in results}) - len(metrics):
+        log.info("%d more metrics, and the intervals of all, are in results.csv", more)
