@@ -43,6 +43,7 @@ from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed
 
 log = logging.getLogger("milr")
 
+CURVES = ("critic", "pairs")  # phases whose held-out bits are told
 AT_ONCE = 32  # pictures that go through the network at once
 
 
@@ -71,7 +72,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         with (
             saved_states(run, settings.milr.save_every) as continuation,
             board(run, settings.logger, continuation.done) as shown,
-            progress_bars(run, how, settings.milr.log_every) as (curve, on_critic, on_step),
+            progress_bars(run, how, settings.milr.log_every) as (on_critic, on_step),
         ):
             on_validation = on_validation_of(run, shown, explainer, pictures["validation"], few, device)
             step = fit(explainer, batches, how, validation, on_step, on_validation, on_critic, continuation)
@@ -86,7 +87,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         "step": step,
         "network_sha256": before,
         "validation": terms,
-        "critic": convergence(curve),
+        **convergences(run, step),
         "information": estimates(explainer, pictures, device),
         "map_cap_bits": bits(explainer.bank()[0].cap(infomax.map, infomax.denominator)),
     }
@@ -164,14 +165,8 @@ def on_validation_of(
 
 
 @contextmanager
-def progress_bars(
-    run: Run, how: FitSettings, every: int
-) -> Iterator[tuple[list[tuple[int, float]], OnCritic, Callable[[int, Terms], None]]]:
-    """A progress bar for each phase, lines of metrics every few steps, and the critic's held-out bits by step.
-
-    Reading terms waits for the device.
-    """
-    curve = [(row["step"], row["bits"]) for row in run.read_metrics() if row.get("phase") == "critic"]
+def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCritic, Callable[[int, Terms], None]]]:
+    """A progress bar for each phase, and lines of metrics every few steps. Reading terms waits for the device."""
     with Bars(how, shown=True) as bars:
 
         def on_critic(phase: str, step: int, nats: float | None) -> None:
@@ -179,8 +174,6 @@ def progress_bars(
             bars.on_critic(phase, step, nats)
             if nats is not None:
                 run.metrics(split="held_out", phase=phase, step=step, bits=bits(nats))
-                if phase == "critic":
-                    curve.append((step, bits(nats)))
 
         def on_step(step: int, terms: Terms) -> None:
             """Move the bar, and every few steps read the terms."""
@@ -190,7 +183,18 @@ def progress_bars(
                 run.metrics(split="train", step=step, **metrics)
                 bars.tell("mask", metrics)
 
-        yield curve, on_critic, on_step
+        yield on_critic, on_step
+
+
+def convergences(run: Run, step: int) -> dict[str, Any]:
+    """How far each phase came, by its lines of metrics, which a run that was resumed has too; step: the mask's best.
+
+    A phase that took fewer steps than it was given ended because it had stalled.
+    """
+    rows = run.read_metrics()
+    curves = {phase: [(row["step"], row["bits"]) for row in rows if row.get("phase") == phase] for phase in CURVES}
+    taken = max((row["step"] for row in rows if row.get("split") == "validation"), default=0)
+    return {**{phase: convergence(curve) for phase, curve in curves.items()}, "mask": {"step": step, "steps": taken}}
 
 
 def known(metrics: Mapping[str, float]) -> dict[str, float]:
