@@ -66,7 +66,7 @@ def test_it_opens_from_a_file_and_asks_for_nothing_else(one: Opened) -> None:
 def test_a_map_is_painted_with_its_bits(one: Opened) -> None:
     canvas = one.page.locator("canvas").first
     canvas.scroll_into_view_if_needed()
-    one.page.wait_for_function("document.querySelector('.bar .high').textContent.includes('bits')")
+    one.page.wait_for_function("document.querySelector('.bar .high').textContent !== ''")
     lowest, highest = canvas.evaluate(
         """(canvas) => {
           const bytes = Uint8Array.from(atob(canvas.dataset.map), (c) => c.charCodeAt(0));
@@ -119,6 +119,24 @@ def test_each_picture_can_have_its_own_scale(one: Opened) -> None:
     shared = one.page.evaluate(high)
     one.page.select_option("#scale", "picture")
     assert one.page.evaluate(high) != shared
+
+
+def test_a_colour_bar_says_where_values_go_on(one: Opened) -> None:
+    one.page.locator("canvas").first.scroll_into_view_if_needed()
+    one.page.wait_for_function("document.querySelector('.bar .high').textContent !== ''")
+    ends = (
+        "[...document.querySelector('.maps').querySelectorAll('.bar span:not(.ramp)')].map((each) => each.textContent)"
+    )
+    total_low, total_high, decision_low, *_ = one.page.evaluate(ends)
+    assert (total_low, decision_low) == ("0", "0") and total_high.endswith(" or more")  # of a 99.5th percentile
+
+
+def test_a_narrow_page_has_picture_and_maps_two_by_two(browser: Any, reports: Path) -> None:
+    opened = Opened(browser, reports / "one.html", 390)
+    boxes = [opened.page.locator(".original img, .stack").nth(number).bounding_box() for number in range(4)]
+    assert abs(boxes[0]["y"] - boxes[1]["y"]) < 3 and abs(boxes[2]["y"] - boxes[3]["y"]) < 3
+    assert abs(boxes[0]["x"] - boxes[2]["x"]) < 3 and abs(boxes[0]["width"] - boxes[1]["width"]) < 3
+    opened.page.context.close()
 
 
 def test_thumbnails_open_with_a_button(one: Opened) -> None:

@@ -49,7 +49,7 @@ def curve(rows: Sequence[Result], untouched: float | None, word: str, where: str
     ]
     chosen = alt.selection_point(fields=["map"], bind="legend")
     base = alt.Chart().encode(
-        x=alt.X("share:Q", title=f"% of the {where}, highest first"),
+        x=alt.X("share:Q", title=f"% of the {where}, highest first", axis=alt.Axis(tickCount=5)),
         color=colour_of(names),
         opacity=alt.condition(chosen, alt.value(1), alt.value(0.08)),
         tooltip=["map:N", tooltip("share", "% of places"), tooltip("value", word), *tooltips("low", "high", "n")],
@@ -105,7 +105,7 @@ def compared(results: Mapping[str, Sequence[Result]]) -> Chart:
 
 
 def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
-    """A panel for each metric, a dot with its interval for each map, or run; an upright tick for chance."""
+    """A panel for each metric, a dot with its interval for each map, or run; an upright broken line for chance."""
     names = list(dict.fromkeys(name for name, _ in rows))
     values = [
         {
@@ -132,7 +132,8 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
     drawn = panels(layers, values, "metric", 3, (230, alt.Step(20))).resolve_scale(x="independent")
     kinds = ", ".join(dict.fromkeys(row.metric.kind for _, row in rows))
     description = (
-        f"A panel for each metric ({kinds}): a dot with its 95 % interval for each {what}; the upright tick is chance."
+        f"A panel for each metric ({kinds}): a dot with its 95 % interval for each {what}; the upright broken line is "
+        "chance."
     )
     return Chart(spec_of(drawn), title, description, dots_table(rows, what, title))
 

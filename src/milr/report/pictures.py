@@ -187,12 +187,12 @@ def heat_of(kind: str, values: Array, scale: Scale) -> Heat:
 
 
 def scales_of(reads: Iterable[Read]) -> dict[str, Scale]:
-    """The colours' scale of each kind over all these pictures, as the sheets of `milr visualize` have it.
+    """The colours' scale of each kind over all these pictures.
 
-    What adds up (eq. 9) has one reach; the capacity has its own.
+    What adds up (eq. 9) has one reach, as on the sheets of `milr visualize`; the capacity, never below 0, its own.
     """
     reads = list(reads)
     values = {kind: torch.cat([torch.from_numpy(read.maps[kind]).flatten() for read in reads]) for kind in KINDS}
-    reach = reach_of(values["total"])
-    norms = {kind: colour_scale(values[kind], kind == SIGNED, None if kind == "decision" else reach) for kind in KINDS}
+    reaches = {kind: reach_of(values["decision" if kind == "decision" else "total"]) for kind in KINDS}
+    norms = {kind: colour_scale(values[kind], kind == SIGNED, reaches[kind]) for kind in KINDS}
     return {kind: (float(norm.vmin or 0), float(norm.vmax or 0)) for kind, norm in norms.items()}

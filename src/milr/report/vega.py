@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import altair as alt
 
-OWN = {"decision": "#d55e00", "total": "#0072b2", "redundant": "#009e73", "kept": "#cc79a7"}  # Okabe and Ito
-OTHERS = ("#8a8a8a", "#56b4e9", "#b07aa1", "#9c755f", "#e69f00", "#5b8c5a", "#7f6bb3", "#c08a00", "#6d8fa8", "#a05a5a")
+OWN = {"decision": "#d55e00", "total": "#0072b2", "redundant": "#009e73", "kept": "#56b4e9"}  # Okabe and Ito
+OTHERS = ("#8a8a8a", "#7f6bb3", "#c2649a", "#9c755f", "#e69f00", "#5b8c5a", "#9467bd", "#c08a00", "#6d8fa8", "#a05a5a")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 INK = "currentColor"  # the page's own, on a light and on a dark screen
 WORDS = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "titleColor": INK}
@@ -17,7 +17,14 @@ LINES = {"gridColor": INK, "gridOpacity": 0.15, "domainColor": INK, "tickColor":
 CONFIG = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
-    "axis": {**WORDS, **LINES, "titleFontWeight": "normal", "labelLimit": 240, "labelOverlap": "greedy"},
+    "axis": {
+        **WORDS,
+        **LINES,
+        "titleFontWeight": "normal",
+        "labelLimit": 240,
+        "labelOverlap": "greedy",
+        "labelSeparation": 6,
+    },
     "legend": {
         **WORDS,
         "symbolOpacity": 1,

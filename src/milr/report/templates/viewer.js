@@ -35,17 +35,28 @@
     return decoded.get(canvas);
   }
 
+  // What the maps of each kind hold at least and at most: past the ends of the colours or not.
+  const extremes = {};
+  for (const { dataset, parentElement } of document.querySelectorAll("canvas")) {
+    const [low, high] = dataset.range.split(",").map(Number), kind = parentElement.parentElement.dataset.kind;
+    const [least, most] = (extremes[kind] ??= [low, high]);
+    extremes[kind] = [Math.min(least, low), Math.max(most, high)];
+  }
+
   function paint(canvas) {
     const figure = canvas.closest(".map"), kind = figure.dataset.kind;
-    const [low, high] = by("scale").value === "sheet" ? settings.scales[kind] : canvas.dataset.scale.split(",").map(Number);
+    const shared = by("scale").value === "sheet", own = (text) => text.split(",").map(Number);
+    const [low, high] = shared ? settings.scales[kind] : own(canvas.dataset.scale);
+    const [least, most] = shared ? extremes[kind] : own(canvas.dataset.range);
     const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
     values(canvas).forEach((bits, n) => {
       const share = Math.min(1, Math.max(0, (bits - low) / (high - low)));
       image.data.set([...tables[kind][Math.round(share * (TABLE - 1))], 255], 4 * n);
     });
     context.putImageData(image, 0, 0);
-    figure.querySelector(".low").textContent = round(low);
-    figure.querySelector(".high").textContent = `${round(high)} bits`;
+    const slack = 1e-6 * (high - low); // of rounding
+    figure.querySelector(".low").textContent = round(low) + (least < low - slack ? " or less" : "");
+    figure.querySelector(".high").textContent = round(high) + (most > high + slack ? " or more" : "");
   }
 
   const drawn = new Set(); // cards whose maps were painted
@@ -128,7 +139,7 @@
       card.hidden = !fits;
       count += fits;
     }
-    by("shown").textContent = `${count} of ${cards.length} pictures`;
+    by("shown").textContent = count === cards.length ? `${count} pictures` : `${count} of ${cards.length} pictures`;
   }
   function look() {
     gallery.style.setProperty("--mix", by("mix").value / 100);
