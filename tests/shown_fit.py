@@ -56,10 +56,14 @@ def draw(folder: Path, pictures: int, size: int = 48) -> None:
     write_csv(scene / DECISIONS, answers)
 
 
-def measurements(pictures: int = 20) -> list[Measurement]:
-    """Twenty pictures: 20 % of the places by the decision map keep 0.9 of the decisions, random ones 0.3."""
+def measurements(pictures: int = 20, centre: float | None = None) -> list[Measurement]:
+    """Twenty pictures: 20 % of the places by the decision map keep 0.9 of the decisions, random ones 0.3.
+
+    centre: what those by that control keep, where it is measured.
+    """
     rows = []
     wanted = {"decision": 0.9, "total": 0.5, "redundant": 0.4, "random": 0.3}
+    wanted |= {} if centre is None else {"centre": centre}
     for name, share in wanted.items():
         for number in range(pictures):
             right = float(number < share * pictures)
@@ -121,8 +125,9 @@ def fitted(outputs: Path, name: str = "fit", pictures: int = 6, stages: Sequence
     draw(make_run(outputs, "visualize", f"maps of {name}", fit, command="milr visualize", **FACTS), pictures)
     if "evaluate" in stages:
         folder = make_run(outputs, "evaluate", f"numbers of {name}", fit, **FACTS)
-        write_csv(folder / "results.csv", summarise(measurements(), "birds"))
-        write_csv(folder / "paired.csv", compare(measurements(), "birds", ("decision", "redundant")))
+        rows = measurements(centre=0.4)
+        write_csv(folder / "results.csv", summarise(rows, "birds"))
+        write_csv(folder / "paired.csv", compare(rows, "birds", ("decision", "redundant")))
     if "sanity" in stages:
         write_csv(make_run(outputs, "sanity", f"checks of {name}", fit, **FACTS) / "sanity.csv", sanity_rows())
     return fit

@@ -57,8 +57,64 @@ def test_what_is_not_measured_names_the_commands_to_the_end(outputs: Path) -> No
     text = page(outputs, "fit", "other").text
     assert f"cap of {shown.CAP:.2f} (saturation" in text
     assert "each picture is told among 32, itself and a bank of training pictures" in text  # 2 ** 5
-    again = f"<code>milr report {folders[0]} {folders[1]}</code> tells of it"
-    assert f"<code>milr sanity source={folders[1]}</code>, then {again}" in text
+    to = outputs / "report.html"
+    again = f"milr report {folders[0]} {folders[1]} --to {to}"
+    assert f"<code>milr sanity source={folders[1]} outputs={outputs}\n{again}</code>" in text
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_a_report_lies_in_the_outputs_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit = shown.fitted(tmp_path / "outputs" / "demo")
+    assert main(["report", "latest"]) == 0 and main(["report", str(fit), "outputs=outputs/demo"]) == 0
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.html")] == [Path("outputs/demo/reports/fit.html")]
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_the_printed_commands_lead_to_results_that_the_report_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the printed command of calibrate makes, in the outputs that it names, is in the report that is printed."""
+    monkeypatch.chdir(tmp_path)
+    fit = shown.fitted(tmp_path / "outputs" / "demo")
+    report = page(tmp_path / "outputs" / "demo", str(fit)).text
+    calibrate, again = re.findall(r"<code>(milr calibrate.*?)\n(milr report.*?)</code>", report)[0]
+    shown.calibrate(Path(calibrate.partition("outputs=")[2]))
+    assert main(again.split()[1:]) == 0
+    assert "0.95 bits for each true bit" in (tmp_path / "outputs" / "demo" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_what_is_redundant_is_told_by_the_fits_reading_and_beside_what_was_tested(outputs: Path) -> None:
+    shown.fitted(outputs, stages=("evaluate",))
+    shown.fitted(outputs, "literal", **{"milr.redundancy": "representation"})
+    text = page(outputs, "fit").text
+    occluded, representation = "finds more of a place behind the mask", "the masked representation tells more"
+    assert occluded in text and representation not in text
+    assert '<a href="#removal-1">Can what the redundant map marks be taken away?</a>' in text
+    assert Elements(text).of("div", id="removal-1")
+    text = page(outputs, "literal").text
+    assert representation in text and occluded not in text
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_the_accuracies_of_one_network_are_told_apart(outputs: Path) -> None:
+    fit = shown.fitted(outputs, stages=("evaluate",))
+    network = outputs / "train_protonet" / "network"
+    result = {"accuracy": 0.816, "interval": 0.02, "episodes": 200}
+    make_run(outputs, "test_protonet", "tested", network, result=result, **shown.FACTS)
+    text = re.sub("<.*?>", "", page(outputs, str(fit)).text)
+    assert (
+        "0.816 ± 0.020 in 200 episodes of the novel split (test-protonet), the one to quote; 0.800 on the fit" in text
+    )
+    assert "1.000 of 20 decisions of milr evaluate; 3 of 4 decisions about the pictures above." in text
+    assert text.count("test-protonet") >= 2  # among the runs too
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_a_title_says_what_the_report_is_about(outputs: Path) -> None:
+    shown.fitted(outputs)
+    assert "<h1>Drawn birds, conv4, 5-way 1-shot <small>fit</small></h1>" in page(outputs, "fit").text
 
 
 @pytest.mark.usefixtures("without_vega")

@@ -1,4 +1,4 @@
-"""What the maps of a fit are worth by its own critic, `milr sanity` and `milr calibrate`: numbers as findings."""
+"""What the maps of a fit are worth by `milr sanity` and `milr calibrate`: numbers as findings."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from milr.checks.calibration import Calibration, PlacePoint
 from milr.checks.sanity import SanityRow
 from milr.report.check_charts import likeness, truth
 from milr.report.reading import read_rows
+from milr.report.steps import next_step
 from milr.report.tables import (
-    FAILS,
-    HOLDS,
+    NO,
     NOTHING,
-    OPEN,
+    PART,
+    UNMEASURED,
+    YES,
     Finding,
     Table,
     between,
     interval,
     not_measured,
     number,
-    percent,
 )
 from milr.runs.find import RunInfo
 from milr.runs.manifests import read_config
@@ -29,14 +30,13 @@ from milr.runs.manifests import read_config
 REFITS = ("seeds", "labels", "cascade")  # checks that hold this fit's maps against those of another
 RANKS = "rank correlation"
 NEAR = 0.1  # of a slope to 1
-STALLED = 0.02  # of the held-out bits: what the last quarter of a critic's steps may add to count as converged
 
 
-def sanity_finding(sanity: RunInfo | None, fit: RunInfo) -> Finding:
+def sanity_finding(sanity: RunInfo | None, fit: RunInfo, again: str) -> Finding:
     """Do the maps depend on what was learned, and do they come out the same again?"""
     title = "Do the maps come out the same again, and change when what was learned does?"
     if sanity is None:
-        return not_measured(title, f"milr sanity source={fit.folder}")
+        return not_measured(title, next_step("sanity", fit), again)
     rows = read_rows(sanity.folder / "sanity.csv", SanityRow)
     alike = [row for row in rows if row.check in REFITS and row.measure == RANKS]
     met = [is_met(row, alike) for row in rows]
@@ -50,7 +50,7 @@ def sanity_finding(sanity: RunInfo | None, fit: RunInfo) -> Finding:
     ]
     head = ["what was changed", "map", "measure", "value", "95 % interval", "wanted", "is it so"]
     table = Table("Every check of milr sanity", head, cells)
-    verdict = OPEN if not asked else HOLDS if all(asked) else FAILS
+    verdict = UNMEASURED if not asked else YES if all(asked) else PART if any(asked) else NO
     shown = [likeness(alike)] if alike else []
     return Finding(title, [sentence for sentence in sentences if sentence], verdict, shown, [table])
 
@@ -84,30 +84,11 @@ def is_met(row: SanityRow, alike: Sequence[SanityRow]) -> bool | None:
     return None
 
 
-def convergence_finding(fit: RunInfo) -> Finding:
-    """Had the critic, whose held-out bits bound the information from below, found what it could?"""
-    title = "Had the estimator converged?"
-    critic = (fit.manifest.get("result") or {}).get("critic")
-    if not critic:
-        return Finding(title, ["The fit does not tell."])
-    steps, gain = critic["steps"], critic["last_quarter_gain"]
-    most = (read_config(fit.folder).get("critic") or {}).get("steps", steps)
-    ended = f"all {most} that it was given" if steps >= most else f"of {most} at most: it ended where they had stalled"
-    sentences = [
-        "The critic, which estimates the bits, found most in pictures that it was not fitted to, "
-        f"{number(critic['bits'], 2)} bits a place, at step {critic['step']}; it took {steps} steps, {ended}.",
-        f"The last quarter of the steps added {percent(gain)} of that; {percent(STALLED)} or less counts as converged.",
-    ]
-    if gain > STALLED:
-        sentences.append('So there is more to find: read the bits as "at least", or fit with more critic.steps.')
-    return Finding(title, sentences, HOLDS if gain <= STALLED else FAILS)
-
-
-def calibration_finding(calibrate: RunInfo | None, fit: RunInfo) -> Finding:
+def calibration_finding(calibrate: RunInfo | None, fit: RunInfo, again: str) -> Finding:
     """Are the bits true, where the truth is known?"""
     title = "Are the bits true?"
     if calibrate is None:
-        return not_measured(title, "milr calibrate")
+        return not_measured(title, next_step("calibrate", fit), again)
     infomax: Mapping[str, Any] = read_config(fit.folder).get("infomax") or {}
     rows = read_rows(calibrate.folder / "calibrate.csv", Calibration)
     sound = [row for row in rows if row.sound]
@@ -131,7 +112,8 @@ def calibration_finding(calibrate: RunInfo | None, fit: RunInfo) -> Finding:
     points = read_rows(calibrate.folder / "places.csv", PlacePoint)
     keys = {(row.world, row.estimator, row.denominator, row.reading) for row in judged}
     chosen = [p for p in points if (p.world, p.estimator, p.denominator, p.reading) in keys]
-    verdict = OPEN if not same else HOLDS if all(abs(row.slope - 1) <= NEAR for row in same) else FAILS
+    near = [abs(row.slope - 1) <= NEAR for row in same]
+    verdict = UNMEASURED if not same else YES if all(near) else PART if any(near) else NO
     return Finding(title, sentences, verdict, [truth(chosen)] if chosen else [], [calibration_table(rows)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from milr.console import console
 from milr.errors import MilrError
 from milr.fields import load
 from milr.report.gathering import gather
+from milr.report.steps import outputs_of
+from milr.runs.find import RunInfo
 from milr.sweeps.fits import is_sweep
 
 PACKAGES = {"jinja2": "jinja2", "altair": "altair", "vl_convert": "vl-convert-python"}  # module -> its package
@@ -43,10 +46,18 @@ def report(words: list[str], outputs: Path, to: str | None, device: str) -> Path
     if sweeps:
         sweep = load("milr.report.sweeps:read_sweep")(sweeps[0], device)
         page, name = load("milr.report.page:page_of_sweep")(sweep), sweeps[0].absolute().name
+        place = outputs_of(sweeps[0].absolute() / "job", "fit_milr")
     else:
         gathered = gather(words, outputs)
-        page = load("milr.report.page:page_of_runs")(gathered)
+        page = load("milr.report.page:page_of_runs")(gathered, to)
         name = "_".join(subject.name for subject in gathered.subjects)
-    path = Path(to).expanduser() if to else outputs / "reports" / f"{name[:100]}.html"
+        place = common_place([subject.fit for subject in gathered.subjects])
+    path = Path(to).expanduser() if to else (place or outputs) / "reports" / f"{name[:100]}.html"
     load("milr.report.page:write_page")(page, path)
     return path
+
+
+def common_place(fits: Sequence[RunInfo]) -> Path | None:
+    """The folder of runs that all fits lie in: their report belongs there. None where there is no such one."""
+    places = {outputs_of(fit.folder, fit.stage) for fit in fits}
+    return places.pop() if len(places) == 1 else None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from milr.errors import MilrError
+from milr.report.steps import outputs_of
 from milr.runs.find import RunInfo, find_runs, named_run, newest, read_run
 from milr.runs.folder import FINISHED
 from milr.runs.manifests import parent_folder
 from milr.settings.stages import cli_name
 
-FIT, CALIBRATE = "fit_milr", "calibrate"
+FIT, CALIBRATE, TEST = "fit_milr", "calibrate", "test_protonet"
 FOLLOWERS = ("visualize", "evaluate", "sanity")  # what goes on from a fit
 
 
@@ -24,11 +25,19 @@ class Subject:
     fit: RunInfo
     followers: Mapping[str, RunInfo]  # of FOLLOWERS those that there are
     name: str  # of the fit's folder; its whole path where two fits have the same
+    test: RunInfo | None = None  # the newest of test-protonet of the network that was fitted
 
     @property
     def runs(self) -> list[RunInfo]:
         """The fit and its followers."""
         return [self.fit, *self.followers.values()]
+
+    @property
+    def network(self) -> RunInfo | None:
+        """The run that trained the network, where one did and can be read."""
+        parent = self.fit.manifest.get("parent")
+        run = read_run(parent_folder(self.fit.folder, parent)) if isinstance(parent, Mapping) else None
+        return run if run and not run.problem else None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def gather(words: Sequence[str], outputs: Path) -> Gathered:
         named.setdefault(fit.folder, {})[run.stage] = run
     if not fits:
         raise MilrError("a calibration alone has no maps: name a run of fit-milr too")
-    places = [outputs, *(place for fit in fits.values() if (place := outputs_of(fit)))]
+    places = [outputs, *(place for fit in fits.values() if (place := outputs_of(fit.folder, fit.stage)))]
     runs = {run.folder: run for place in places if place.is_dir() for run in find_runs(place)}
     several = Counter(fit.folder.name for fit in fits.values())
     subjects = [
@@ -98,26 +107,21 @@ def fit_of(run: RunInfo) -> RunInfo:
     return fit
 
 
-def subject_of(fit: RunInfo, named: Mapping[str, RunInfo], runs: Iterable[RunInfo], name: str) -> Subject:
+def subject_of(fit: RunInfo, named: Mapping[str, RunInfo], runs: Collection[RunInfo], name: str) -> Subject:
     """A fit with its followers: those that were named, else the newest of each stage."""
     children = [run for run in runs if run.stage in FOLLOWERS and is_child(run, fit)]
     found = {stage: named.get(stage) or newest(run for run in children if run.stage == stage) for stage in FOLLOWERS}
     if found["visualize"] is None:
         raise MilrError(f"no maps of {fit.folder} are drawn yet: `milr visualize source={fit.folder}` first")
-    return Subject(fit, {stage: run for stage, run in found.items() if run}, name)
+    subject = Subject(fit, {stage: run for stage, run in found.items() if run}, name)
+    if (network := subject.network) is None:
+        return subject
+    return replace(subject, test=newest(run for run in runs if run.stage == TEST and is_child(run, network)))
 
 
-def is_child(run: RunInfo, fit: RunInfo) -> bool:
-    """Whether a run goes on from this fit."""
+def is_child(run: RunInfo, source: RunInfo) -> bool:
+    """Whether a run goes on from this one."""
     parent = run.manifest.get("parent")
     if not isinstance(parent, Mapping) or not {"folder", "stage"} <= parent.keys():
         return False
-    return parent_folder(run.folder, parent).absolute() == fit.folder
-
-
-def outputs_of(run: RunInfo) -> Path | None:
-    """The folder of runs that a run lies in, alone or within a sweep; None where it was put elsewhere."""
-    above = run.folder.parents
-    if above[0].name == run.stage:
-        return above[1]
-    return above[2] if above[1].name == f"{run.stage}_sweeps" else None
+    return parent_folder(run.folder, parent).absolute() == source.folder

@@ -12,6 +12,7 @@ from milr.errors import MilrError
 from milr.fields import leaves
 from milr.lineage.listing import key_figure
 from milr.lineage.show import story_of
+from milr.report.gathering import Subject
 from milr.report.tables import NOTHING, Table
 from milr.runs.find import RunInfo, read_run
 from milr.runs.manifests import read_config
@@ -42,12 +43,14 @@ def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def steps_of(fit: RunInfo, followers: Sequence[RunInfo]) -> list[Step]:
-    """The runs in their order: what the fit was made from, the fit, and what was made from it."""
+def steps_of(subject: Subject) -> list[Step]:
+    """The runs in their order: what the fit was made from, that network's test, the fit, and what was made from it."""
+    fit, tests = subject.fit, [subject.test] if subject.test else []
     story = story_of(fit)
     parents = [read_run(Path(parent["folder"])) for parent in story["parents"] if parent["stage"] != "weights"]
-    runs = [(run, story_of(run)) for run in reversed(parents) if not run.problem]
-    return [step_of(run, told) for run, told in [*runs, (fit, story), *((run, story_of(run)) for run in followers)]]
+    before = [(run, story_of(run)) for run in [*(run for run in reversed(parents) if not run.problem), *tests]]
+    after = [(run, story_of(run)) for run in subject.followers.values()]
+    return [step_of(run, told) for run, told in [*before, (fit, story), *after]]
 
 
 def step_of(run: RunInfo, story: Mapping[str, Any]) -> Step:

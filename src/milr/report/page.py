@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from milr import __version__
 from milr.figures.columns import readable
 from milr.figures.palette import DIVERGING, EVEN
 from milr.files import write_atomically
+from milr.report.accuracies import accuracies
 from milr.report.charts import compared
 from milr.report.check_charts import along_beta
 from milr.report.colours import stops
-from milr.report.gathering import Gathered
+from milr.report.gathering import Gathered, Subject
 from milr.report.history import Step, differing, duration, steps_of
+from milr.report.naming import readings_of, title_of
 from milr.report.pictures import Card, Read, Scale, Strip, cards_of, read_pictures, scales_of
 from milr.report.sweeps import Sweep
 from milr.report.tables import Chart, Finding, Table, number, percent
 from milr.report.words import WORDS, anchor, linked
-from milr.report.worth import findings, key_results
+from milr.report.worth import REMOVAL, findings, key_results
 from milr.runs.find import read_run
 
 MANY = 48  # pictures: from here on thumbnails come first
@@ -41,7 +43,9 @@ class Page:
     scales: Mapping[str, Scale]  # of the colours, over all pictures
     worth: Mapping[str, Sequence[Finding]]  # name of a run -> what its maps are worth
     history: Mapping[str, Sequence[Step]]
-    command: str = ""  # that makes this page again
+    readings: Sequence[str] = ()  # of what is redundant (milr.redundancy), by the fits
+    stamp: str = ""  # the runs' names
+    accuracies: Mapping[str, str] = field(default_factory=dict)  # name of a run -> those of its network
     comparison: Sequence[Table] = ()
     compared: Chart | None = None
     sweep: Sweep | None = None
@@ -60,7 +64,15 @@ class Page:
     @property
     def summary(self) -> list[str]:
         """What each run came to, in a sentence."""
-        return [sentence_of(run, self.cards) for run in ([] if self.sweep else self.runs)]
+        if self.sweep:
+            return []
+        told = {run: sentence_of(run, self.cards) for run in self.runs}
+        return [f"{run}: {text}" for run, text in told.items()] if len(told) > 1 else [*told.values()]
+
+    @property
+    def removals(self) -> list[tuple[str, Finding]]:
+        """Of each run, what was found where its redundant places were removed."""
+        return [(run, each) for run, found in self.worth.items() for each in found if each.key == REMOVAL]
 
     @property
     def has_charts(self) -> bool:
@@ -69,33 +81,34 @@ class Page:
         return bool(charts or self.compared or self.along)
 
 
-def page_of_runs(gathered: Gathered) -> Page:
-    """A page about one fit or several."""
+def page_of_runs(gathered: Gathered, to: str | None = None) -> Page:
+    """A page about one fit or several; to: the file that was asked for."""
     subjects = {subject.name: subject for subject in gathered.subjects}
+    fits = {name: subject.fit for name, subject in subjects.items()}
     reads = {name: read_pictures(subject.followers["visualize"].folder) for name, subject in subjects.items()}
-    worth = {name: findings(subject.fit, subject.followers, gathered.calibration) for name, subject in subjects.items()}
-    history = {name: steps_of(subject.fit, [*subject.followers.values()]) for name, subject in subjects.items()}
+    again = shlex.join(["milr", "report", *(str(fit.folder) for fit in fits.values()), *(["--to", to] if to else [])])
+    worth = {name: findings(s.fit, s.followers, gathered.calibration, again) for name, s in subjects.items()}
+    history = {name: steps_of(subject) for name, subject in subjects.items()}
     cards, several = cards_of(reads), dict[str, Any]()
     if len(subjects) > 1:
-        fits = {name: each.fit for name, each in subjects.items()}
         several["comparison"] = [bits_of_runs([*subjects], cards), differing(fits)]
         measured = {
             n: key_results(s.followers["evaluate"].folder) for n, s in subjects.items() if "evaluate" in s.followers
         }
         several["compared"] = compared(measured) if measured else None
-    title = f"milr report: {', '.join(subjects)}"
-    command = shlex.join(["milr", "report", *(str(each.fit.folder) for each in subjects.values())])
-    return Page(title, cards, scales(reads), worth, history, command, **several)
+    said = {name: accuracies(subject, strips_of(name, cards)) for name, subject in subjects.items()}
+    title, readings = title_of([*fits.values()]), readings_of([*fits.values()])
+    stamp = ", ".join(subjects)
+    return Page(title, cards, scales(reads), worth, history, readings, stamp, said, **several)
 
 
 def page_of_sweep(sweep: Sweep) -> Page:
     """A page about a sweep."""
-    first = sweep.fits[0]
-    assert first.run
-    history = {first.name: steps_of(read_run(first.run.folder), [])}
-    title = f"milr report: sweep {sweep.folder.name}"
+    fits = [read_run(fit.run.folder) for fit in sweep.fits if fit.run]
+    history = {sweep.fits[0].name: steps_of(Subject(fits[0], {}, sweep.fits[0].name))}
     cards, along = cards_of(sweep.pictures), along_beta(sweep.points)
-    return Page(title, cards, scales(sweep.pictures), {}, history, sweep=sweep, along=along)
+    title, stamp = f"Sweep: {title_of(fits)}", sweep.folder.name
+    return Page(title, cards, scales(sweep.pictures), {}, history, readings_of(fits), stamp, sweep=sweep, along=along)
 
 
 def sentence_of(run: str, cards: Sequence[Card]) -> str:
@@ -105,7 +118,7 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
     means, cap = mean_bits(strips), strips[0].cap
     decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
     return (
-        f"{run}: {len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
+        f"{len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
         f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} "
         f"of them redundant; {number(means['decision'], 2)} bits pass the mask. The cap: each picture is told among "
         f"{2**cap:.0f}, itself and a bank of training pictures."

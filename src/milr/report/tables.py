@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"  # where there is no number, and before one below 0
-HOLDS, FAILS, OPEN = "holds", "does not hold", "open"  # verdicts; OPEN: nothing to hold it against
+YES, PART, NO = "yes", "in part", "no"  # verdicts: answers to a finding's question
+UNDECIDED, UNMEASURED = "undecided", "not measured"  # the interval allows both; nothing to answer by
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,17 @@ class Finding:
 
     title: str
     sentences: Sequence[str]
-    verdict: str = OPEN
+    verdict: str = UNMEASURED
     charts: Sequence[Chart] = ()
-    tables: Sequence[Table] = field(default=())
-    command: str = ""  # that would measure it, where it was not
+    tables: Sequence[Table] = ()
+    lead: str = ""  # of the commands
+    commands: Sequence[str] = ()  # one after the other: what would measure it, or better it, and tell of it
+    key: str = ""  # by which other parts of the page find it
 
 
-def not_measured(title: str, command: str) -> Finding:
-    """A question that nothing answers yet, with the command that would."""
-    return Finding(title, ["Not measured yet."], command=command)
+def not_measured(title: str, *commands: str, key: str = "") -> Finding:
+    """A question that nothing answers yet, with the commands that would."""
+    return Finding(title, ["Not measured yet."], lead="It is measured, and told of, by", commands=commands, key=key)
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -64,6 +67,11 @@ def interval(low: float, high: float) -> str:
 def between(low: float, high: float) -> str:
     """The same within a sentence, a blank before it."""
     return f" {each}" if (each := interval(low, high)) else ""
+
+
+def more_or_less(difference: float, word: str) -> str:
+    """ "0.04 less accuracy"."""
+    return f"{number(abs(difference), 2)} {'less' if difference < 0 else 'more'} {word}"
 
 
 def percent(share: float) -> str:
