@@ -51,6 +51,18 @@ def test_latest_is_the_same_run_for_a_stage_for_show_and_for_a_report(
     assert finished_run("latest", outputs).folder == fit
 
 
+def test_a_source_that_is_not_there_names_what_may_be_meant(make_run: MakeRun, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    with pytest.raises(MilrError, match=r"no folder .*latets \(did you mean 'latest'\?\)$"):
+        find_source(outputs, "train_protonet", "latets")
+    folders = [make_run(name=f"run-{number}") for number in range(4)]
+    newest = f"{folders[3]}, {folders[2]}, {folders[1]}, ..."
+    with pytest.raises(MilrError, match=rf"\(did you mean 'latest'\?\); the newest runs of train-protonet: {newest}$"):
+        find_source(outputs, "train_protonet", "latets")
+    with pytest.raises(MilrError, match=r"did you mean 'run-2'"):
+        find_source(outputs, "train_protonet", "runn-2")
+
+
 def test_a_named_run_is_resolved_from_the_callers_folder(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.fields import nearest
 from milr.files import sha256_of
-from milr.runs.find import find_runs, newest
+from milr.runs.find import find_runs, name_of, newest
+from milr.runs.folder import FINISHED
 from milr.runs.manifests import counts_as_finished, parent_folder, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
+from milr.text import first_few
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +46,26 @@ def find_source(outputs: Path, stage: str, source: str) -> SourceRun:
     Errors: MilrError if there is none, or it is not finished, of another stage, or its checkpoint was changed.
     """
     folder = latest_run(outputs, stage) if source == "latest" else Path(here(source))
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except MilrError as error:
+        if isinstance(error.__cause__, OSError) or folder.is_dir():
+            raise
+        raise MilrError(f"{error}{meant(outputs, stage, source)}") from error
     if manifest.get("stage") != stage:
         raise MilrError(f"{folder} is a run of {cli_name(manifest.get('stage'))}; needed is one of {cli_name(stage)}")
     if not counts_as_finished(folder, manifest):
         raise MilrError(f"the run {folder} is not finished (its state is {manifest.get('state')!r}): name another")
     return SourceRun(folder, manifest, verified_config(folder, manifest))
+
+
+def meant(outputs: Path, stage: str, source: str) -> str:
+    """What may have been meant instead of a folder that is not there: `latest`, or one of the newest runs."""
+    runs = [run for run in find_runs(outputs) if run.stage == stage] if outputs.is_dir() else []
+    newest_first = [str(outputs / name_of(run, outputs)) for run in reversed(runs) if run.state == FINISHED]
+    near = nearest(source, ["latest", *newest_first, *(Path(name).name for name in newest_first)])
+    listed = f"; the newest runs of {cli_name(stage)}: {first_few(newest_first)}" if newest_first else ""
+    return f"{near}{listed}"
 
 
 def find_parent(run: SourceRun) -> SourceRun:
