@@ -73,6 +73,8 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     log = (run / "log.txt").read_text()
     assert re.search(r"total information, novel species: .* of the cap of [\d.]+ \(\d+ images, each among \d+\)", log)
     bank = manifest(run)["result"]["map_cap_bits"]  # type: ignore[index,call-overload]
+    ended = {phase: manifest(run)["result"][phase]["steps"] for phase in ("critic", "mask", "pairs")}  # type: ignore[index,call-overload]
+    assert ended == {"critic": 2, "mask": 2, "pairs": 2}
     assert (
         f"maps have another cap, {bank:.2f}: each image is told among {2**bank:.0f}, itself and the fit's bank" in log
     )
