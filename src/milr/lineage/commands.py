@@ -126,7 +126,7 @@ def parser_of(command: str) -> Parser:
         return parser
     if command == "report":
         parser.add_argument("runs", nargs="+", metavar="run", help=f"{RUN}; several; or a sweep's folder")
-        parser.add_argument("--to", metavar="FILE", help="the file to write: <outputs>/reports/<run>.html")
+        parser.add_argument("--to", metavar="FILE", help="the file to write: reports/<run>.html where the run lies")
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for a sweep's maps")
         return parser
     if command in ("show", "rerun"):
