@@ -15,7 +15,7 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv with milr and everything it needs
 
-test: lint  ## check the code and run all tests: over 10 minutes on 2 cores; JOBS=<processes>
+test: lint  ## check the code and run all tests: 6 to 16 minutes on 2 cores; JOBS=<processes>
 	$(PYTEST)
 
 quick: setup  ## run the tests that take no more than a moment each: 75 seconds on 2 cores

@@ -4,11 +4,11 @@ set -euo pipefail
 outputs=outputs/demo
 started=$SECONDS
 say() { printf '\n%s\n' "$*"; }  # minutes are those of two idle cores
-say "1 of 6: train the network (2 minutes)"
+say "1 of 6: train the network (1 to 2 minutes)"
 milr train-protonet experiment=demo train.episodes=200 outputs=$outputs  # fewer steps than the recipe: minutes, not tables
 say "2 of 6: measure its accuracy (seconds)"
 milr test-protonet source=latest test.episodes=200 outputs=$outputs
-say "3 of 6: fit the explanation (3 minutes)"
+say "3 of 6: fit the explanation (1 to 3 minutes)"
 milr fit-milr source=latest experiment=demo milr.steps=100 critic.steps=1000 outputs=$outputs
 say "4 of 6: draw the maps (seconds)"
 milr visualize source=latest outputs=$outputs
