@@ -79,6 +79,9 @@ def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
     with (run / "results.csv").open() as file:
         fits = {row["map"]: row["fits"] for row in csv.DictReader(file)}
     assert (fits["decision"], fits["refined"], fits["edges"]) == ("2", "2", "1")
+    with (run / "paired.csv").open() as file:
+        pairs = {(row["map"], row["other"]) for row in csv.DictReader(file)}
+    assert {("decision", "refined"), ("refined", "random"), ("refined", "decision")} <= pairs
     capsys.readouterr()
     assert call(copy, "evaluate", *words, f"evaluate.sources=[{same}]") == 2
     assert "have both seed=0: leave one" in error(capsys)

@@ -141,6 +141,7 @@ METHODS = {method.name: method for method in ROWS}
 KINDS, CONTROLS, BASELINES = (
     tuple(method.name for method in ROWS if method.family == family) for family in ("milr", "control", "baseline")
 )
+OURS = tuple(method.name for method in ROWS if method.fitted)  # what every other map is compared with
 
 
 def refusal(name: str, explainer: MILR) -> str | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from milr.backbones.protonet import PrototypicalNetwork
 from milr.baselines.iba import FeatureStatistics, feature_statistics
-from milr.baselines.methods import BASELINES, CONTROLS, KINDS, METHODS, Methods, made, refusal
+from milr.baselines.methods import BASELINES, CONTROLS, KINDS, METHODS, OURS, Methods, made, refusal
 from milr.baselines.passes import Passes
 from milr.data.augmentation import Normalisation, to_input
 from milr.data.catalogues import view
@@ -62,7 +62,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
     write_csv(run.path("results.csv"), results)
-    write_csv(run.path("paired.csv"), compare(measurements, data_set, KINDS))
+    write_csv(run.path("paired.csv"), compare(measurements, data_set, OURS))
     count = len({measurement.episode for measurement in measurements})
     fits = len({measurement.fit for measurement in measurements})
     units = ("episode", "episodes") if asked.section.name == "prototypes" else ("batch", "batches")

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from milr.bars import bar
-from milr.baselines.methods import KINDS, METHODS, Methods
+from milr.baselines.methods import METHODS, OURS, Methods
 from milr.data.augmentation import to_input
 from milr.data.catalogues import data_entry, view
 from milr.data.pictures import load_pictures
@@ -95,8 +95,7 @@ def interventions(settings: Interventions, run: Run, source: SourceRun) -> float
     results = summarise(rows, data_set)
     write_csv(run.path("per_image.csv"), [row for row in rows if row.metric.kind != "completeness"])
     write_csv(run.path("results.csv"), results)
-    ours = [name for name in (*KINDS, "refined") if name in names]
-    write_csv(run.path("paired.csv"), compare(rows, data_set, ours))
+    write_csv(run.path("paired.csv"), compare(rows, data_set, OURS))
     about = part_rows(found, bench.subject.interventions.parts)
     write_csv(run.path("parts.csv"), about)
     draw_bars(run.path("interventions.png"), results, CHART, title)
