@@ -216,10 +216,11 @@ def test_the_mask_and_the_critics_second_fit_are_told_of_too(
         in finding.sentences[4]
     )
     if longer:
-        again, draw, report = finding.commands
+        again, draw, measure, report = finding.commands
         network = outputs / "train_protonet" / "network"
         assert again == f"milr fit-milr source={network} experiment=demo {longer} outputs={outputs}"
         assert draw == f"milr visualize source=latest outputs={outputs}"
+        assert measure == f"milr evaluate source=latest outputs={outputs}"
         assert report == f"milr report latest outputs={outputs}"
     else:
         assert not finding.commands

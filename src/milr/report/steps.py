@@ -34,7 +34,7 @@ def next_step(stage: str, fit: RunInfo) -> str:
 
 
 def fit_again(fit: RunInfo, changed: Mapping[str, object]) -> list[str]:
-    """The fit as it was typed, with other settings; then what draws its maps and reports on them."""
+    """The fit as it was typed, with other settings; then what draws its maps, measures them and reports on them."""
     typed = shlex.split(str(fit.manifest.get("command") or ""))[2:]
     parent = fit.manifest.get("parent")
     source = [f"source={parent_folder(fit.folder, parent)}"] if isinstance(parent, Mapping) else ["source=none"]
@@ -44,6 +44,6 @@ def fit_again(fit: RunInfo, changed: Mapping[str, object]) -> list[str]:
     place = outputs_word(fit)
     return [
         shlex.join(["milr", "fit-milr", *source, *kept, *settings, *place]),
-        shlex.join(["milr", "visualize", "source=latest", *place]),
+        *(shlex.join(["milr", stage, "source=latest", *place]) for stage in ("visualize", "evaluate")),
         shlex.join(["milr", "report", "latest", *place]),
     ]

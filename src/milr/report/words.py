@@ -27,7 +27,8 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "interval": "A range made so that in 95 of 100 repetitions, with other such pictures, it holds the mean over all.",
     "keep": "Only a map's highest places are left, the rest is filled. The decision should stay.",
     "lift": "The share of mass over the region's share of the picture; 1: no denser there than elsewhere.",
-    "mask": "What was fitted to let as little of each place pass as it can while the network decides as before.",
+    "mask": "What was fitted to let as little of each place pass as it can while the network still decides as rightly, "
+    "by the true answers about the fit's pictures.",
     "mass": "The share of a map's positive bits that lies in the region.",
     "percentile": "The share of a map's places that are lower than the marked one. 0.5: chance; 1: it is the highest.",
     "pointing": "The share of pictures in which a map's highest place lies in the region.",
