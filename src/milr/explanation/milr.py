@@ -220,6 +220,7 @@ class MILR(Explainer):
         rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
 
         def one_kind(part: Inputs, classes: Tensor | None) -> Tensor:
+            """The maps of this kind alone."""
             target = None if classes is None else towards_class(classes)
             if kind == "decision":  # needs no critic
                 return self.decision_map(part, refine, target)

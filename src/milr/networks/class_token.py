@@ -42,6 +42,7 @@ def exchanged(numbers: list[int]) -> Change:
     """The tokens of these numbers, exchanged between the two images."""
 
     def change(tokens: Tensor) -> Tensor:
+        """[2, T, C] with those of the other image."""
         changed = tokens.clone()
         changed[:, numbers] = tokens[:, numbers].flip(0)
         return changed
@@ -53,6 +54,7 @@ def swapped(one: int, other: int) -> Change:
     """Two tokens of each image in each other's place."""
 
     def change(tokens: Tensor) -> Tensor:
+        """[K, T, C] with the two in each other's place."""
         changed = tokens.clone()
         changed[:, [one, other]] = tokens[:, [other, one]]
         return changed

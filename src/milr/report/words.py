@@ -58,6 +58,7 @@ def linked(text: str) -> Markup:
     seen = set[str]()
 
     def link(match: re.Match[str]) -> str:
+        """The word as a link, where it stands for the first time."""
         word = match[1].lower()
         if word in seen:
             return match[0]
