@@ -128,6 +128,16 @@ def test_a_parent_is_found_also_after_both_were_moved(make_run: MakeRun, tmp_pat
     assert find_parent(child).folder == tmp_path / "moved" / "train_protonet" / "network"
 
 
+def test_of_copied_outputs_the_copy_counts(make_run: MakeRun, tmp_path: Path) -> None:
+    parent = find_source(tmp_path, "train_protonet", str(make_run(name="network")))
+    make_run("fit_milr", "fit", parent=parent.as_parent())
+    copied = Path(shutil.copytree(tmp_path / "outputs", tmp_path / "copied"))
+    child = find_source(tmp_path, "fit_milr", str(copied / "fit_milr" / "fit"))
+    assert find_parent(child).folder == copied / "train_protonet" / "network"
+    change(copied / "train_protonet" / "network", checkpoint={"file": "best.pt", "sha256": "another"})
+    assert find_parent(child).folder == parent.folder  # what lies beside the copy under its name is another run
+
+
 def test_a_parent_is_found_after_a_move_also_from_and_in_a_sweep(make_run: MakeRun, tmp_path: Path) -> None:
     parent = find_source(tmp_path, "train_protonet", str(make_run(name="network")))
     make_run("fit_milr", "milr.beta=1", parent=parent.as_parent())

@@ -61,11 +61,24 @@ def is_done(folder: Path) -> bool:
 
 
 def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
-    """Where the parent that the manifest of `child` names lies: at its old place, else in the outputs of `child`.
+    """Where the parent that the manifest of `child` names lies: at its recorded place, or in the outputs of `child`.
 
-    Either may lie in outputs/<stage>/<run> or in outputs/<stage>_sweeps/<sweep>/<run>.
+    Either may lie in outputs/<stage>/<run> or in outputs/<stage>_sweeps/<sweep>/<run>. Of outputs that were copied, the
+    copy comes first: a folder beside `child` that holds the very checkpoint.
     """
     folder, stage = Path(parent["folder"]), str(parent["stage"])
     names = (Path(stage, folder.name), Path(f"{stage}_sweeps", *folder.parts[-2:]))
-    moved = (outputs / name for outputs in child.parents[1:3] for name in names)
-    return next((place for place in (folder, *moved) if place.is_dir()), folder)
+    beside = [outputs / name for outputs in child.parents[1:3] for name in names]
+    copies = [place for place in beside if holds_checkpoint(place, parent.get("sha256"))]
+    return next((place for place in (*copies, folder, *beside) if place.is_dir()), folder)
+
+
+def holds_checkpoint(folder: Path, sha256: object) -> bool:
+    """Whether this is the folder of a run whose manifest records a checkpoint with this sha256."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        checkpoint = read_manifest(folder).get("checkpoint")
+    except MilrError:
+        return False
+    return isinstance(checkpoint, dict) and sha256 is not None and checkpoint.get("sha256") == sha256

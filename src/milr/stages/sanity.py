@@ -67,7 +67,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
 
     def maps_of(other: MILR) -> Maps:
-        return stack([other.maps(images) for images in shown.batches(device, 20)])
+        return stack([other.maps(images) for images in shown.batches(device, 20)]).to("cpu")
 
     real = maps_of(explainer)
     gallery = {"as fitted": real}
