@@ -120,12 +120,12 @@ def refined_mask(
     """The mask [K, C, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
     It is one for each channel, also where the amortised one is shared by all: it learns nothing from other images, so
-    that no class can be read off its channels. What passes is to be sufficient, and needed, which the steps ask in turn: the first, third, ... lower the target's
-    loss of what passes; the others raise the target's loss of what does not pass (the mask turned over) up to that of
-    noise alone. Each lowers beta times the mean nats per place and channel too. Alpha has no part in it: what a picture
-    knows beside the target is not asked for. Each step has one draw of noise, the same for every image: a map must not
-    depend on its batch. Without a target it is the classifier's own decision. MilrError for a target that gives no loss
-    of each image, or none with a gradient.
+    that no class can be read off its channels. What passes is to be sufficient, and needed, which the steps ask in
+    turn: the first, third, ... lower the target's loss of what passes; the others raise the target's loss of what does
+    not pass (the mask turned over) up to that of noise alone. Each lowers beta times the mean nats per place and
+    channel too. Alpha has no part in it: what a picture knows beside the target is not asked for. Each step has one
+    draw of noise, the same for every image: a map must not depend on its batch. Without a target it is the classifier's
+    own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach()
