@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from milr.data.records import Record
-from milr.decisions.answers import DISTANCE, answers_of
+from milr.decisions.answers import DISTANCE, Masked, answers_of, masked_answers
 from milr.decisions.batches import query_distances
 from milr.decisions.comparisons import pairs
-from milr.decisions.decision_kinds import classify
+from milr.decisions.decision_kinds import classify, multilabel
 from milr.decisions.questions import Question, episodes
 from milr.networks.settings import MetricSettings
 
@@ -52,3 +53,24 @@ def test_pairs_are_answered_by_pictures() -> None:
     question = Question(nothing_drawn, lambda records: pairs([1, 1, 2, 2]), compares=True)
     rows = answers_of(records("a", "a", "b", "b"), question, torch.eye(4))
     assert [row.answer for row in rows[:4]] == [f"picture {number}" for number in (1, 2, 3, 4)]
+
+
+def test_through_the_mask_the_answer_of_most_draws_is_given_and_of_equally_many_the_likelier() -> None:
+    """Classes: two of three draws say tit of the wren; of the tit one says wren, hardly, and one tit, surely."""
+    question = Question(nothing_drawn, lambda records: classify([0, 1]), answers=["wren", "tit"])
+    outputs = torch.tensor([[[9.0, 0], [1, 0]], [[0, 1], [0, 9]], [[0, 1], [0, 0]]])
+    most = masked_answers(records("wren", "tit"), question, outputs)
+    assert most[0] == Masked("tit", False, pytest.approx(2 / 3))
+    assert masked_answers(records("wren", "tit"), question, outputs[:2])[1] == Masked("tit", True, 0.5)
+
+
+def test_through_the_mask_queries_and_compared_pictures_have_answers_and_labels_have_none() -> None:
+    shape, metric = (2, 1, 1), MetricSettings()
+    own = torch.eye(2)[[0, 1, 1, 1]].expand(2, 4, 2)
+    of_queries = masked_answers(records("a", "b", "a", "b"), episodes(shape, metric, None, seed=0), own)
+    assert of_queries == {2: Masked("b", False, 1.0), 3: Masked("b", True, 1.0)}
+    same = Question(nothing_drawn, lambda records: pairs([1, 1, 2, 2]), compares=True)
+    alike = masked_answers(records("a", "a", "b", "b"), same, torch.eye(2)[[0, 0, 1, 0]].expand(2, 4, 2))
+    assert alike[0] == Masked("picture 2", True, 1.0) and alike[3].right is False
+    labels = Question(nothing_drawn, lambda records: multilabel(torch.ones(1, 2)))
+    assert masked_answers(records("a"), labels, torch.zeros(3, 1, 2)) == {}

@@ -45,6 +45,21 @@ def test_a_closed_mask_passes_nothing() -> None:
     assert explainer.maps(pictures(4, seed=7)[0]).decision.abs().max() == 0
 
 
+@pytest.mark.parametrize(("settings", "draws"), [(MilrSettings(), 4), (ZERO_FILL, 1)])
+def test_the_network_gives_what_it_gives_through_an_open_mask_and_noise_alone_through_a_closed_one(
+    settings: MilrSettings, draws: int
+) -> None:
+    explainer, images = prepared(settings), pictures(4, seed=7)[0]
+    set_mask(explainer, 40.0)
+    untouched = explainer.maps(images).output
+    torch.testing.assert_close(explainer.masked_outputs(images), untouched.expand(draws, -1, -1))
+    set_mask(explainer, -200.0)
+    alone = explainer.masked_outputs(images)
+    assert torch.equal(alone, explainer.masked_outputs(images.flip(0)))  # nothing of the images
+    if draws > 1:  # each draw and image has noise of its own
+        assert len(alone.flatten(0, 1).unique(dim=0)) == draws * len(images)
+
+
 @pytest.mark.parametrize("settings", [MilrSettings(), VARIATIONAL, PLACE, PLACES])
 def test_an_image_has_the_same_maps_in_any_batch(settings: MilrSettings) -> None:
     explainer = prepared(settings)

@@ -1,6 +1,7 @@
 """Figures: bits are conserved, scales are honest, files are written."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,11 +220,15 @@ def test_stacked_maps_keep_their_order() -> None:
 def test_the_table_has_one_row_an_image(tmp_path: Path) -> None:
     images = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     values = maps()
-    export(tmp_path / "out", images, values, columns(), ["a.jpg", "b.jpg"])
+    support, query = columns()
+    query = replace(query, masked="002.Blue_bird", masked_right=False, masked_share=0.75)
+    export(tmp_path / "out", images, values, [support, query], ["a.jpg", "b.jpg"])
     with (tmp_path / "out" / "maps.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["role"] for row in rows] == ["support", "query"] and rows[1]["predicted"] == "002.Blue_bird"
     assert float(rows[1]["total_bits"]) == pytest.approx(values.total[1].sum().item(), rel=1e-5)
+    through = [tuple(row[f"masked_{what}"] for what in ("predicted", "right", "share")) for row in rows]
+    assert through == [("", "", ""), ("002.Blue_bird", "False", "0.75")]
 
 
 @pytest.mark.slow

@@ -103,6 +103,10 @@ def test_the_figures_and_arrays_of_an_episode(pipeline: Path) -> None:
         assert maps["total"].shape == (6, 8, 8) and maps["images"].shape == (6, 3, 32, 32)
         assert [row["role"] for row in rows] == ["support"] * 3 + ["query"] * 3
         assert [row["name"] for row in rows] == maps["labels"].tolist()
+        assert all(bool(row["masked_predicted"]) == (row["role"] == "query") for row in rows)
+        for row in rows[3:]:
+            assert row["masked_right"] == str(row["masked_predicted"] == row["name"])
+            assert float(row["masked_share"]) in (0.25, 0.5, 0.75, 1)  # of four draws
         assert len(set(maps["labels"][:3])) == 3 and sorted(maps["labels"][:3]) == sorted(maps["labels"][3:])
         for row, total in zip(rows, maps["total"], strict=True):
             assert float(row["total_bits"]) == pytest.approx(float(total.sum()), rel=1e-3, abs=1e-3)
@@ -116,6 +120,8 @@ def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
     newest = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])  # type: ignore[arg-type,return-value]
     with np.load(newest / "pictures" / "maps.npz") as maps:
         assert maps["labels"].tolist() == ["grey", "print"] and np.isfinite(maps["redundant"]).all()
+    with (newest / "pictures" / "maps.csv").open() as file:
+        assert [row["masked_predicted"] for row in csv.DictReader(file)] == ["", ""]  # nothing is decided about them
 
 
 def test_masks_refined_for_the_pictures_that_are_drawn(copy: Path, capsys: Capture) -> None:

@@ -1,11 +1,13 @@
-"""What the network answers about each picture of a batch, in numbers: decisions.csv, one row an answer."""
+"""What the network answers about each picture of a batch: decisions.csv, one row an answer; and through the mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from milr.data.records import Record
 from milr.decisions.decisions import Batch
@@ -27,6 +29,15 @@ class Answer:
     quantity: str  # logit, or DISTANCE
 
 
+@dataclass(frozen=True)
+class Masked:
+    """What is answered about a picture when of each picture of its batch only what its mask lets pass is there."""
+
+    answer: str  # that most draws of the mask's noise give; of equally many the likelier
+    right: bool
+    share: float  # of the draws that give it
+
+
 def answers_of(
     records: Sequence[Record], question: Question, output: Tensor, distances: Tensor | None = None
 ) -> list[Answer]:
@@ -45,6 +56,31 @@ def answers_of(
         path = str(records[image].path)
         rows += [Answer(image, path, score, name, value, quantity) for name, value in zip(names, row, strict=True)]
     return rows
+
+
+def masked_answers(records: Sequence[Record], question: Question, outputs: Tensor) -> dict[int, Masked]:
+    """Number of a picture -> what is answered through the mask, by outputs [draws, K, E].
+
+    None for labels and numbers, of which no single one is the answer.
+    """
+    if not (question.answers or question.first_query or question.compares):
+        return {}
+    batch = Batch(outputs[0], question.ask(records))
+    decided = [batch.decided(output) for output in outputs]
+    logits = torch.stack([each.answers().detach() for each in decided])
+    given = logits.argmax(2)  # [draws, Q]
+    shares = one_hot(given, logits.shape[2]).double().mean(0)
+    likelier = logits.double().softmax(2).mean(0) / (2 * len(decided))  # less than one draw: it counts in a tie alone
+    chosen = (shares + likelier).argmax(1)
+    first = (given == chosen).int().argmax(0)  # the first draw that gives it
+    scores = torch.stack([each.score for each in decided]).gather(0, first[None])[0]
+    names = names_of(records, question, logits.shape[2])
+    return {
+        image: Masked(names[answer], bool(score), float(shares[item, answer]))
+        for item, (image, answer, score) in enumerate(
+            zip(decided[0].owners(len(records)), chosen.tolist(), scores.tolist(), strict=True)
+        )
+    }
 
 
 def names_of(records: Sequence[Record], question: Question, count: int) -> list[str]:

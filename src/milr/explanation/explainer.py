@@ -39,7 +39,7 @@ from milr.networks.settings import LayerSettings, layer_settings
 log = logging.getLogger("milr")
 
 Own = TypeVar("Own", bound="Explainer")
-OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over
+OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over, and a decision asked of
 
 
 class Explainer:
@@ -170,6 +170,25 @@ class Explainer:
             decision = bits(self.decision_nats(mask, first.local, occluded))
         require_finite({"the network's output": first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
+
+    def masked_outputs(self, images: Inputs, refine: int = 0, target: Target | None = None) -> Tensor:
+        """What the network gives [draws, K, E] for what the mask lets pass of each image.
+
+        The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
+        not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
+        """
+        self.require_fitted()
+        check_refine(refine, target)
+        with own_modes(self.layers, gradients=False):
+            images = images_of(images, self.layers, "the images of masked_outputs")
+            modules, first = self.ready().eval(), self.layers.first_pass(images)
+            mask, fill = self._mask(modules, first, images, refine, target), self.settings.mask.fill
+            generator, outputs = torch.Generator().manual_seed(0), []
+            for _ in range(OCCLUSIONS if fill == "noise" else 1):
+                noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
+                outputs.append(self.layers.second_pass(occlude(first.local, mask, fill, noise), images).output)
+        require_finite({"the network's output through the mask": torch.stack(outputs, 1)})
+        return torch.stack(outputs)
 
     def _mask(self, modules: Modules, first: FirstPass, images: Inputs, refine: int, target: Target | None) -> Tensor:
         """The mask [K, C or 1, H, W]: the fitted one, or refined from it."""

@@ -21,6 +21,9 @@ class Column:
         distances: to the prototypes, in the metric's own unit.
         prototypes: the prototypes' names, in the order of the distances; empty: numbers alone.
         right: whether the decision is; None: whether it is the name, where there is a decision.
+        masked: the class that it is taken for through the mask. No figure shows it, the table of `export` has it.
+        masked_right: whether that is right.
+        masked_share: of the draws of the mask's noise that give it.
 
     Example:
         >>> import milr
@@ -35,6 +38,9 @@ class Column:
     distances: tuple[float, ...] | None = None
     prototypes: tuple[str, ...] = ()
     right: bool | None = None
+    masked: str | None = None
+    masked_right: bool | None = None
+    masked_share: float | None = None
 
     @property
     def decided(self) -> bool | None:

@@ -81,9 +81,18 @@ def save_maps(path: Path, images: Tensor, maps: Maps, labels: Sequence[str], fil
 
 
 def save_table(path: Path, maps: Maps, columns: Sequence[Column], files: Sequence[str]) -> None:
-    """One row an image: what it is, and `Maps.rows`."""
-    rows = [
-        {"file": file, "role": column.role, "name": column.name, "predicted": column.predicted or "", **row}
+    """One row an image: what it is, what it is taken for untouched and through the mask, and `Maps.rows`."""
+    rows: list[dict[str, Any]] = [
+        {
+            "file": file,
+            "role": column.role,
+            "name": column.name,
+            "predicted": column.predicted,
+            "masked_predicted": column.masked,
+            "masked_right": column.masked_right,
+            "masked_share": column.masked_share,
+            **row,
+        }
         for file, column, row in zip(files, columns, maps.rows(), strict=True)
     ]
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from milr.data.augmentation import to_input
 from milr.data.catalogues import view
 from milr.data.pictures import Pictures, load_pictures
 from milr.data.records import Record
-from milr.decisions.answers import DECISIONS, Answer, answers_of
+from milr.decisions.answers import DECISIONS, Answer, Masked, answers_of, masked_answers
 from milr.decisions.batches import query_distances
 from milr.decisions.decisions import Batch
 from milr.decisions.questions import Question
@@ -51,15 +52,9 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     require_decision(refine, asked)
     totals, shows = [], {}
     for name, pictures, question in drawn(settings, run, asked) if asked else own_pictures(settings):
-        maps = maps_of(
-            explainer, to_input(pictures.images, device, network.origin.normalisation), pictures, question, refine
-        )
-        if question is None:
-            columns = [Column("image", record.path.stem) for record in pictures.records]
-        elif question.first_query:
-            columns = episode_columns(settings, pictures, maps, network)
-        else:
-            columns = columns_of(pictures.records, question, maps.output)
+        images = to_input(pictures.images, device, network.origin.normalisation)
+        maps, masked = maps_of(explainer, images, pictures, question, refine)
+        columns = with_masked(told(settings, pictures, question, maps, network), masked)
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings, asked)}"
         written = export(run.folder / name, pictures.images, maps, columns, files, pick(FigureSettings, settings), note)
@@ -77,15 +72,24 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     return mean
 
 
-def maps_of(explainer: MILR, images: Tensor, pictures: Pictures, question: Question | None, refine: int) -> Maps:
-    """The maps of pictures; with `refine` steps of their mask towards each picture's own decision."""
-    if not refine or question is None:
-        return explainer.maps(images, READINGS)
-    batch = Batch(images, question.ask(pictures.records))
-    with torch.no_grad(), frozen(explainer.layers.network, *batch.modules):
-        target = own_decision(batch, explainer.layers.first_pass(images).output)
+def maps_of(
+    explainer: MILR, images: Tensor, pictures: Pictures, question: Question | None, refine: int
+) -> tuple[Maps, dict[int, Masked]]:
+    """The maps of pictures and, where they are asked about, what is answered through their mask.
+
+    `refine`: steps of the mask towards each picture's own decision.
+    """
+    if question is None:
+        return explainer.maps(images, READINGS), {}
+    batch, target = Batch(images, question.ask(pictures.records)), None
     with frozen(explainer.layers.network, *batch.modules):
-        return explainer.maps(images, READINGS, refine, target)
+        if refine:
+            with torch.no_grad():
+                target = own_decision(batch, explainer.layers.first_pass(images).output)
+        maps = explainer.maps(images, READINGS, refine, target)
+        outputs = explainer.masked_outputs(images, refine, target)
+        with torch.no_grad():
+            return maps, masked_answers(pictures.records, question, outputs)
 
 
 def require_decision(refine: int, asked: Asked | None) -> None:
@@ -115,6 +119,27 @@ def drawn(settings: Visualize, run: Run, asked: Asked) -> Iterator[tuple[str, Pi
     drawn_from = scenes(settings, run, asked, batches, count)
     for number, pictures, question in bar(drawn_from, total=count, desc="drawing", unit=word):
         yield f"{word}_{number:03d}", pictures, question
+
+
+def told(
+    settings: Visualize, pictures: Pictures, question: Question | None, maps: Maps, network: PrototypicalNetwork
+) -> list[Column]:
+    """What stands over each picture: its name and, where it is asked about, the network's decision."""
+    if question is None:
+        return [Column("image", record.path.stem) for record in pictures.records]
+    if question.first_query:
+        return episode_columns(settings, pictures, maps, network)
+    return columns_of(pictures.records, question, maps.output)
+
+
+def with_masked(columns: Sequence[Column], masked: Mapping[int, Masked]) -> list[Column]:
+    """The columns with what their pictures are taken for through the mask."""
+    return [
+        replace(column, masked=one.answer, masked_right=one.right, masked_share=one.share)
+        if (one := masked.get(number))
+        else column
+        for number, column in enumerate(columns)
+    ]
 
 
 def episode_columns(settings: Visualize, pictures: Pictures, maps: Maps, network: PrototypicalNetwork) -> list[Column]:
