@@ -213,7 +213,7 @@ def test_a_module_of_another_network_is_refused(copy: Path, capsys: Capture) -> 
     assert call(copy, "visualize", "source=latest") == 2
     said = error(capsys)
     assert "fitted on another network (sha256 of its weights 000000000000" in said
-    assert f"milr fit-milr source={content['parent']['folder']}" in said  # type: ignore[index]
+    assert f"milr fit-milr source={run_of(copy, 'train_protonet')}" in said  # the copy's own parent
 
 
 def test_a_diverging_training_keeps_its_last_good_state(birds: Catalogue, tmp_path: Path, capsys: Capture) -> None:
