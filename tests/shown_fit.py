@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,7 +33,10 @@ def some_maps(count: int, height: int = 6, width: int = 8, seed: int = 0) -> Map
 
 
 def draw(folder: Path, pictures: int, size: int = 48) -> None:
-    """What `milr visualize` leaves of one episode: supports, then queries, the last one wrong."""
+    """What `milr visualize` leaves of one episode: supports, then queries, the last one wrong.
+
+    Through the mask the second query is taken for another class, and the last one for its own.
+    """
     scene = folder / "episode_000"
     scene.mkdir()
     images = torch.randint(
@@ -41,8 +45,10 @@ def draw(folder: Path, pictures: int, size: int = 48) -> None:
     names = [CLASSES[number % 2] for number in range(pictures)]
     files = [f"/birds/{number}.jpg" for number in range(pictures)]
     columns = [Column("support", name) for name in names[:2]]
-    columns += [Column("query", name, name) for name in names[2:-1]]
-    columns.append(Column("query", names[-1], CLASSES[pictures % 2]))
+    columns += [Column("query", name, name, masked=name, masked_right=True, masked_share=1.0) for name in names[2:-1]]
+    columns[3] = replace(columns[3], masked=CLASSES[0], masked_right=False, masked_share=0.75)
+    last = names[-1]
+    columns.append(Column("query", last, CLASSES[pictures % 2], masked=last, masked_right=True, masked_share=1.0))
     maps = some_maps(pictures)
     save_maps(scene / "maps.npz", images, maps, names, files)
     save_table(scene / "maps.csv", maps, columns, files)

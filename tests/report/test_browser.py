@@ -88,9 +88,12 @@ def test_the_bits_under_the_mouse_and_under_the_arrow_keys(one: Opened) -> None:
     one.page.keyboard.press("ArrowDown")
     one.page.keyboard.press("ArrowLeft")
     assert value.text_content().startswith("row 2, column 8: total ")
-    bits = one.page.evaluate("document.querySelector('.value').textContent.match(/total ([\\d.]+)/)[1]")
+    pairs = value.text_content().partition(": ")[2].removesuffix(" bits").replace("\u2212", "-").split(", ")
+    said = {kind: float(bits) for kind, bits in map(str.split, pairs)}
+    assert [*said] == ["total", "kept", "redundant", "decision"]
+    assert abs(said["total"] - said["kept"] - said["redundant"]) < 0.02  # eq. 9, of three digits each
     low, high = one.page.evaluate("document.querySelector('canvas').dataset.range").split(",")
-    assert float(low) - 0.01 <= float(bits) <= float(high) + 0.01
+    assert float(low) - 0.01 <= said["total"] <= float(high) + 0.01
 
 
 def test_sorting_filtering_and_the_slider(one: Opened) -> None:
@@ -127,13 +130,14 @@ def test_a_colour_bar_says_where_values_go_on(one: Opened) -> None:
     ends = (
         "[...document.querySelector('.maps').querySelectorAll('.bar span:not(.ramp)')].map((each) => each.textContent)"
     )
-    total_low, total_high, decision_low, *_ = one.page.evaluate(ends)
-    assert (total_low, decision_low) == ("0", "0") and total_high.endswith(" or more")  # of a 99.5th percentile
+    total_low, total_high, kept_low, *_ = one.page.evaluate(ends)
+    assert (total_low, kept_low) == ("0", "0") and total_high.endswith(" or more")  # of a 99.5th percentile
 
 
 def test_a_narrow_page_has_picture_and_maps_two_by_two(browser: Any, reports: Path) -> None:
     opened = Opened(browser, reports / "one.html", 390)
-    boxes = [opened.page.locator(".original img, .stack").nth(number).bounding_box() for number in range(4)]
+    boxes = [opened.page.locator(".original img, .stack").nth(number).bounding_box() for number in range(5)]
+    assert abs(boxes[4]["x"] - boxes[0]["x"]) < 3 and boxes[4]["y"] > boxes[3]["y"] + boxes[3]["height"] - 3
     assert abs(boxes[0]["y"] - boxes[1]["y"]) < 3 and abs(boxes[2]["y"] - boxes[3]["y"]) < 3
     assert abs(boxes[0]["x"] - boxes[2]["x"]) < 3 and abs(boxes[0]["width"] - boxes[1]["width"]) < 3
     opened.page.context.close()

@@ -13,6 +13,7 @@ from made_runs import make_run
 from milr.cli import main
 from milr.data.pictures import Pictures
 from milr.data.records import Record
+from milr.explanation.maps import KINDS
 from milr.sweeps.fits import FIELDS
 
 Capture = pytest.CaptureFixture[str]
@@ -47,8 +48,22 @@ def test_a_page_holds_everything_itself(outputs: Path) -> None:
     sources = [own[key] or "" for _, own in elements.found for key in ("src", "href") if key in own]
     assert sources and all(source.startswith(("data:image/jpeg;base64,", "#")) for source in sources)
     assert not elements.of("link") and "@import" not in elements.text
-    assert len(elements.of("canvas")) == 6 * 3 and all(own["aria-label"] for own in elements.of("canvas"))
+    assert len(elements.of("canvas")) == 6 * 4 and all(own["aria-label"] for own in elements.of("canvas"))
     assert all(own.get("alt") for own in elements.of("img"))
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_a_card_says_whether_its_decision_survives_the_mask(outputs: Path) -> None:
+    shown.fitted(outputs)
+    text = re.sub(r"\s+", " ", re.sub("<.*?>", " ", page(outputs, "fit").text))
+    told = re.findall("Through the mask (still|taken for) (.*?) Total ", text)
+    assert told == [
+        ("still", "Tree Creeper ✓ right"),
+        ("taken for", "Tree Creeper ✗ wrong , in 75 % of the draws of its noise"),
+        ("still", "Tree Creeper ✓ right"),
+        ("taken for", "Hedge &lt;Sparrow&gt; ✓ right"),  # and wrongly for a tree creeper without the mask
+    ]
+    assert "3 of 4 decisions right; 2 of 4 the same through the mask" in text
 
 
 @pytest.mark.usefixtures("without_vega")
@@ -183,4 +198,4 @@ def test_the_facts_that_are_sorted_by_are_those_of_a_strip() -> None:
     values = {value for each in lists.values() for value in re.findall(r'option value="(\w+)"', each)}
     own = {"number", "class", "right"}
     assert "saturation" not in lists["sort"]  # of one cap for all pictures, it is the order of the total
-    assert values - own == {"total", "decision", "redundant", "saturation", "disagreement"}
+    assert values - own == {*KINDS, "saturation", "disagreement"}

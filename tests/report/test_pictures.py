@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 from io import BytesIO
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import shown_fit as shown
 from PIL import Image
 
+from milr.figures.figures import ROWS
 from milr.figures.palette import reach_of
-from milr.report.pictures import STEPS, Card, cards_of, read_pictures, scales_of
+from milr.report.drawn import read_pictures
+from milr.report.pictures import STEPS, Card, cards_of, scales_of
 
 
 @pytest.fixture
@@ -31,6 +34,11 @@ def test_a_map_comes_back_to_half_a_step(cards: list[Card]) -> None:
             assert heat.mean == pytest.approx(own.mean())
 
 
+def test_maps_stand_in_the_order_of_the_sheet(cards: list[Card]) -> None:
+    of_sheet = list(dict.fromkeys(row.kind for row in ROWS if row.kind))
+    assert all([heat.kind for heat in card.strips[0].heats] == of_sheet for card in cards)
+
+
 def test_numbers_of_a_strip(cards: list[Card]) -> None:
     maps, strip = shown.some_maps(6), cards[3].strips[0]
     assert strip.bits["total"] == pytest.approx(strip.bits["kept"] + strip.bits["redundant"])  # eq. 9
@@ -43,6 +51,25 @@ def test_the_answer_that_is_given_stands_first(cards: list[Card]) -> None:
     wrong = cards[-1].strips[0]
     assert [answer.answer for answer in wrong.answers] == ["002.Tree_Creeper", "004.Hedge_<Sparrow>"]
     assert (wrong.predicted, cards[-1].name) == ("Tree Creeper", "Hedge <Sparrow>")
+
+
+def test_whether_a_decision_survives_the_mask(cards: list[Card]) -> None:
+    told = [(strip.masked and strip.masked.right, strip.survives) for card in cards for strip in card.strips]
+    assert told == [(None, False), (None, False), (True, True), (False, False), (True, True), (True, False)]
+
+
+def test_a_run_of_before_the_mask_was_asked_does_not_tell(outputs: Path) -> None:
+    shown.fitted(outputs)
+    folder = outputs / "visualize" / "maps of fit"
+    path = folder / "episode_000" / "maps.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{k: v for k, v in row.items() if not k.startswith("masked")} for row in csv.DictReader(file)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    strips = [card.strips[0] for card in cards_of({"fit": read_pictures(folder)})]
+    assert not any(strip.masked for strip in strips) and strips[-1].predicted == "Tree Creeper"
 
 
 def test_a_run_of_before_decisions_were_written_is_judged_by_names(outputs: Path) -> None:
@@ -58,6 +85,7 @@ def test_colours_have_the_reach_of_all_pictures_and_begin_at_0_where_nothing_is_
     scales, maps = scales_of(read_pictures(outputs / "visualize" / "maps of fit")), shown.some_maps(6)
     reach = reach_of(maps.total)
     assert scales["total"] == pytest.approx((0, reach)) and scales["redundant"] == pytest.approx((-reach, reach))
+    assert scales["kept"] == scales["total"]  # in one unit: they can be compared
     assert scales["decision"] == pytest.approx((0, reach_of(maps.decision)))
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from milr import __version__
+from milr.explanation.maps import KINDS
 from milr.figures.columns import readable
 from milr.figures.palette import DIVERGING, EVEN
 from milr.files import write_atomically
@@ -21,10 +22,11 @@ from milr.report.accuracies import accuracies
 from milr.report.charts import compared
 from milr.report.check_charts import along_beta
 from milr.report.colours import stops
+from milr.report.drawn import Read, read_pictures
 from milr.report.gathering import Gathered, Subject
 from milr.report.history import Step, differing, duration, steps_of
 from milr.report.naming import readings_of, title_of
-from milr.report.pictures import Card, Read, Scale, Strip, cards_of, read_pictures, scales_of
+from milr.report.pictures import SIGNED, Card, Scale, Strip, cards_of, scales_of
 from milr.report.sweeps import Sweep
 from milr.report.tables import Chart, Finding, Table, number, percent
 from milr.report.words import WORDS, anchor, linked
@@ -117,6 +119,8 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
     right = [strip.right for strip in strips if strip.right is not None]
     means, cap = mean_bits(strips), strips[0].cap
     decided = f"{sum(right)} of {len(right)} decisions right; " if right else ""
+    if masked := [strip.survives for strip in strips if strip.masked]:
+        decided += f"{sum(masked)} of {len(masked)} the same through the mask; "
     return (
         f"{len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
         f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} "
@@ -143,13 +147,13 @@ def scales(reads: Mapping[str, Sequence[Read]]) -> dict[str, Scale]:
 
 def bits_of_runs(runs: Sequence[str], cards: Sequence[Card]) -> Table:
     """Mean bits a place of each run's pictures."""
-    kinds, rows = ("total", "decision", "redundant", "kept"), []
+    rows = []
     for run in runs:
         strips = strips_of(run, cards)
         means = mean_bits(strips)
-        bits = [number(means[kind]) for kind in kinds]
+        bits = [number(means[kind]) for kind in KINDS]
         rows.append([run, str(len(strips)), *bits, number(means["total"] / strips[0].cap)])
-    return Table("Mean bits a place over the pictures above", ["run", "pictures", *kinds, "saturation"], rows)
+    return Table("Mean bits a place over the pictures above", ["run", "pictures", *KINDS, "saturation"], rows)
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -178,7 +182,7 @@ def write_page(page: Page, path: Path) -> None:
         style=text["report.css"],
         viewer=text["viewer.js"],
         vega=script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
-        colours={"total": stops(EVEN), "decision": stops(EVEN), "redundant": stops(DIVERGING)},
+        colours={kind: stops(DIVERGING if kind == SIGNED else EVEN) for kind in KINDS},
         many=MANY,
         words=WORDS,
         version=__version__,

@@ -1,33 +1,29 @@
-"""What `milr visualize` wrote, as a page holds it: pictures as JPEG, maps as 16-bit numbers, both in base64."""
+"""Pictures with their maps as a page holds them: the pictures as JPEG, maps as 16-bit numbers, both in base64."""
 
 from __future__ import annotations
 
 import base64
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
-from milr.decisions.answers import DECISIONS, Answer
+from milr.decisions.answers import Answer, Masked
 from milr.evaluation.similarity import rank_correlation
+from milr.explanation.maps import KINDS, SUMMED
 from milr.figures.columns import readable
 from milr.figures.palette import colour_scale, reach_of
-from milr.report.reading import read_rows
+from milr.report.drawn import Array, Read
 
-KINDS = ("total", "decision", "redundant")
 SIGNED = "redundant"
 STEPS = 65535  # of a number of 16 bits
 QUALITY = 88  # of a JPEG
 LARGEST = 320  # pixels of its longer side
 
-Array = npt.NDArray[Any]
 Scale = tuple[float, float]  # from, to
 
 
@@ -51,18 +47,15 @@ class Strip:
 
     run: str
     heats: Sequence[Heat]
-    predicted: str
+    predicted: str  # the answer that is given, where it has a name
     right: bool | None  # None: there is no decision about it, or none that is right or wrong
     answers: Sequence[Answer]  # what speaks for the decision first
-    bits: Mapping[str, float]  # mean bits a place of each kind, and of what the mask keeps
+    bits: Mapping[str, float]  # mean bits a place of each kind
     cap: float
     saturation: float
     disagreement: float  # 1 - rank correlation of the total and the decision map
-
-    @property
-    def nearest(self) -> str:
-        """The answer that is given, where it has a name."""
-        return self.predicted or (self.answers[0].answer if self.answers else "")
+    masked: Masked | None  # what it is taken for through the mask, where the run tells
+    survives: bool  # whether that is the answer of the untouched network
 
 
 @dataclass(frozen=True)
@@ -76,51 +69,6 @@ class Card:
     role: str
     scene: str
     strips: Sequence[Strip]
-
-
-@dataclass(frozen=True)
-class Read:
-    """One picture with its maps [H, W], before they are encoded."""
-
-    key: tuple[str, int, str]  # scene, number in it, file: the same of two runs that drew the same
-    image: Array  # uint8 [3, height, width]
-    name: str
-    role: str
-    predicted: str
-    maps: Mapping[str, Array]
-    kept: Array
-    cap: float
-    answers: Sequence[Answer] = ()
-
-
-def read_pictures(folder: Path) -> list[Read]:
-    """The pictures of a run of `milr visualize`."""
-    return [read for path in sorted(folder.glob("*/maps.npz")) for read in read_scene(path.parent)]
-
-
-def read_scene(folder: Path) -> list[Read]:
-    """The pictures of one episode or batch."""
-    with np.load(folder / "maps.npz") as file:
-        arrays = {name: file[name] for name in ("images", "files", "kept", "cap", *KINDS)}
-    with (folder / "maps.csv").open(newline="", encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))
-    answers: dict[int, list[Answer]] = {}
-    for answer in read_rows(folder / DECISIONS, Answer):
-        answers.setdefault(answer.image, []).append(answer)
-    return [
-        Read(
-            (folder.name, number, str(arrays["files"][number])),
-            arrays["images"][number],
-            row["name"],
-            row["role"],
-            row["predicted"],
-            {kind: arrays[kind][number] for kind in KINDS},
-            arrays["kept"][number],
-            float(arrays["cap"]),
-            answers.get(number, ()),
-        )
-        for number, row in enumerate(rows)
-    ]
 
 
 def cards_of(runs: Mapping[str, Sequence[Read]]) -> list[Card]:
@@ -152,29 +100,21 @@ def jpeg(image: Image.Image) -> str:
 def strip_of(run: str, read: Read) -> Strip:
     """What a run says of a picture."""
     total, decision = (torch.from_numpy(read.maps[kind])[None] for kind in ("total", "decision"))
-    against = bool(read.answers) and read.answers[0].quantity != "logit"  # a distance: the least is given
-    answers = sorted(read.answers, key=lambda answer: answer.value if against else -answer.value)
     means = {kind: float(read.maps[kind].mean()) for kind in KINDS}
     scales = scales_of([read])
     return Strip(
         run,
         [heat_of(kind, read.maps[kind], scales[kind]) for kind in KINDS],
-        readable(read.predicted),
-        rightness(read),
-        answers,
-        {**means, "kept": float(read.kept.mean())},
+        readable(read.given),
+        read.right,
+        read.ranked,
+        means,
         read.cap,
         means["total"] / read.cap,
         1 - float(rank_correlation(total, decision)),
+        read.masked,
+        read.masked is not None and read.masked.answer == read.given,
     )
-
-
-def rightness(read: Read) -> bool | None:
-    """Whether the decision is right, by its score or, in runs without one, by its name."""
-    if read.answers:
-        score = read.answers[0].score
-        return bool(score) if score in (0, 1) else None
-    return read.predicted == read.name if read.predicted else None
 
 
 def heat_of(kind: str, values: Array, scale: Scale) -> Heat:
@@ -193,6 +133,6 @@ def scales_of(reads: Iterable[Read]) -> dict[str, Scale]:
     """
     reads = list(reads)
     values = {kind: torch.cat([torch.from_numpy(read.maps[kind]).flatten() for read in reads]) for kind in KINDS}
-    reaches = {kind: reach_of(values["decision" if kind == "decision" else "total"]) for kind in KINDS}
+    reaches = {kind: reach_of(values["total" if kind in SUMMED else kind]) for kind in KINDS}
     norms = {kind: colour_scale(values[kind], kind == SIGNED, reaches[kind]) for kind in KINDS}
     return {kind: (float(norm.vmin or 0), float(norm.vmax or 0)) for kind, norm in norms.items()}

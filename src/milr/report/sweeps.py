@@ -10,9 +10,9 @@ from pathlib import Path
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.sweep_chart import SweepPoint
-from milr.explanation.maps import Maps
+from milr.explanation.maps import KINDS, Maps
 from milr.lineage.sweep_report import episode_of, maps_of
-from milr.report.pictures import KINDS, Read
+from milr.report.drawn import Read
 from milr.report.tables import number, percent
 from milr.sweeps.fits import Fit, point_of, sweep_fits
 
@@ -72,7 +72,6 @@ def reads_of(pictures: Pictures, maps: Maps, fit: Fit) -> list[Read]:
             "support" if number < queries else "query",
             "",
             {kind: arrays[kind][number] for kind in KINDS},
-            arrays["kept"][number],
             maps.cap,
         )
         for number, record in enumerate(pictures.records)

@@ -39,6 +39,9 @@ WORDS = {  # word -> what it means; in the order of the alphabet
     "remove": "A map's highest places are filled, the rest is left. The decision should be lost.",
     "saturation": "The mean total as a share of its cap. The nearer to 1, the more bits may be hidden above the cap.",
     "support": "A picture whose class is told: what the prototypes are made of.",
+    "through the mask": "Of the picture, and of each that it is decided with, there is only what its mask lets pass; "
+    "noise fills the rest. Under a picture stands the answer of most draws of that noise: where it is another than the "
+    "untouched network's, the maps explain another decision than that one.",
     "untouched": "The network as it is, without a mask, on the same pictures.",
     "up to a third": "Only pictures in which the region fills a third or less: where it fills the picture, every map "
     "is on it.",

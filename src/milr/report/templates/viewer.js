@@ -83,16 +83,12 @@
     const canvases = [...maps.querySelectorAll("canvas")];
     maps.dataset.row = row;
     maps.dataset.column = column;
-    const here = {};
     const parts = canvases.map((canvas) => {
       const place = canvas.nextElementSibling, { width, height } = canvas;
       place.hidden = false;
       place.style.cssText = `left:${(100 * column) / width}%;top:${(100 * row) / height}%;width:${100 / width}%;height:${100 / height}%`;
-      const kind = canvas.closest(".map").dataset.kind;
-      here[kind] = values(canvas)[row * width + column];
-      return `${kind} ${round(here[kind])}`;
+      return `${canvas.closest(".map").dataset.kind} ${round(values(canvas)[row * width + column])}`;
     });
-    if ("total" in here && "redundant" in here) parts.push(`kept ${round(here.total - here.redundant)}`);  // eq. 9
     maps.parentElement.querySelector(".value").textContent = `row ${row + 1}, column ${column + 1}: ${parts.join(", ")} bits`;
   }
   function pointed(event) {
