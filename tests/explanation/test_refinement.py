@@ -55,6 +55,41 @@ def test_refined_for_its_own_class_a_mask_costs_less_and_decides_as_before() -> 
     assert torch.equal(explainer.maps(images).mask, before.mask)  # the fitted mask is as it was
 
 
+def test_a_refined_mask_is_one_for_each_channel_also_where_the_fitted_one_is_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    explainer, images = prepared(SHARED), pictures(2, seed=75)[0]
+    seen: list[Tensor] = []
+    nats = type(explainer).decision_nats
+    monkeypatch.setattr(
+        type(explainer), "decision_nats", lambda self, mask, *rest: seen.append(mask) or nats(self, mask, *rest)
+    )
+    explainer.decision_map(images)
+    explainer.decision_map(images, refine=2)
+    assert [mask.shape[1] for mask in seen] == [1, 16]
+    assert seen[1].std(1).max() > 0.01
+
+
+@pytest.mark.parametrize(("steps", "averaged"), [(1, 1), (3, 3), (8, 5)])
+def test_a_refined_mask_is_the_mean_of_its_last_steps(
+    steps: int, averaged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explainer, images = prepared(), pictures(2, seed=76)[0]
+    scores: list[Tensor] = []
+    step, opened = torch.optim.Adam.step, []
+
+    def watched(self: torch.optim.Adam, *given: object) -> None:
+        step(self, *given)
+        scores.append(self.param_groups[0]["params"][0].detach().clone())
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    mask = explainer.modules.mask
+    monkeypatch.setattr(mask, "opened", lambda given: opened.append(given.detach().clone()) or torch.sigmoid(given))
+    explainer.decision_map(images, refine=steps)
+    assert len(scores) == steps
+    torch.testing.assert_close(opened[-1], torch.stack(scores[-averaged:]).mean(0))
+
+
 def test_a_refined_map_does_not_depend_on_its_batch() -> None:
     images, _, _ = pictures(4, seed=71)
     explainer = prepared()

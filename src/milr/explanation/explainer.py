@@ -191,7 +191,7 @@ class Explainer:
         return torch.stack(outputs)
 
     def _mask(self, modules: Modules, first: FirstPass, images: Inputs, refine: int, target: Target | None) -> Tensor:
-        """The mask [K, C or 1, H, W]: the fitted one, or refined from it."""
+        """The mask [K, C or 1, H, W]: the fitted one, or refined from it, which is one for each channel."""
         warn_of_far(modules, first.local, self.layers.local)
         if refine:
             return refined_mask(self.settings, self.layers, modules, first, images, refine, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +21,8 @@ from milr.networks.settings import MetricSettings
 
 Target = Callable[[Tensor], Tensor]
 
-RATE = 1.0  # of Adam on the scores behind the mask
-MEMORY = (0.5, 0.9)  # of its two moments: there are some ten steps, of two kinds in turn
-AVERAGED = 5  # steps at the end whose scores' mean is the refined mask: each hangs on its own draw of noise
+RATE, BETAS = 1.0, (0.5, 0.9)  # of Adam on the scores behind the mask: its usual betas remember more than ten steps
+AVERAGED = 5  # steps at the end whose scores' mean is the refined mask: each depends on its own draw of noise
 COSINE = MetricSettings("cosine", 0.1)
 
 
@@ -119,19 +117,19 @@ def refined_mask(
 ) -> Tensor:
     """The mask [K, C, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
-    It is one for each channel, also where the amortised one is shared by all: it learns nothing from other images, so
-    that no class can be read off its channels. What passes is to be sufficient, and needed, which the steps ask in
-    turn: the first, third, ... lower the target's loss of what passes; the others raise the target's loss of what does
-    not pass (the mask turned over) up to that of noise alone. Each lowers beta times the mean nats per place and
-    channel too. Alpha has no part in it: what a picture knows beside the target is not asked for. Each step has one
-    draw of noise, the same for every image: a map must not depend on its batch. Without a target it is the classifier's
-    own decision. MilrError for a target that gives no loss of each image, or none with a gradient.
+    It is one for each channel, also where the amortised one is shared by all. What passes is to be sufficient, and
+    needed, which the steps ask in turn: the first, third, ... lower the target's loss of what passes; the others raise
+    the target's loss of what does not pass (the mask turned over) up to that of noise alone. Each lowers beta times the
+    mean nats per place and channel too. Alpha has no part in it: what a picture knows beside the target is not asked
+    for. Each step has one draw of noise, the same for every image: a map must not depend on its batch. Without a target
+    it is the classifier's own decision. MilrError for a target that gives no loss of each image, or none with a
+    gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach()
     scores = scores.expand(-1, first.local.shape[1], -1, -1).clone().requires_grad_()
-    latest: deque[Tensor] = deque(maxlen=AVERAGED)
-    optimiser = torch.optim.Adam([scores], lr=RATE, betas=MEMORY)
+    mean = torch.zeros_like(scores, requires_grad=False)
+    optimiser = torch.optim.Adam([scores], lr=RATE, betas=BETAS)
     generator = torch.Generator().manual_seed(0)
     noise = noise_like(modules.local, (1, *layers.local_shape), torch.Generator().manual_seed(1)).to(first.local.dtype)
     alone = occlude(first.local, torch.zeros_like(first.local), settings.mask.fill, noise)  # nothing passes
@@ -149,8 +147,9 @@ def refined_mask(
             optimiser.zero_grad()
             torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
             optimiser.step()
-            latest.append(scores.detach().clone())
-    return modules.mask.opened(torch.stack([*latest]).mean(0))
+            if steps - step <= AVERAGED:
+                mean += scores.detach() / min(steps, AVERAGED)
+    return modules.mask.opened(mean)
 
 
 def check_refine(steps: object, target: object) -> None:

@@ -75,8 +75,6 @@ def parent_folder(child: Path, parent: Mapping[str, Any]) -> Path:
 
 def holds_checkpoint(folder: Path, sha256: object) -> bool:
     """Whether this is the folder of a run whose manifest records a checkpoint with this sha256."""
-    if not (folder / MANIFEST).is_file():
-        return False
     try:
         checkpoint = read_manifest(folder).get("checkpoint")
     except MilrError:
