@@ -97,3 +97,11 @@ def test_a_part_in_torchscript_runs_as_one() -> None:
         warnings.simplefilter("ignore")  # newer versions of torch call it deprecated
         network.fc = torch.jit.script(network.fc)
     assert torch.allclose(pair_of(network, "layer1", "between", images()).first_pass(images()).output, plain.output)
+
+
+def test_a_network_of_videos_says_what_its_layers_give() -> None:
+    network = nn.Sequential(
+        nn.Conv3d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    with pytest.raises(MilrError, match=r"layers give \[C, T, H, W\], and milr explains places of images"):
+        LayerPair(network, torch.rand(2, 3, 4, 16, 16), LayerSettings())

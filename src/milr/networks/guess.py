@@ -30,13 +30,21 @@ def with_guesses(layers: Inspection, choice: LayerSettings) -> LayerSettings:
     local = _named(layers, choice.local) or guess_local(layers, z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            raise MilrError(f"no layer of the network shows itself as {what}: name one, {what}=... (milr.layers)")
+            raise MilrError(
+                f"no layer of the network shows itself as {what}{_of_volumes(layers)}: name one, {what}=... (milr.layers)"
+            )
     assert local is not None and z is not None
     read = choice.read
     if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
         read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
     names = [layers.names[id(run.module)] for run in (local, z)]
     return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
+
+
+def _of_volumes(layers: Inspection) -> str:
+    """What is said of a network of videos or volumes, whose layers give [K, C, T, H, W]."""
+    volumes = any(run.output is not None and len(run.output) == 5 for run in layers.order)
+    return " (its layers give [C, T, H, W], and milr explains places of images and of sequences)" * volumes
 
 
 def _named(layers: Inspection, name: str) -> Call | None:
