@@ -30,9 +30,8 @@ def with_guesses(layers: Inspection, choice: LayerSettings) -> LayerSettings:
     local = _named(layers, choice.local) or guess_local(layers, z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            raise MilrError(
-                f"no layer of the network shows itself as {what}{_of_volumes(layers)}: name one, {what}=... (milr.layers)"
-            )
+            why = _of_volumes(layers)
+            raise MilrError(f"no layer of the network shows itself as {what}{why}: name one, {what}=... (milr.layers)")
     assert local is not None and z is not None
     read = choice.read
     if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
