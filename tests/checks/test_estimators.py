@@ -62,3 +62,18 @@ def test_the_gaussian_estimate_of_a_gaussian_pair_is_the_closed_form() -> None:
     how = CriticSettings(steps=800, learning_rate=1e-3)
     found = gaussian_bits(explainer, pairs(4000), pairs(2000), how, seed=0)
     assert 0.85 * truth < found < 1.1 * truth, (found, truth)
+
+
+def test_the_gaussian_estimate_stops_before_it_learns_its_pictures_by_heart() -> None:
+    explainer = prepared()
+    generator = torch.Generator().manual_seed(0)
+
+    def unrelated(count: int) -> Features:
+        local = torch.randn(count, 8, 16, generator=generator).half()
+        return Features(local, torch.randn(count, 4, generator=generator), torch.arange(8), 1.0)
+
+    train, held_out = unrelated(24), unrelated(200)
+    how = CriticSettings(steps=300, learning_rate=1e-2, images=24, places=8, validate_every=10, patience=3)
+    found = gaussian_bits(explainer, train, held_out, how, seed=0)
+    blind = gaussian_bits(explainer, train, held_out, replace(how, validate_every=300), seed=0)
+    assert blind < found < 0.2, (blind, found)

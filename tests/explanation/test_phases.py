@@ -17,7 +17,7 @@ from milr.explanation import critic_fitting, fitting
 from milr.explanation.features import Sample
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
-from milr.explanation.pairs import batch_features, fill_bank, some_batches
+from milr.explanation.pairs import batch_features, fill_bank, places_within, some_batches
 from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
 
@@ -202,3 +202,12 @@ def test_where_the_validation_is_one_image_a_part_of_the_training_images_is_held
     one = Batch(images, lambda output: (output, labels))
     fit(prepared(), batch, HOW, [one], on_critic=lambda phase, step, nats: told.append(nats))
     assert all(nats != 0 for nats in told if nats is not None)  # of one image alone every estimate is 0
+
+
+@pytest.mark.parametrize(
+    ("gib", "channels", "places"), [(2.0, 40, 256), (2.0, 512, 256), (2.0, 2048, 64), (0.5, 2048, 16), (0.0, 64, 16)]
+)
+def test_the_last_phases_features_keep_to_the_memory_budget(gib: float, channels: int, places: int) -> None:
+    assert places_within(gib, channels) == places
+    if places > 16:  # the least that says something
+        assert places * 4096 * channels * 4 <= gib * 2**30

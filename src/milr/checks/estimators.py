@@ -13,6 +13,7 @@ from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nat
 from milr.explanation.features import Features, FeatureStore, Sample
 from milr.explanation.milr import MILR
 from milr.explanation.modules import critic_of
+from milr.explanation.progress import Best
 from milr.explanation.settings import CriticSettings
 from milr.information.bottleneck import VariationalBottleneck, gaussian_log_likelihood
 from milr.information.critics import AnyCritic, members_of
@@ -72,6 +73,7 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, settings
     p is the bottleneck of eq. 8, fitted by likelihood to untouched features; q = N(0, I); z~ is whitened on `train`.
     Where q is the marginal it is a lower bound (Barber, Agakov 2003); where held-out z~ are not spread as q says, it is
     too high by KL(p(z~) || q). It sees the information that a diagonal Gaussian can tell, about z~ and not all of z.
+    As a critic it stops when the held-out value has stalled, and gives the best one.
     """
     generator = torch.Generator().manual_seed(seed)
     bottleneck_settings = explainer.settings.bottleneck
@@ -80,15 +82,19 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, settings
     with seeded(seed):
         local, size = explainer.modules.local, whitening.projection.shape[1]
         bottleneck = VariationalBottleneck(local, size, bottleneck_settings.width).to(device)
-    optimiser = torch.optim.Adam(bottleneck.parameters(), lr=settings.learning_rate)
-    for _ in range(settings.steps):
+    optimiser, best = torch.optim.Adam(bottleneck.parameters(), lr=settings.learning_rate), Best(bottleneck)
+    everything = torch.arange(len(held_out)), torch.randperm(len(held_out.places), generator=generator)[:64]
+    for step in range(1, settings.steps + 1):
         loss = -log_ratio(bottleneck, whitening, train.draw(settings.images, settings.places, generator, device))
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-    everything = torch.arange(len(held_out)), torch.randperm(len(held_out.places), generator=generator)[:64]
-    with torch.no_grad():
-        return bits(float(log_ratio(bottleneck, whitening, held_out.sample(*everything, device))))
+        if step % settings.validate_every == 0 or step == settings.steps:
+            with torch.no_grad():
+                best.see(step, -float(log_ratio(bottleneck, whitening, held_out.sample(*everything, device))))
+            if settings.patience and best.waited >= settings.patience:
+                break
+    return bits(-best.objective)
 
 
 def log_ratio(bottleneck: VariationalBottleneck, whitening: Whitening, sample: Sample) -> Tensor:

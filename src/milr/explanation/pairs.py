@@ -10,14 +10,14 @@ from torch import Tensor
 from milr.decisions.decisions import Batch, checked_batch
 from milr.errors import MilrError
 from milr.explanation.explainer import Explainer
-from milr.explanation.features import Features, scale_of, stored
+from milr.explanation.features import GIB, Features, scale_of, stored
 from milr.explanation.modules import in_half
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.inputs import count as rows
 from milr.networks.layers import FirstPass, LayerPair
 
 IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
-PLACES = 256  # of each image at most
+PLACES, FEWEST = 256, 16  # of each image: at most, and at least where the memory budget allows fewer
 SAME = 0.05  # of the spread of z: representations that are closer count as of one image
 
 
@@ -42,7 +42,8 @@ def batch_features(explainer: Explainer, batches: Iterable[Batch], what: str, ma
     device = modules.bank.local.device
     noise = torch.Generator(device).manual_seed(seed)
     count = layers.local_shape[1] * layers.local_shape[2]
-    places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:PLACES].sort().values
+    most = places_within(explainer.settings.infomax.memory_gib, layers.local_shape[0])
+    places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
     scale, parts = 0.0, []
     for number, given in enumerate(batches, 1):
         batch = checked_batch(given, layers, f"{what} {number}")
@@ -59,8 +60,13 @@ def batch_features(explainer: Explainer, batches: Iterable[Batch], what: str, ma
             else:
                 part["masked"] = layers.second_pass(occluded, batch.images).representation.float().cpu()
         parts.append(part)
-    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    joined = {name: torch.cat([part.pop(name) for part in parts]) for name in [*parts[0]]}  # two copies of one alone
     return Features(**joined, places=places, scale=scale)
+
+
+def places_within(memory_gib: float, channels: int) -> int:
+    """How many places of each of `IMAGES` images fit the budget: x and x' of so many channels, in half precision."""
+    return min(PLACES, max(FEWEST, int(memory_gib * GIB / (2 * 2 * channels * IMAGES))))
 
 
 def passed(explainer: Explainer, first: FirstPass, noise: torch.Generator) -> Tensor:
