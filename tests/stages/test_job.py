@@ -24,9 +24,14 @@ from milr.settings.schema import FitMilr, TrainProtonet
 
 Capture = pytest.CaptureFixture[str]
 
+WANT = (
+    "out of memory{}: let fewer pictures through at once (train.way, train.query; milr.way, milr.query, critic.images; "
+    "episode.query), end other processes on the device, or take device=cpu"
+)
+
 
 def train(settings: TrainProtonet, run: Run) -> float:
-    """Pretends to train; a learning rate of 13 diverges, 14 is a bug, 15 is stopped."""
+    """Pretends to train; a learning rate of 13 diverges, 14 is a bug, 15 is stopped, 16 and 17 want memory."""
     logging.getLogger("milr.training").info("training at %g", settings.train.learning_rate)
     if settings.train.learning_rate == 13:
         raise MilrError("the loss is not a number in episode 7: lower train.learning_rate")
@@ -34,6 +39,12 @@ def train(settings: TrainProtonet, run: Run) -> float:
         raise ZeroDivisionError("a bug")
     if settings.train.learning_rate == 15:
         raise KeyboardInterrupt
+    if settings.train.learning_rate == 16:
+        raise torch.cuda.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 72.00 MiB. GPU 0 has a total capacity of"
+        )
+    if settings.train.learning_rate == 17:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
     save_checkpoint(run.path("best.pt"), {"kind": "protonet", "weight": torch.ones(1)})
     run.record_checkpoint("best.pt")
     run.record(result={"accuracy": 0.5})
@@ -97,6 +108,8 @@ def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:
         (13, 2, "failed", "the loss is not a number in episode 7: lower train.learning_rate"),
         (14, 1, "failed", "ZeroDivisionError: a bug"),
         (15, 130, "interrupted", None),
+        (16, 2, "failed", WANT.format(" (CUDA out of memory)")),
+        (17, 2, "failed", WANT.format(" (CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`)")),
     ],
 )
 def test_a_run_that_breaks_off(rate: int, code: int, state: str, message: str | None, capsys: Capture) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -35,6 +37,25 @@ def choose_device(device: str) -> torch.device:
     chosen = torch.device("cuda", number % gpus)
     torch.cuda.set_device(chosen)  # what asks for "cuda" alone gets the same one
     return chosen
+
+
+NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # in what torch says of a device's, of cuBLAS's
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """A MilrError for want of memory, of the GPU or of the machine, in place of torch's error; others as they are."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch's own kinds are RuntimeErrors
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(sign in text for sign in NO_MEMORY):
+            raise
+        what = f" ({text.splitlines()[0].split('. ')[0].strip()})" if text else ""
+        raise MilrError(
+            f"out of memory{what}: let fewer pictures through at once (train.way, train.query; milr.way, milr.query, "
+            "critic.images; episode.query), end other processes on the device, or take device=cpu"
+        ) from error
 
 
 def divide_threads() -> None:

@@ -42,7 +42,7 @@ from milr.settings.paths import here, home
 from milr.settings.schema import Evaluate, FitMilr, TrainProtonet
 from milr.settings.sections import TrainSection
 from milr.settings.stages import STAGES, Stage, cli_name
-from milr.stages.devices import divide_threads
+from milr.stages.devices import divide_threads, memory_errors
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed
 from milr.sweeps.jobs import folder_to_go_on, objective_of
 
@@ -65,7 +65,8 @@ class Job:
     def work(self, run: Run) -> float:
         """The stage's own part."""
         given = (self.settings, run) if self.source is None else (self.settings, run, self.source)
-        objective: float = load(self.stage.work)(*given)
+        with memory_errors():
+            objective: float = load(self.stage.work)(*given)
         return objective
 
 
