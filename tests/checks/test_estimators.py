@@ -8,6 +8,7 @@ import torch
 from toy import SHORT, features, prepared
 
 from milr.checks.estimators import estimator_bits, gaussian_bits, new_critic, null_bits
+from milr.errors import MilrError
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.features import Features
 from milr.explanation.settings import CriticSettings
@@ -77,3 +78,10 @@ def test_the_gaussian_estimate_stops_before_it_learns_its_pictures_by_heart() ->
     found = gaussian_bits(explainer, train, held_out, how, seed=0)
     blind = gaussian_bits(explainer, train, held_out, replace(how, validate_every=300), seed=0)
     assert blind < found < 0.2, (blind, found)
+
+
+def test_a_gaussian_estimate_that_is_not_finite_is_refused() -> None:
+    explainer = prepared()
+    held = Features(torch.full((24, 8, 16), torch.nan).half(), torch.randn(24, 4), torch.arange(8), 1.0)
+    with pytest.raises(MilrError, match="not finite: lower"):
+        gaussian_bits(explainer, held, held, CriticSettings(steps=2, images=8, places=4), seed=0)

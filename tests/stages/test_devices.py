@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
+
 import hydra
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from milr.errors import MilrError
 from milr.stages import devices
-from milr.stages.devices import choose_device, divide_threads, threads_each
+from milr.stages.devices import choose_device, divide_threads, memory_errors, threads_each
 
 
 class Job:
@@ -68,3 +71,26 @@ def test_threads_are_divided_unless_the_user_said_how_many(
     in_job(monkeypatch, Job(0, at_once))
     divide_threads()
     assert found == set_to
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("unable to mmap 512 bytes from file </torch_1>: Cannot allocate memory (12)"),
+    ],
+)
+def test_want_of_memory_of_any_kind_is_one_line(error: Exception) -> None:
+    with pytest.raises(MilrError, match=r"^out of memory.*fewer pictures"), memory_errors():
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("shapes differ"), ValueError()])
+def test_other_errors_are_not_of_memory(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, memory_errors():
+        raise error
+    assert raised.value is error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from milr.errors import MilrError
 from milr.explanation.bars import critic_bar
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.features import Features, FeatureStore, Sample
@@ -94,6 +96,8 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, settings
                 best.see(step, -float(log_ratio(bottleneck, whitening, held_out.sample(*everything, device))))
             if settings.patience and best.waited >= settings.patience:
                 break
+    if not math.isfinite(best.objective):
+        raise MilrError("the Gaussian estimate is not finite: lower critic.learning_rate")
     return bits(-best.objective)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # in what torch says of a device's, of cuBLAS's
+# In what torch and the system say of a device's memory, of a library's on it, and of the machine's.
+NO_MEMORY = ("out of memory", "ALLOC_FAILED", "'t allocate memory", "annot allocate memory", "not enough memory")
 
 
 @contextmanager
@@ -47,9 +49,10 @@ def memory_errors() -> Iterator[None]:
     """A MilrError for want of memory, of the GPU or of the machine, in place of torch's error; others as they are."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch's own kinds are RuntimeErrors
+    except (MemoryError, OSError, RuntimeError) as error:  # torch's own kinds are RuntimeErrors
         text = str(error)
-        if not isinstance(error, MemoryError) and not any(sign in text for sign in NO_MEMORY):
+        of_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        if not of_memory and (isinstance(error, OSError) or not any(sign in text for sign in NO_MEMORY)):
             raise
         what = f" ({text.splitlines()[0].split('. ')[0].strip()})" if text else ""
         raise MilrError(
