@@ -113,7 +113,7 @@ class BottleneckSettings:
 class ObjectiveSettings:
     """The weights of eq. 10, and the reading of eq. 9."""
 
-    alpha: float = setting(1.0, "weight of the information kept in z' (eq. 10)", low=0)
+    alpha: float = setting(0.1, "weight of the information kept in z' (eq. 10); 1 can hold the mask open", low=0)
     beta: float = setting(3.0, "weight of the mean decision-related nats per location and channel (eq. 10)", low=0)
     gamma: float = setting(
         0.0, "weight of the complement: that the mask turned over decides no better than noise alone", low=0
