@@ -28,7 +28,7 @@ from milr.explanation.critic_fitting import CriticTask, critic_loss
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.explanation.objective import measure
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.infomax import batch_information
 from milr.information.statistics import Standardise
 from milr.networks.settings import MetricSettings
@@ -106,7 +106,8 @@ def scores(images: int) -> Work:
 def projection(dimension: int) -> Work:
     """The critic's projection of 256 representations of D dimensions, and its gradient."""
     blank = [Standardise(torch.zeros(n), torch.ones(n)) for n in (64, dimension)]
-    critic, representation = Critic(blank[0], blank[1], (16, 16), 128, 64), torch.randn(256, dimension)
+    critic = Critic(blank[0], blank[1], (16, 16), CriticShape(width=128, dimension=64))
+    representation = torch.randn(256, dimension)
     return lambda: torch.autograd.backward(critic.project_representation(representation).sum())
 
 

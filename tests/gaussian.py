@@ -10,7 +10,7 @@ from torch import Tensor
 from milr.explanation.critic_fitting import CriticTask, fit_critic
 from milr.explanation.features import Features
 from milr.explanation.settings import CriticSettings
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.statistics import Standardise
 
 
@@ -33,12 +33,12 @@ def gaussian_features(images: int, correlation: Tensor, dimensions: int, seed: i
     return Features(local.half(), z, torch.arange(len(correlation)), 1.0)
 
 
-def plain_critic(dimensions: int, shape: tuple[int, int], place: bool = True, size: int | None = None) -> Critic:
+def plain_critic(dimensions: int, grid: tuple[int, int], place: bool = True, size: int | None = None) -> Critic:
     """Not fitted; `size` dimensions of z, as many as channels where it is None."""
     size = dimensions if size is None else size
     torch.manual_seed(0)
     scales = (Standardise(torch.zeros(count), torch.ones(count)) for count in (dimensions, size))
-    return Critic(*scales, shape, width=64, dimension=16, place=place)
+    return Critic(*scales, grid, CriticShape(width=64, dimension=16, place=place))
 
 
 def fitted_critic(

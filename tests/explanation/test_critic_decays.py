@@ -10,7 +10,7 @@ from milr.explanation.critic_fitting import CriticTask, fit_critic
 from milr.explanation.features import Features
 from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.statistics import Standardise
 from milr.training.continuation import Continuation
 
@@ -27,7 +27,7 @@ def fit(decays: int, state: Any = None) -> tuple[Critic, int, dict[int, Any]]:
     """The critic, the steps made, and the state after each."""
     torch.manual_seed(0)
     scales = (Standardise(torch.zeros(size), torch.ones(size)) for size in (3, 4))
-    critic = Critic(*scales, (2, 2), 8, 6)
+    critic = Critic(*scales, (2, 2), CriticShape(width=8, dimension=6))
     settings = CriticSettings(
         steps=400, images=16, places=4, learning_rate=0.3, validate_every=5, patience=2, decays=decays
     )

@@ -11,7 +11,7 @@ from gaussian import fitted_critic, plain_critic
 from milr.explanation.critic_fitting import held_out_nats
 from milr.explanation.features import Features
 from milr.explanation.settings import CriticSettings
-from milr.information.critic import Critic, Dropout, place_encoding
+from milr.information.critic import Critic, CriticShape, Dropout, place_encoding
 from milr.information.statistics import Standardise
 
 
@@ -36,9 +36,8 @@ def test_some_places_are_projected_as_among_all(place: bool) -> None:
 
 
 def test_features_that_were_standardised_before_are_projected_the_same() -> None:
-    critic = Critic(
-        Standardise(torch.randn(8), torch.rand(8)), Standardise(torch.randn(5), torch.rand(5)), (3, 4), 0, 16
-    )
+    local, z = (Standardise(torch.randn(size), torch.rand(size)) for size in (8, 5))
+    critic = Critic(local, z, (3, 4), CriticShape(width=0, dimension=16))
     local, z = torch.randn(2, 8, 12), torch.randn(2, 5)
     assert torch.equal(
         critic.project_standardised(critic.standardise(local).transpose(1, 2)),

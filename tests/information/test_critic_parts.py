@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.statistics import Standardise
 
 
-def critic(**parts: int | bool) -> Critic:
+def critic(**parts: float) -> Critic:
     torch.manual_seed(0)
     local, z = (Standardise(torch.zeros(size), torch.ones(size)) for size in (3, 4))
-    return Critic(local, z, (2, 2), 8, 6, **parts)  # type: ignore[arg-type]
+    return Critic(local, z, (2, 2), CriticShape(width=8, dimension=6, **parts))  # type: ignore[arg-type]
 
 
 def data() -> tuple[Tensor, Tensor]:
@@ -21,7 +21,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 def test_rows_of_the_places_change_nothing_at_first_and_then_their_own_place_alone() -> None:
-    plain, rows = critic(), critic(table=True)
+    plain, rows = critic(), critic(place_table=True)
     rows.load_state_dict(plain.state_dict(), strict=False)
     local, _ = data()
     before = plain.project_locations(local)
@@ -33,7 +33,7 @@ def test_rows_of_the_places_change_nothing_at_first_and_then_their_own_place_alo
     assert torch.allclose(after[:, [0, 1, 3]], before[:, [0, 1, 3]]) and not torch.allclose(after[:, 2], before[:, 2])
     some = torch.tensor([2, 0])
     assert torch.allclose(rows.project_locations(local[:, some], some), after[:, some], atol=1e-6)
-    assert critic(table=True, place=False).table is None
+    assert critic(place_table=True, place=False).table is None
 
 
 def test_a_network_of_the_representation_is_added_to_the_linear_map() -> None:
@@ -47,7 +47,7 @@ def test_a_network_of_the_representation_is_added_to_the_linear_map() -> None:
 
 
 def test_dropout_leaves_the_same_part_of_z_out_on_both_ways() -> None:
-    bent = critic(representation_width=16, dropout=0.9).train()  # type: ignore[arg-type]
+    bent = critic(representation_width=16, dropout=0.9).train()
     zeros = bent.eval().project_representation(torch.zeros(1, 4))
     bent.dropout.generator = torch.Generator().manual_seed(0)
     projected = bent.train().project_representation(torch.ones(200, 4))

@@ -7,7 +7,7 @@ from gaussian import correlation_of, gaussian_features, plain_critic
 
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.settings import CriticSettings
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.critics import Critics, members_of
 from milr.information.statistics import Standardise
 
@@ -17,7 +17,8 @@ def critics(count: int, second: bool = False) -> Critics:
         generator = torch.Generator().manual_seed(size)
         return Standardise(torch.randn(size, generator=generator), torch.rand(size, generator=generator) + 0.5)
 
-    return Critics([Critic(scale(8), scale(5), (3, 4), 16, 6, second=second) for _ in range(count)]).eval()
+    shape = CriticShape(width=16, dimension=6, second=second)
+    return Critics([Critic(scale(8), scale(5), (3, 4), shape) for _ in range(count)]).eval()
 
 
 def test_scores_are_the_members_mean() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from milr.explanation.settings import InfomaxSettings
 from milr.fields import named_fields
-from milr.information.critic import Critic
+from milr.information.critic import Critic, CriticShape
 from milr.information.estimators import ESTIMATORS, flo, jensen_shannon
 from milr.information.infomax import DENOMINATORS, batch_scores
 from milr.information.statistics import Standardise
@@ -106,7 +106,8 @@ def test_every_estimator_is_a_choice_of_the_settings() -> None:
 def test_a_critic_fitted_by_it_finds_a_gaussian_pairs_information(name: str) -> None:
     """One dimension, rho 0.9: 0.83 nats. A critic that sees z linearly cannot say it all (0.41), with an MLP it can."""
     plain = Standardise(torch.zeros(1), torch.ones(1))
-    critic = Critic(plain, plain, (1, 1), 64, 16, place=False, representation_width=64, second=ESTIMATORS[name].second)
+    shape = CriticShape(width=64, dimension=16, place=False, representation_width=64, second=ESTIMATORS[name].second)
+    critic = Critic(plain, plain, (1, 1), shape)
     optimiser = torch.optim.Adam(critic.parameters(), lr=3e-3)
 
     def scores_of(count: int, seed: int) -> tuple[Tensor, Tensor | None]:

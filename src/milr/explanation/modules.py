@@ -12,7 +12,8 @@ from milr.errors import MilrError
 from milr.explanation.bottlenecks import BOTTLENECKS, Bound
 from milr.explanation.features import Features, FeatureStore
 from milr.explanation.settings import InfomaxSettings, MilrSettings
-from milr.information.critic import Critic
+from milr.fields import pick
+from milr.information.critic import Critic, CriticShape
 from milr.information.critics import AnyCritic, Critics
 from milr.information.estimators import ESTIMATORS
 from milr.information.mask import MaskModule
@@ -54,7 +55,7 @@ class Modules(nn.Module):
     def __init__(
         self,
         settings: MilrSettings,
-        shape: tuple[int, int],
+        grid: tuple[int, int],
         local: Standardise,
         representation: Standardise,
         stages: list[Standardise],
@@ -65,7 +66,7 @@ class Modules(nn.Module):
         channels = local.mean.numel()
         infomax = settings.infomax
         self.local = local
-        self.critic = critic_of(infomax, local, representation, shape)
+        self.critic = critic_of(infomax, local, representation, grid)
         masks = 1 if settings.mask.shared else channels
         self.mask = MaskModule(stages, masks, settings.mask.width, settings.mask.initial, settings.mask.blur)
         self.bottleneck = bottleneck
@@ -74,24 +75,11 @@ class Modules(nn.Module):
 
 
 def critic_of(
-    infomax: InfomaxSettings, local: Standardise, representation: Standardise, shape: tuple[int, int]
+    infomax: InfomaxSettings, local: Standardise, representation: Standardise, grid: tuple[int, int]
 ) -> AnyCritic:
     """A critic as the settings want it, or several, not fitted."""
-    members = [
-        Critic(
-            local,
-            representation,
-            shape,
-            infomax.width,
-            infomax.dimension,
-            infomax.place,
-            infomax.dropout,
-            infomax.representation_width,
-            infomax.place_table,
-            ESTIMATORS[infomax.estimator].second,
-        )
-        for _ in range(infomax.critics)
-    ]
+    shape = pick(CriticShape, infomax, second=ESTIMATORS[infomax.estimator].second)
+    members = [Critic(local, representation, grid, shape) for _ in range(infomax.critics)]
     return members[0] if len(members) == 1 else Critics(members)
 
 

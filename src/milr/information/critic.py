@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from milr.information.statistics import Standardise
 
-CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, that tell a place
+CYCLES = (1, 2, 4)  # of the sines and cosines, over the width and the height, that encode a place
 
 
 class Dropout(nn.Module):
@@ -39,59 +40,69 @@ class Dropout(nn.Module):
             self.generator = None
 
 
+@dataclass(frozen=True)
+class CriticShape:
+    """The layers of a critic.
+
+    Attributes:
+        width: hidden units of the locations' MLP; 0: one layer.
+        dimension: p, in which both sides meet.
+        place: whether it is given the place of x_i.
+        place_table: whether each place has a row of its own besides, which scales and shifts the hidden units: places
+            far apart may then differ in any way. Without `place` it has none.
+        representation_width: hidden units of the representation's MLP; 0: none.
+        dropout: share of the standardised representation that a fit leaves out at random.
+        second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
+    """
+
+    width: int
+    dimension: int
+    place: bool = True
+    place_table: bool = False
+    representation_width: int = 0
+    dropout: float = 0.0
+    second: bool = False
+
+
 class Critic(nn.Module):
     """Inner product of both sides' projections to p dimensions, over sqrt(p) (paper, section 3.4.1).
 
-    Locations pass an MLP (`width` 0: one layer), the representation a linear map, or with `representation_width` the
-    sum of one and of an MLP; both are standardised first with statistics of the training images. With a linear map
-    log p(z|x_i) - log p(z) can only be linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md).
-    With `places` the place is told too: eq. 1 is about x_i at a given place i, and a critic that does not know i
-    estimates I(x_I; z) for a random place I, which is at most the mean over i.
+    Locations pass an MLP or one layer, the representation a linear map, or the sum of one and of an MLP; both are
+    standardised first with statistics of the training images. With a linear map log p(z|x_i) - log p(z) can only be
+    linear in z: p(z|x_i) is moved, never narrowed (docs/results/calibration.md). A critic is given the place i since
+    eq. 1 is about x_i at a given place: without it, it estimates I(x_I; z) for a random place I, which is at most the
+    mean over i.
 
     Args:
         local, representation: standardisation of the C channels and of the D dimensions.
-        shape: (H, W) of the local layer, N = H·W places in rows from the top left.
-        width, dimension: hidden units, and p.
-        place: whether the place is told.
-        dropout: share of the standardised representation that a fit leaves out at random.
-        representation_width: hidden units of the representation's MLP; 0: none.
-        table: whether each place has a row of its own besides, which scales and shifts the hidden units: what places
-            far apart tell may then differ in any way. It takes `place`.
-        second: whether it gives pairs that belong together a second score (`second_scores`), as FLO needs it.
+        grid: (H, W) of the local layer, N = H·W places in rows from the top left.
+        shape: its layers.
     """
 
     encoding: Tensor
 
     def __init__(
-        self,
-        local: Standardise,
-        representation: Standardise,
-        shape: tuple[int, int],
-        width: int,
-        dimension: int,
-        place: bool = True,
-        dropout: float = 0.0,
-        representation_width: int = 0,
-        table: bool = False,
-        second: bool = False,
+        self, local: Standardise, representation: Standardise, grid: tuple[int, int], shape: CriticShape
     ) -> None:
         super().__init__()
-        channels, size = local.mean.numel(), representation.mean.numel()
+        channels, size, dimension = local.mean.numel(), representation.mean.numel(), shape.dimension
+        hidden = shape.width or dimension
         self.dimension = dimension
         self.standardise = local
-        self.content = nn.Linear(channels, width or dimension)
-        encoding = place_encoding(*shape)
+        self.content = nn.Linear(channels, hidden)
+        encoding = place_encoding(*grid)
         self.register_buffer("encoding", encoding, persistent=False)
-        self.place = nn.Linear(encoding.shape[1], width or dimension, bias=False) if place else None
-        self.table = nn.Embedding(len(encoding), 2 * (width or dimension)) if place and table else None
+        self.place = nn.Linear(encoding.shape[1], hidden, bias=False) if shape.place else None
+        self.table = nn.Embedding(len(encoding), 2 * hidden) if shape.place and shape.place_table else None
         if self.table is not None:
             nn.init.zeros_(self.table.weight)
-        self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(width, dimension)) if width else nn.Identity()
+        self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(shape.width, dimension)) if shape.width else nn.Identity()
         self.standardise_representation = representation
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(shape.dropout)
         self.representation = nn.Sequential(self.dropout, nn.Linear(size, dimension))
-        self.bend = perceptron(size, representation_width, dimension) if representation_width else None
-        self.second = second_head(dimension) if second else None
+        bend = shape.representation_width
+        self.bend = perceptron(size, bend, dimension) if bend else None
+        self.second = second_head(dimension) if shape.second else None
 
     def project_local(self, local: Tensor) -> Tensor:
         """x [K, C, H, W] -> u [K, N, p], divided by sqrt(p) so that scores are plain inner products."""
@@ -149,7 +160,7 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def place_encoding(height: int, width: int) -> Tensor:
-    """What tells each of N places from the others: coordinates in [-1, 1], and sines and cosines of them, [N, 14]."""
+    """A positional encoding of N places [N, 14]: coordinates in [-1, 1], and sines and cosines of them."""
     rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
     coordinates = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).view(-1, 2)
     waves = [math.pi * cycles * coordinates for cycles in CYCLES]

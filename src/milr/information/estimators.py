@@ -114,7 +114,7 @@ def flo(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tenso
     pair is the logarithm of its denominator. No s makes it more than the information. [K, S, K] and s [K, S] -> nats.
     """
     if second is None:
-        raise ValueError("FLO needs a critic with a second score: Critic(..., second=True)")
+        raise ValueError("FLO needs a critic with a second score: CriticShape(..., second=True)")
     excess = (log_mean_apart(scores, denominator) - second).exp()
     return 1 + (matched(scores) - second - excess).mean()
 
