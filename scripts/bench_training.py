@@ -18,13 +18,13 @@ from milr.backbones.protonet import represent
 from milr.data.augmentation import to_input
 from milr.data.cub import read_cub
 from milr.data.episodes import draw_episodes
-from milr.data.pictures import Pictures
 from milr.data.settings import Augmentation
 from milr.data.split import of_split
 from milr.evaluation.accuracy import episode_accuracies
 from milr.networks.settings import MetricSettings
+from milr.training.episodes import EpisodicTask, episode_inputs, episode_loss, forward_pass
 from milr.training.settings import Training
-from milr.training.training import episode_inputs, episode_loss, forward_pass, train_prototypical
+from milr.training.training import train_prototypical
 
 WAY, SHOT, QUERY = 5, 5, 10  # easyfsl's own training episode: 75 pictures
 WORKERS, PREFETCHED = 2, 4  # of the peer's DataLoader: two batches each, made before the clock starts
@@ -77,10 +77,10 @@ def warm_loader(bench: Bench, episodes: int) -> Iterator[Any]:
     return loader
 
 
-def make_inputs(bench: Bench, pictures: Pictures, settings: Training) -> None:
+def make_inputs(bench: Bench, task: EpisodicTask, settings: Training) -> None:
     """All episodes' pictures, as a training makes them."""
     for number in range(settings.episodes):
-        episode_inputs(pictures, settings, CHANGES, number, bench.device)
+        episode_inputs(task, settings, number, bench.device)
 
 
 def training(bench: Bench) -> list[Row]:
@@ -89,6 +89,7 @@ def training(bench: Bench) -> list[Row]:
 
     episodes, images = 4, 4 * WAY * (SHOT + QUERY)
     pictures = bench.pictures("train", 84)
+    task = EpisodicTask(pictures, MetricSettings(), CHANGES)
     settings = Training(
         episodes=episodes, way=WAY, shot=SHOT, query=QUERY, optimizer="sgd", learning_rate=1e-2, weight_decay=5e-4
     )
@@ -99,7 +100,7 @@ def training(bench: Bench) -> list[Row]:
     fixed = to_input(pictures.images[: WAY * (SHOT + QUERY)]).to(bench.device)
 
     def ours() -> None:
-        train_prototypical(network, pictures, MetricSettings(), settings, CHANGES, lambda network: 0.0)
+        train_prototypical(network, task, settings, lambda network: 0.0)
 
     forward = forward_pass(network, settings, bench.device)
 
@@ -120,7 +121,7 @@ def training(bench: Bench) -> list[Row]:
             optimiser.step()
             loss.item()
 
-    inputs, loader = partial(make_inputs, bench, pictures, settings), partial(warm_loader, bench, episodes)
+    inputs, loader = partial(make_inputs, bench, task, settings), partial(warm_loader, bench, episodes)
     times = bench.alternate(ours=ours, alone=alone, inputs=inputs, theirs=Prepared(loader, theirs))
     ours_s, alone_s, inputs_s, theirs_s = times.values()
     rates = f"{images / ours_s:.1f} images/s, easyfsl {images / theirs_s:.1f}"
@@ -138,9 +139,8 @@ def data(bench: Bench) -> list[Row]:
     # of asking the system for new pages each time.
     torch.empty(31 << 20, dtype=torch.uint8)
     episodes, images = 20, 20 * WAY * (SHOT + QUERY)
-    ours = partial(
-        make_inputs, bench, bench.pictures("train", 84), Training(episodes=episodes, way=WAY, shot=SHOT, query=QUERY)
-    )
+    task = EpisodicTask(bench.pictures("train", 84), MetricSettings(), CHANGES)
+    ours = partial(make_inputs, bench, task, Training(episodes=episodes, way=WAY, shot=SHOT, query=QUERY))
 
     def theirs(loader: Iterator[Any]) -> None:
         deque(islice(loader, episodes), 0)

@@ -32,6 +32,7 @@ from milr.information.critic import Critic, CriticShape
 from milr.information.infomax import batch_information
 from milr.information.statistics import Standardise
 from milr.networks.settings import MetricSettings
+from milr.training.episodes import EpisodicTask
 from milr.training.settings import Training
 from milr.training.training import train_prototypical
 
@@ -121,9 +122,10 @@ def pictures_of(classes: int, each: int, size: int) -> Pictures:
 
 def training(episodes: int) -> Work:
     """5-way 1-shot episodes with 5 queries, augmented, 42 px, conv4."""
-    network, pictures = build_backbone("conv4"), pictures_of(6, 8, 42)
+    network = build_backbone("conv4")
+    task = EpisodicTask(pictures_of(6, 8, 42), MetricSettings(), Augmentation())
     how = Training(episodes=episodes, way=5, shot=1, query=5, validate_every=10**6)
-    return lambda: train_prototypical(network, pictures, MetricSettings(), how, Augmentation(), lambda _: 0.0)
+    return lambda: train_prototypical(network, task, how, lambda _: 0.0)
 
 
 def testing(episodes: int) -> Work:

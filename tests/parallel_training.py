@@ -17,6 +17,7 @@ from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.networks.settings import MetricSettings
 from milr.training.distributed import average, first_before_others, process_group, rank
+from milr.training.episodes import EpisodicTask
 from milr.training.settings import Training
 from milr.training.training import Step, train_prototypical
 
@@ -51,9 +52,8 @@ def train(training: Training, seed: int = 0, breaks_in: int = -1) -> dict[str, T
         if rank() == breaks_in and step.number == 2:
             raise ZeroDivisionError("only here")
 
-    trained = train_prototypical(
-        model, pictures(), MetricSettings(), training, None, lambda _: next(accuracies) / 100, note
-    )
+    task = EpisodicTask(pictures(), MetricSettings())
+    trained = train_prototypical(model, task, training, lambda _: next(accuracies) / 100, note)
     return {**trained.weights, "losses": torch.stack(losses), "accuracy": torch.tensor(trained.accuracy)}
 
 

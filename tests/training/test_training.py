@@ -24,8 +24,10 @@ from milr.networks.prototypes import logits, prototypes
 from milr.networks.settings import MetricSettings
 from milr.training import winograd
 from milr.training.continuation import Continuation, State
+from milr.training.episodes import EpisodicTask, episode_loss, forward_pass
+from milr.training.optimisers import freeze, rate
 from milr.training.settings import Training
-from milr.training.training import Step, episode_loss, forward_pass, freeze, rate, train_prototypical
+from milr.training.training import Step, train_prototypical
 from milr.training.winograd import convolve
 
 TRAINING = Training(episodes=20, way=4, shot=1, query=3, learning_rate=1e-2, validate_every=5)
@@ -64,8 +66,12 @@ def accuracy(model: nn.Module) -> float:
     return float(episode_accuracies(represent(model, [data.images.float() / 255]), episodes, MetricSettings()).mean())
 
 
+def task(augmentation: Augmentation | None = None) -> EpisodicTask:
+    return EpisodicTask(pictures(), MetricSettings(), augmentation)
+
+
 def train(model: nn.Module, training: Training = TRAINING, **options: object) -> object:
-    return train_prototypical(model, pictures(), MetricSettings(), training, None, accuracy, **options)  # type: ignore[arg-type]
+    return train_prototypical(model, task(), training, accuracy, **options)  # type: ignore[arg-type]
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -77,10 +83,8 @@ def test_it_learns_and_ends_as_the_best_state_it_saw() -> None:
     before, seen = accuracy(model), {}
     trained = train_prototypical(
         model,
-        pictures(),
-        MetricSettings(),
+        task(),
         replace(TRAINING, episodes=80),
-        None,
         accuracy,
         on_validation=lambda step, found, best: seen.__setitem__(step, found),
     )
@@ -97,14 +101,14 @@ def test_interpolated_weights_lie_on_the_way_and_are_kept_where_they_validate_be
         return sum(float((a - first[n]).abs().sum()) for n, a in model.state_dict().items() if a.is_floating_point())
 
     training = replace(TRAINING, episodes=10, validate_every=10)
-    whole = train_prototypical(network(), pictures(), MetricSettings(), training, None, distance)
+    whole = train_prototypical(network(), task(), training, distance)
     assert whole.share == 1 and whole.accuracy > 0
 
     def third(model: nn.Module) -> float:
         return 1 - abs(distance(model) / whole.accuracy - 0.3) - (0.5 if distance(model) == 0 else 0)
 
     model = network()
-    part = train_prototypical(model, pictures(), MetricSettings(), replace(training, interpolate=True), None, third)
+    part = train_prototypical(model, task(), replace(training, interpolate=True), third)
     assert part.share == 0.3 and distance(model) == pytest.approx(0.3 * whole.accuracy, rel=1e-4)
 
 
@@ -117,7 +121,7 @@ def test_same_seed_same_weights_whatever_torchs_own_state_is() -> None:
         def note(step: Step) -> None:
             states.append({name: value.clone() for name, value in model.state_dict().items()})
 
-        train_prototypical(model, pictures(), MetricSettings(), training, Augmentation(), accuracy, on_step=note)
+        train_prototypical(model, task(Augmentation()), training, accuracy, on_step=note)
         return states[-1]
 
     once = last_weights(1, TRAINING)
@@ -305,7 +309,7 @@ def test_schedules() -> None:
 def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: int) -> None:
     training = replace(TRAINING, optimizer=optimizer, learning_rate=0.05)
     whole = network()
-    trained = train_prototypical(whole, pictures(), MetricSettings(), training, Augmentation(), accuracy)
+    trained = train_prototypical(whole, task(Augmentation()), training, accuracy)
     states: list[State] = []
 
     def note(step: int, take: Callable[[], State]) -> None:
@@ -313,7 +317,7 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: 
             states.append(copy.deepcopy(take()))
             raise KeyboardInterrupt
 
-    arguments = (pictures(), MetricSettings(), training, Augmentation(), accuracy)
+    arguments = (task(Augmentation()), training, accuracy)
     with pytest.raises(KeyboardInterrupt):
         train_prototypical(network(), *arguments, continuation=Continuation(None, note))
     resumed, validated = Network(), list[int]()

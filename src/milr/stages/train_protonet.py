@@ -37,8 +37,10 @@ from milr.stages.devices import choose_device
 from milr.stages.episodes import learned_shape, needed_pictures
 from milr.training.continuation import Continuation
 from milr.training.distributed import first_before_others, process_group
+from milr.training.episodes import EpisodicTask
+from milr.training.selection import Trained
 from milr.training.settings import Training
-from milr.training.training import Step, Trained, steps_of, train_prototypical
+from milr.training.training import Step, steps_of, train_prototypical
 
 log = logging.getLogger("milr")
 
@@ -145,10 +147,9 @@ def train(
     """The training itself, the same in every process; the network's device is the one it happens on."""
     device, metric = next(network.parameters()).device, settings.metric
     validate = validation(settings, pictures["validation"], metric, device)
-    augmentation, training = augmentation_of(settings.augmentation), training_of(settings)
-    return train_prototypical(
-        network, pictures["train"], metric, training, augmentation, validate, on_step, on_validation, continuation
-    )
+    task = EpisodicTask(pictures["train"], metric, augmentation_of(settings.augmentation))
+    training = training_of(settings)
+    return train_prototypical(network, task, training, validate, on_step, on_validation, continuation)
 
 
 def first_network(settings: TrainProtonet, device: torch.device) -> tuple[Origin, nn.Module]:
