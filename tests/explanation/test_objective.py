@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy import batch, prepared, trained_network
 
-from milr.explanation.mask_fitting import backward, begin
+from milr.explanation.mask_fitting import Weights, backward, begin
 from milr.explanation.milr import MILR
 from milr.explanation.objective import Terms, measure
 from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
@@ -54,7 +54,7 @@ def test_alphas_gradient_reaches_the_mask_and_no_term_reaches_the_critic() -> No
     explainer, gradients = prepared(network=network), {}
     for alpha, beta in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         progress = begin(explainer.modules, FitSettings())
-        terms, loss = backward(explainer, batch(3), progress, (alpha, beta, 0.0))
+        terms, loss = backward(explainer, batch(3), progress, Weights(alpha, beta, 0.0))
         whole = terms.decision_loss + beta * terms.bottleneck / 16 - alpha * terms.information_kept
         assert loss.item() == pytest.approx(whole.item(), abs=1e-5)
         gradients[alpha, beta] = torch.cat([p.grad.flatten() for p in explainer.modules.mask.parameters()])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.features import Features, Sample
-from milr.explanation.progress import Best, Progress, decay
+from milr.explanation.progress import Best, Progress
 from milr.explanation.settings import CriticSettings
 from milr.information.critics import AnyCritic, members_of
 from milr.information.estimators import ESTIMATORS
@@ -80,21 +80,17 @@ def fit_critic(
     progress = Progress(critic, optimiser, torch.Generator().manual_seed(task.seed), Best(critic))
     best, finite = progress.best, FiniteCheck(device)
     if continuation.state:
-        done = progress.resume(continuation.state)
+        progress.resume(continuation.state)
     else:
-        done = 0
         best.see(0, -held_out_nats(critic, task, settings.images))
-    for step in range(done + 1, settings.steps + 1):
-        if settings.patience and best.waited >= settings.patience:
-            if best.decays >= settings.decays:
-                break
-            decay(best, optimiser)
+    for step in range(continuation.done + 1, settings.steps + 1):
+        if not progress.goes_on(settings.patience, settings.decays):
+            break
         critic.train()
         drawn = samples(task, settings, progress.generator, device)
-        # A function of the step's number: nothing to save, and no other generator is disturbed.
-        loss = critic_loss(
-            critic, drawn, task, torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
-        )
+        # Dropout's is a function of the step's number: nothing to save, and no other generator is disturbed.
+        dropout = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
+        loss = critic_loss(critic, drawn, task, dropout)
         finite.see(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

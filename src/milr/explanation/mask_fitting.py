@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from milr.errors import MilrError
 from milr.explanation.explainer import Explainer
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
-from milr.explanation.progress import Best, Progress, decay, without_gradients
+from milr.explanation.progress import Best, Progress, without_gradients
 from milr.explanation.settings import FitSettings
 from milr.networks.layers import frozen
 from milr.training.continuation import Continuation
@@ -25,6 +26,14 @@ from milr.training.winograd import FewerProducts
 
 CHECK_EVERY = 10  # steps between looks at whether the loss was finite: each look waits for the device
 WATCHED = 4  # of the fit's first batches, whose objective says where there is no validation that it has stalled
+
+
+class Weights(NamedTuple):
+    """Of the loss: alpha and beta of eq. 10, and gamma."""
+
+    alpha: float
+    beta: float
+    gamma: float
 
 
 def fit_mask(
@@ -43,35 +52,23 @@ def fit_mask(
     modules, fitted_before = explainer.ready(), explainer.fitted
     continuation = continuation or Continuation()
     progress = begin(modules, settings)
-    on_cpu = modules.bank.local.device.type == "cpu"
-    fewer = settings.winograd and on_cpu and explainer.layers.precision == torch.float32
     best, finite = progress.best, FiniteCheck(modules.bank.local.device)
-    done = progress.resume(continuation.state) if continuation.state else 0
+    if continuation.state:
+        progress.resume(continuation.state)
+    explainer.fitted = fitted_before or continuation.done > 0
     watched = validation or [batches(step) for step in range(1, 1 + min(WATCHED, settings.steps))]
-    rising = beta_steps(settings)
-    explainer.fitted = fitted_before or done > 0
-    alpha, beta, gamma = weights(explainer)
 
-    def stopped(step: int, what: str, value: float) -> MilrError:
-        """Puts the best state back; the error that says why the fit stops here."""
-        best.restore()
-        explainer.fitted = fitted_before or best.step > 0
-        unless = ", if no picture of that step holds nan or inf itself"
-        return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
-
-    for step in range(done + 1, settings.steps + 1):
-        if settings.patience and best.waited >= settings.patience:
-            if best.decays >= settings.decays:
-                break
-            decay(best, progress.optimiser)
+    for step in range(continuation.done + 1, settings.steps + 1):
+        if not progress.goes_on(settings.patience, settings.decays):
+            break
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
-        with FewerProducts() if fewer else nullcontext():
-            terms, loss = backward(explainer, batch, progress, (alpha, beta * min(1.0, step / rising), gamma))
+        with fewer_products(explainer, settings):
+            terms, loss = backward(explainer, batch, progress, weights_at(step, explainer, settings))
         finite.see(step, loss)
-        last = step == settings.steps
-        validates = last or step % settings.validate_every == 0
+        validates = step == settings.steps or step % settings.validate_every == 0
         if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
-            raise stopped(bad.step, "the loss", bad.loss)
+            put_back(explainer, best, fitted_before)
+            raise diverged("the loss", bad.loss, bad.step)
         progress.optimiser.step()
         explainer.fitted = True
         if on_step:
@@ -79,15 +76,36 @@ def fit_mask(
         if validates:
             metrics = validate(explainer, watched)
             if not math.isfinite(metrics["objective"]):
-                raise stopped(step, "the objective on the validation batches", metrics["objective"])
+                put_back(explainer, best, fitted_before)
+                raise diverged("the objective on the validation batches", metrics["objective"], step)
             best.see(step, metrics["objective"])
-            if step < rising:
+            if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
                 best.waited = 0
             if validation and on_validation:
                 on_validation(step, metrics)
         continuation.on_state(step, partial(progress.snapshot, step))
+
     best.restore()
     return best.step
+
+
+def put_back(explainer: Explainer, best: Best, fitted_before: bool) -> None:
+    """The best state of a fit that cannot go on."""
+    best.restore()
+    explainer.fitted = fitted_before or best.step > 0
+
+
+def diverged(what: str, value: float, step: int) -> MilrError:
+    """The error that says why a fit cannot go on."""
+    unless = ", if no picture of that step holds nan or inf itself"
+    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
+
+
+def fewer_products(explainer: Explainer, settings: FitSettings) -> AbstractContextManager[object]:
+    """What a step's passes run in: on a CPU, in float32, with faster convolutions if they are wanted."""
+    on_cpu = explainer.modules.bank.local.device.type == "cpu"
+    fewer = settings.winograd and on_cpu and explainer.layers.precision == torch.float32
+    return FewerProducts() if fewer else nullcontext()
 
 
 def begin(modules: Modules, settings: FitSettings) -> Progress:
@@ -98,11 +116,16 @@ def begin(modules: Modules, settings: FitSettings) -> Progress:
     return Progress(fitted, optimiser, generator, Best(fitted))
 
 
-def weights(explainer: Explainer) -> tuple[float, float, float]:
-    """Alpha and beta of eq. 10, and gamma; alpha is 0 for the mask in the literal reading, where its term reaches the
-    critic."""
+def weights(explainer: Explainer) -> Weights:
+    """Those of the settings; alpha is 0 for the mask in the literal reading, where its term reaches the critic."""
     settings = explainer.settings
-    return (settings.alpha if settings.infomax.shape_mask else 0.0), settings.beta, settings.gamma
+    return Weights(settings.alpha if settings.infomax.shape_mask else 0.0, settings.beta, settings.gamma)
+
+
+def weights_at(step: int, explainer: Explainer, settings: FitSettings) -> Weights:
+    """The same at a step of the fit, at whose beginning beta rises."""
+    full = weights(explainer)
+    return full._replace(beta=full.beta * min(1.0, step / beta_steps(settings)))
 
 
 def beta_steps(settings: FitSettings) -> float:
@@ -110,9 +133,7 @@ def beta_steps(settings: FitSettings) -> float:
     return max(1.0, min(settings.beta_warmup, settings.steps / 2))
 
 
-def backward(
-    explainer: Explainer, batch: Batch, progress: Progress, weights: tuple[float, float, float]
-) -> tuple[Terms, Tensor]:
+def backward(explainer: Explainer, batch: Batch, progress: Progress, weights: Weights) -> tuple[Terms, Tensor]:
     """The terms of a batch and its loss, whose gradients are then at the mask and the bottleneck."""
     # Frozen backwards too: a network that saves memory computes parts of itself again there.
     with frozen(explainer.layers.network, *batch.modules), without_gradients(explainer.modules.critic):

@@ -68,6 +68,16 @@ class Progress:
     generator: torch.Generator
     best: Best
 
+    def goes_on(self, patience: int, decays: int) -> bool:
+        """Whether there is a next step. After `patience` validations without a better one the rate falls first, and
+        the fit goes on from the best step; after `decays` such falls it ends. A patience of 0 never ends."""
+        if not patience or self.best.waited < patience:
+            return True
+        if self.best.decays >= decays:
+            return False
+        decay(self.best, self.optimiser)
+        return True
+
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""
         return {
@@ -78,13 +88,12 @@ class Progress:
             "best": self.best.snapshot(),
         }
 
-    def resume(self, state: State) -> int:
-        """Puts back what `snapshot` took; returns its step."""
+    def resume(self, state: State) -> None:
+        """Puts back what `snapshot` took."""
         self.modules.load_state_dict(state["modules"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
-        return int(state["step"])
 
 
 class Phases:
