@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from milr.data.drawing import PARTS
 from milr.data.families import PLANTED, DrawnBirds
 from milr.data.records import BODY, FIRST_PART, FIRST_THING, Record
 from milr.data.settings import FAMILIES
+from milr.data.species import PARTS
 from milr.data.split import split_of
 from milr.data.synthetic import NOTE, read_synthetic
 from milr.errors import MilrError

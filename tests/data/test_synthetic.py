@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from milr.data.drawing import BILLS, Species, draw_bird
+from milr.data.drawing import draw_bird
 from milr.data.families import two_parts
 from milr.data.records import Catalogue
 from milr.data.shapes import PALETTE
+from milr.data.species import BILLS, Species
 from milr.data.synthetic import PART_NAMES, read_synthetic
 from milr.errors import MilrError
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from milr.data.drawing import BILLS, PARTS, TAILS, Drawing, Species, draw_bird
+from milr.data.drawing import Drawing, draw_bird
 from milr.data.records import FIRST_PART, FIRST_THING, Look, Record, Split
 from milr.data.shapes import PALETTE
+from milr.data.species import BILLS, PARTS, TAILS, Species
 from milr.data.split import split_classes
 from milr.errors import MilrError
 

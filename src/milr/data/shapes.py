@@ -41,6 +41,10 @@ class Pose:
         side = -1 if self.mirrored else 1
         return self.centre[0] + side * self.scale * turned_x, self.centre[1] + self.scale * turned_y
 
+    def of(self, points: list[Point]) -> list[Point]:
+        """Several points, in the picture."""
+        return [self(x, y) for x, y in points]
+
 
 class Canvas:
     """The picture and, beside it, what each pixel belongs to; both in fine pixels.
