@@ -17,7 +17,7 @@ from milr.checks.calibration import (
     is_sound,
     summary,
 )
-from milr.checks.planted import drawn_symbols
+from milr.checks.drawn_symbols import drawn_symbols
 from milr.explanation.settings import CriticSettings, InfomaxSettings
 from milr.information.infomax import DENOMINATORS
 from milr.information.readings import READINGS

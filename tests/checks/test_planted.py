@@ -7,7 +7,10 @@ import torch
 from resnets import pair_of
 from torch import Tensor
 
-from milr.checks.planted import CELLS, CHANNELS, LAYERS, SYMBOLS, WORLDS, World, error_of
+from milr.checks.drawn_symbols import CELLS, SYMBOLS, error_of
+from milr.checks.gaussian_fields import CHANNELS
+from milr.checks.planted import WORLDS
+from milr.checks.worlds import LAYERS, World
 from milr.explanation.milr import MILR
 from milr.information.readings import READINGS
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from milr.checks.estimators import features_of
-from milr.checks.planted import LAYERS, World
+from milr.checks.worlds import LAYERS, World
 from milr.decisions.inputs import own_modes
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
 from milr.explanation.milr import MILR
