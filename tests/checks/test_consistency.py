@@ -5,19 +5,9 @@ import math
 import pytest
 import torch
 
-from milr.checks.consistency import (
-    Fitting,
-    contents,
-    convergence,
-    dealt,
-    estimator_table,
-    extrapolated,
-    pairs_of,
-    parts_of,
-    projected,
-    self_consistency,
-    side_by_side,
-)
+from milr.checks.consistency import convergence, estimator_table, extrapolated, parts_of, self_consistency
+from milr.checks.critic_fits import Fitting
+from milr.checks.feature_pairs import contents, mispaired, pairs_of, projected, side_by_side
 from milr.explanation.features import Features
 from milr.explanation.settings import CriticSettings, InfomaxSettings
 
@@ -47,7 +37,7 @@ def test_side_by_side_joins_contents_and_representations_of_two_pictures() -> No
     assert both.local.shape == (40, 4, 6) and both.representation.shape == (40, 24)
     other = torch.tensor([(whole.local == part).flatten(1).all(1).nonzero().item() for part in both.local[:, :, 3:]])
     assert torch.equal(both.representation[:, 12:], whole.representation[other]) and other.unique().numel() == 40
-    assert not torch.equal(dealt(whole, 0).representation, whole.representation)
+    assert not torch.equal(mispaired(whole, 0).representation, whole.representation)
     assert projected(whole, 0).representation.shape == (40, 8)
 
 

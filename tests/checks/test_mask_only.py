@@ -10,7 +10,7 @@ from torch import Tensor
 
 from milr.checks.mask_only import enough_of_each, joined
 from milr.checks.random_shapes import random_twins, smoothness
-from milr.checks.shape_reader import FOLDS, centred, folds, hits, seen
+from milr.checks.shape_reader import FOLDS, centred, folds, hits, map_features
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -39,7 +39,7 @@ def written(seed: int) -> Tensor:
 
 
 def share_told(maps: Tensor) -> float:
-    return float(hits(seen(maps), LABELS, 0).mean())
+    return float(hits(map_features(maps), LABELS, 0).mean())
 
 
 def test_a_label_in_the_shape_is_read_wherever_it_stands_and_chance_is_all_of_a_mask_without_one() -> None:

@@ -61,8 +61,8 @@ def null_bits(explainer: MILR, train: Features, held_out: Features, settings: Cr
     (A critic of true pairs shown shuffled ones is no null: its mean is far below 0.)
     """
     critic, infomax = new_critic(explainer, seed), explainer.settings.infomax
-    dealt = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
-    shuffled = replace(held_out, representation=held_out.representation[dealt])
+    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
+    shuffled = replace(held_out, representation=held_out.representation[order])
     task = CriticTask(train, shuffled, infomax.estimator, infomax.denominator, seed, shuffled=True)
     with critic_bar("critic", settings.steps) as on_step:
         fit_critic(critic, task, settings, on_step)

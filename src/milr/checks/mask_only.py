@@ -18,7 +18,7 @@ from milr.bars import bar
 from milr.baselines.methods import Methods
 from milr.checks.random_shapes import random_twins
 from milr.checks.sanity import SanityRow
-from milr.checks.shape_reader import FOLDS, hits, seen
+from milr.checks.shape_reader import FOLDS, hits, map_features
 from milr.data.augmentation import to_device, to_input
 from milr.data.pictures import Pictures
 from milr.decisions.decision_kinds import classify
@@ -132,15 +132,17 @@ def told_rows(maps: Mapping[str, Tensor], outlines: Mapping[str, Tensor], labels
         if name == CHANNELS:
             rows.append(row_of(AS_IT_IS, name, "accuracy", hits(own, labels, seed)))
             continue
-        told = hits(seen(own), labels, seed)
-        by_chance = hits(seen(random_twins(own, range(len(own)), seed)), labels, seed)
+        told = hits(map_features(own), labels, seed)
+        by_chance = hits(map_features(random_twins(own, range(len(own)), seed)), labels, seed)
         rows.append(row_of(AS_IT_IS, name, "accuracy", told))
         rows.append(row_of(RANDOM, name, "accuracy", by_chance))
         wanted = "" if name in FOLLOWING else "at most 0.05"
         rows.append(row_of(f"{AS_IT_IS} - {RANDOM}", name, "accuracy", told - by_chance, wanted))
     written = random_twins(maps["mask"], labels.tolist(), seed)
-    rows.append(row_of(WRITTEN, "mask", "accuracy", hits(seen(written), labels, seed), "well over the rest"))
-    return rows + [row_of(AS_IT_IS, name, "accuracy", hits(seen(own), labels, seed)) for name, own in outlines.items()]
+    rows.append(row_of(WRITTEN, "mask", "accuracy", hits(map_features(written), labels, seed), "well over the rest"))
+    return rows + [
+        row_of(AS_IT_IS, name, "accuracy", hits(map_features(own), labels, seed)) for name, own in outlines.items()
+    ]
 
 
 def row_of(variant: str, map: str, measure: str, values: Tensor, wanted: str = "") -> SanityRow:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from milr.baselines.methods import KINDS
-from milr.checks.consistency import Fitting, convergence, deviation, estimator_table, self_consistency
+from milr.checks.consistency import convergence, estimator_table, self_consistency
+from milr.checks.critic_fits import Fitting, deviation
 from milr.checks.estimators import estimator_bits, features_of, gaussian_bits, null_bits
 from milr.data.pictures import Pictures
 from milr.evaluation.information import estimates

@@ -1,4 +1,4 @@
-"""What a small classifier that sees maps alone tells of their pictures' classes, in pictures it was not fitted to.
+"""How well a small classifier that sees maps alone tells their pictures' classes, of pictures it was not fitted to.
 
 A linear discriminant with a shrunken covariance (Friedman 1989, "Regularized Discriminant Analysis"): solved, not
 trained, and strong where a class has few pictures. It sees each map twice: as it lies, and moved so that its centre of
@@ -6,6 +6,8 @@ mass is in the middle, since a shape may be anywhere in the picture.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,27 +19,29 @@ SHRINKAGES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1, 0.03)  # towards uncorrelated places
 
 
 def hits(features: Tensor, labels: Tensor, seed: int) -> Tensor:
-    """Whether the class of each picture is told from features [n, F] alone, `seen` of a map: 0 or 1, [n].
+    """Whether each picture's class is predicted from features [n, F] alone, `map_features` of a map: 0 or 1, [n].
 
-    The pictures of each class are dealt to five folds. A fold is told by a classifier that was fitted to the four
-    others, its shrinkage chosen by one of them for a fit to three. labels: class numbers [n], 0 to classes - 1, five
-    of each at least.
+    Cross-validation over five folds with pictures of each class. A fold is predicted by a classifier that was fitted
+    to the four others, its shrinkage chosen by one of them for a fit to three. labels: class numbers [n], 0 to
+    classes - 1, five of each at least.
     """
     features, fold, right = features.double(), folds(labels, seed), torch.zeros(len(labels))
     for number in range(FOLDS):
         test, held_out = fold == number, fold == (number + 1) % FOLDS
         train = ~(test | held_out)
-
-        def accuracy(shrinkage: float, train: Tensor = train, held_out: Tensor = held_out) -> float:
-            answers = told(features[train], labels[train], shrinkage, features[held_out])
-            return float((answers == labels[held_out]).double().mean())
-
-        chosen = max(SHRINKAGES, key=accuracy)  # of equal ones the first, which shrinks most
-        right[test] = (told(features[~test], labels[~test], chosen, features[test]) == labels[test]).float()
+        accuracy_with = partial(accuracy, features, labels, train, held_out)
+        chosen = max(SHRINKAGES, key=accuracy_with)  # of equal ones the first, which shrinks most
+        right[test] = (predicted(features[~test], labels[~test], chosen, features[test]) == labels[test]).float()
     return right
 
 
-def told(features: Tensor, labels: Tensor, shrinkage: float, others: Tensor) -> Tensor:
+def accuracy(features: Tensor, labels: Tensor, train: Tensor, held_out: Tensor, shrinkage: float) -> float:
+    """On the held-out pictures, of a discriminant fitted to those of `train`; both are masks [n]."""
+    answers = predicted(features[train], labels[train], shrinkage, features[held_out])
+    return float((answers == labels[held_out]).double().mean())
+
+
+def predicted(features: Tensor, labels: Tensor, shrinkage: float, others: Tensor) -> Tensor:
     """The class numbers [m] that a discriminant fitted to features [n, F] of classes [n] gives to others [m, F]."""
     mean, std = features.mean(0), features.std(0).clamp(min=1e-6)
     features, others = (features - mean) / std, (others - mean) / std
@@ -60,7 +64,7 @@ def folds(labels: Tensor, seed: int) -> Tensor:
     return fold
 
 
-def seen(maps: Tensor) -> Tensor:
+def map_features(maps: Tensor) -> Tensor:
     """What the classifier sees of maps [n, H, W]: their places, and those of the same maps moved to the middle."""
     height, width = (min(size, MOST_PLACES) for size in maps.shape[1:])
     small = adaptive_avg_pool2d(maps[:, None], (height, width))[:, 0]

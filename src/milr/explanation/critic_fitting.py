@@ -37,8 +37,8 @@ class CriticTask:
         denominator: a name of `DENOMINATORS`.
         seed: of the images and places of each step.
         pairs: further features to fit to, with what masks let pass.
-        shuffled: a null: representations are dealt out anew among the images of each step, the own one as likely as
-            any, as in the denominator, so that there is nothing to learn.
+        shuffled: a null: representations are shuffled among the images of each step, the own one as likely as any, as
+            in the denominator, so that there is nothing to learn.
     """
 
     train: Features
@@ -118,9 +118,10 @@ def samples(
         drawn.append(task.pairs.draw(settings.images, settings.places, generator, device))
     if not task.shuffled:
         return drawn
-    dealt = [torch.randperm(len(sample.representation), generator=generator).to(device) for sample in drawn]
+    orders = [torch.randperm(len(sample.representation), generator=generator).to(device) for sample in drawn]
     return [
-        replace(sample, representation=sample.representation[order]) for sample, order in zip(drawn, dealt, strict=True)
+        replace(sample, representation=sample.representation[order])
+        for sample, order in zip(drawn, orders, strict=True)
     ]
 
 

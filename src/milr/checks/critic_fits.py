@@ -1,0 +1,85 @@
+"""One critic fitted to features and read on held-out ones, and the same over several seeds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from milr.checks.feature_pairs import Pairs, contents, side_by_side
+from milr.explanation.bars import critic_bar
+from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_values
+from milr.explanation.features import Features
+from milr.explanation.modules import critic_of
+from milr.explanation.settings import CriticSettings, InfomaxSettings
+from milr.information.statistics import ChannelStatistics, Standardise
+from milr.information.units import bits
+from milr.seeding import seeded
+
+STATISTICS = 256  # pictures at once that means and spreads are taken over
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How every critic of a comparison is fitted."""
+
+    infomax: InfomaxSettings
+    critic: CriticSettings
+    grid: tuple[int, int]  # (H, W) of the local layer
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one critic found in held-out pictures."""
+
+    batches: Tensor  # bits a place of each batch [B]
+    seconds: float  # of the fit
+
+    @property
+    def bits(self) -> float:
+        """The mean."""
+        return float(self.batches.mean())
+
+
+def over_seeds(
+    train: Features, held_out: Features, fitting: Fitting, seeds: Sequence[int], shuffled: bool = False
+) -> list[Found]:
+    """The same with each seed."""
+    return [found(train, held_out, fitting, seed, shuffled) for seed in seeds]
+
+
+def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuffled: bool = False) -> Found:
+    """Fits one critic to features, standardised by their own statistics, and reads it on held-out ones."""
+    local, representation = scales_of(side_by_side(train, 0) if isinstance(train, Pairs) else train)
+    with seeded(seed):
+        critic = critic_of(fitting.infomax, local, representation, fitting.grid).to(fitting.device)
+    task = CriticTask(train, held_out, fitting.infomax.estimator, fitting.infomax.denominator, seed, shuffled=shuffled)
+    started = time.perf_counter()
+    with critic_bar("critic", fitting.critic.steps) as on_step:
+        fit_critic(critic, task, fitting.critic, on_step)
+    seconds = time.perf_counter() - started
+    return Found(bits(held_out_values(critic, task, fitting.critic.images)).cpu(), seconds)
+
+
+def scales_of(features: Features) -> tuple[Standardise, Standardise]:
+    """The standardisation of x, and of z, by these features."""
+    local, representation = ChannelStatistics(), ChannelStatistics()
+    for part in contents(features).split(STATISTICS):
+        local.add(part.transpose(1, 2).float() * features.scale)
+    representation.add(features.representation)
+    return local.standardise(), representation.standardise()
+
+
+def bits_of(results: Sequence[Found]) -> float:
+    """The mean over seeds."""
+    return sum(result.bits for result in results) / len(results)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation; NaN of one value."""
+    return float(torch.tensor(values).std()) if len(values) > 1 else math.nan
