@@ -19,6 +19,7 @@ from milr.data.augmentation import augment, augmentation_of, input_batches, to_d
 from milr.data.catalogues import data_entry
 from milr.data.loading import load_splits
 from milr.data.pictures import Pictures
+from milr.data.records import Catalogue
 from milr.decisions.decisions import Batch
 from milr.decisions.questions import Question, QuestionBatches
 from milr.errors import MilrError
@@ -53,14 +54,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = weights_sha256(network.network)
-    in_episodes = settings.decision.name == "prototypes"
-    catalogue, pictures = load_splits(
-        settings.dataset,
-        settings.cache,
-        episodes=needed_pictures(settings.milr, settings.episode) if in_episodes else None,
-        normalisation=network.origin.normalisation,
-        part_of=partial(part, settings.decision),
-    )
+    catalogue, pictures = load(settings, network)
     asked = Asked(settings.decision, catalogue, network)
     run.record_data(data_entry(settings.dataset, catalogue, asked.table), asked.split_entry())
     explainer = new_explainer(settings, network.network, pictures["train"], device)
@@ -82,18 +76,35 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     terms = validate(explainer, validation)
     if weights_sha256(network.network) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
-    infomax = explainer.settings.infomax
     result = {
         "step": step,
         "network_sha256": before,
         "validation": terms,
         **convergences(run, step),
         "information": estimates(explainer, pictures, device),
-        "map_cap_bits": bits(explainer.bank()[0].cap(infomax.map, infomax.denominator)),
+        "map_cap_bits": map_cap(explainer),
     }
     run.record(result=result)
     log_summary(result, asked)
     return terms["objective"]
+
+
+def load(settings: FitMilr, network: PrototypicalNetwork) -> tuple[Catalogue, dict[str, Pictures]]:
+    """The catalogue, and the pictures of its splits; MilrError where a split is too small for the fit's episodes."""
+    in_episodes = settings.decision.name == "prototypes"
+    return load_splits(
+        settings.dataset,
+        settings.cache,
+        episodes=needed_pictures(settings.milr, settings.episode) if in_episodes else None,
+        normalisation=network.origin.normalisation,
+        part_of=partial(part, settings.decision),
+    )
+
+
+def map_cap(explainer: MILR) -> float:
+    """The most bits that the mean of a total map can reach."""
+    infomax = explainer.settings.infomax
+    return bits(explainer.bank()[0].cap(infomax.map, infomax.denominator))
 
 
 def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, device: torch.device) -> MILR:

@@ -51,45 +51,22 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     """Returns the smallest rank correlation of the decision map between seeds (1 where no seed was compared)."""
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
     case_inches(settings, 1 + refits_of(settings))  # before hours are spent
-    explainer, network = load_explainer(
-        source, settings.backbone.name, settings.dataset.size, device, fitting.precision
-    )
-    asked = asked_by(source, settings.dataset, network, device)
-    catalogue, pictures = load_splits(
-        settings.dataset,
-        settings.cache,
-        normalisation=network.origin.normalisation,
-        part_of=partial(part, asked.section),
-    )
-    run.record_data(data_entry(settings.dataset, catalogue, asked.table), asked.split_entry())
-    if settings.dataset.split not in pictures:
-        raise MilrError(f"dataset.split={settings.dataset.split}: sanity needs one of {', '.join(pictures)}")
-    shown = chosen_pictures(pictures[settings.dataset.split], settings.sanity.images, settings.seed)
-
-    def maps_of(other: MILR) -> Maps:
-        return stack([other.maps(images) for images in shown.batches(device, 20)]).to("cpu")
-
-    real = maps_of(explainer)
+    bench = bench_of(settings, fitting, run, source, device)
+    title = f"{view(settings.dataset)}, {settings.dataset.split} {bench.asked.part}"
+    shown = chosen_pictures(bench.looked_at, settings.sanity.images, settings.seed)
+    real = maps_of(bench.explainer, shown, device)
     gallery = {"as fitted": real}
-    rows: list[SanityRow] = []
-    if "estimator" in settings.sanity.checks:
-        how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
-        rows += estimator_rows(explainer, pictures, settings.dataset.split, how, names, settings.seed, device)
-    if laws := [check for check in LAWS if check in settings.sanity.checks]:
-        how, names = pick(CriticSettings, fitting.critic), settings.sanity.estimators
-        seeds = range(settings.seed, settings.seed + settings.sanity.seeds)
-        rows += law_rows(laws, explainer, pictures, settings.dataset.split, how, names, seeds, device)
-    title = f"{view(settings.dataset)}, {settings.dataset.split} {asked.part}"
+    rows = estimate_rows(bench)
     if set(HONEST) & set(settings.sanity.checks):
-        for added in honest_rows(Bench(settings, fitting, explainer, asked, pictures, device), run, title):
+        for added in honest_rows(bench, run, title):
             rows += added
             write_csv(run.path("sanity.csv"), rows)
-    for check, variant, other in variants(settings, fitting, asked, pictures, device):
+    for check, variant, other in variants(settings, fitting, bench.asked, bench.pictures, device):
         log.info("%s: %s fitted", check, variant)
-        gallery[variant] = maps_of(other)
+        gallery[variant] = maps_of(other, shown, device)
         rows += compared(check, variant, real, gallery[variant])
         if check == "seeds":
-            rows += information_rows(variant, other, pictures, device)
+            rows += information_rows(variant, other, bench.pictures, device)
         write_csv(run.path("sanity.csv"), rows)  # after each: hours should not be lost
     write_csv(run.path("sanity.csv"), rows)
     draw_galleries(run, shown, gallery, title, settings)
@@ -100,6 +77,41 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     run.record(result={"decision_repeatability": min(between, default=None), "rows": len(rows)})
     log.info("open %s", run.path(f"sheet_decision.{settings.format}"))
     return min(between, default=1.0)
+
+
+def bench_of(settings: Sanity, fitting: FitMilr, run: Run, source: SourceRun, device: torch.device) -> Bench:
+    """The source's explainer and the pictures that it is checked on, which the run's manifest then names."""
+    dataset = settings.dataset
+    explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, fitting.precision)
+    asked = asked_by(source, dataset, network, device)
+    catalogue, pictures = load_splits(
+        dataset,
+        settings.cache,
+        normalisation=network.origin.normalisation,
+        part_of=partial(part, asked.section),
+    )
+    run.record_data(data_entry(dataset, catalogue, asked.table), asked.split_entry())
+    if dataset.split not in pictures:
+        raise MilrError(f"dataset.split={dataset.split}: sanity needs one of {', '.join(pictures)}")
+    return Bench(settings, fitting, explainer, asked, pictures, device)
+
+
+def estimate_rows(bench: Bench) -> list[SanityRow]:
+    """The checks of the estimate itself, on the features of the source's network."""
+    settings, section, rows = bench.settings, bench.settings.sanity, list[SanityRow]()
+    both = bench.explainer, bench.pictures, settings.dataset.split
+    how = pick(CriticSettings, bench.fitting.critic)
+    if "estimator" in section.checks:
+        rows += estimator_rows(*both, how, section.estimators, settings.seed, bench.device)
+    if laws := [check for check in LAWS if check in section.checks]:
+        seeds = range(settings.seed, settings.seed + section.seeds)
+        rows += law_rows(laws, *both, how, section.estimators, seeds, bench.device)
+    return rows
+
+
+def maps_of(explainer: MILR, pictures: Pictures, device: torch.device) -> Maps:
+    """The maps of all pictures, in memory."""
+    return stack([explainer.maps(images) for images in pictures.batches(device, 20)]).to("cpu")
 
 
 def refit_settings(settings: Sanity, source: SourceRun) -> FitMilr:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -45,30 +47,14 @@ from milr.training.training import Step, steps_of, train_prototypical
 log = logging.getLogger("milr")
 
 SPLITS = ("train", "validation")
+BEST = "best.pt"
 BATCH = 64  # pictures that go through the network at once where no episode says otherwise
 
 
 def train_protonet(settings: TrainProtonet, run: Run) -> float:
     """Returns the accuracy on the validation classes of the network that was saved; NaN where none was measured."""
-    device, metric = choose_device(settings.device), settings.metric
+    device = choose_device(settings.device)
     require_validation(settings.train)
-
-    def keep(name: str) -> None:
-        """Save the network as it is now, with what it needs to compare pictures."""
-        # Only a centring metric needs the mean, and it costs a pass over all training pictures.
-        inputs = pictures["train"].batches(device, BATCH)
-        mean = represent(network, inputs if metric.centre else [next(inputs)[:1]]).mean(0).cpu() * metric.centre
-        classes = tuple(split["train"])
-        best = PrototypicalNetwork(origin, network, metric, mean, classes)
-        save_checkpoint(run.path(name), {"kind": "protonet", **best.state()})
-
-    def on_validation(step: int, accuracy: float, best: bool) -> None:
-        """Record a validation, and save the best network."""
-        run.metrics(split="validation", step=step, accuracy=accuracy)
-        log.info("step %d: %.3f on validation classes%s", step, accuracy, " (the best so far)" if best else "")
-        if best:
-            keep("best.pt")
-
     with process_group(device):
         with first_before_others():
             origin, network = first_network(settings, device)  # before the pictures, which take long to read
@@ -76,10 +62,11 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
         split = split_entry(catalogue)
         run.record_data(data_entry(settings.dataset, catalogue), split)
         require_as_many_processes(run)
+        best = BestNetwork(run.path(BEST), network, origin, settings.metric, tuple(split["train"]), pictures["train"])
         if not settings.train.validation_episodes:
             network.eval()
-            keep("best.pt")
-            run.record_checkpoint("best.pt")
+            best.save()
+            run.record_checkpoint(BEST)
             run.metrics(split="validation", step=0, accuracy=None)  # not measured
             run.record(result={"step": 0})
             return nan
@@ -88,15 +75,50 @@ def train_protonet(settings: TrainProtonet, run: Run) -> float:
             board(run, settings.logger, continuation.done),
             progress(run, training_of(settings), settings.train.log_every, continuation) as on_step,
         ):
+            on_validation = partial(record_validation, run, best)
             trained = train(settings, network, pictures, on_step, on_validation, continuation)
     if continuation.state or trained.share < 1:
-        keep("best.pt")  # the file may be of a later step than the one that the run was resumed from
-    run.record_checkpoint("best.pt")
+        best.save()  # the file may be of a later step than the one that the run was resumed from
+    run.record_checkpoint(BEST)
     run.record(result={"validation_accuracy": trained.accuracy, "step": trained.step, "share": trained.share})
     shape = f"{settings.episode.way}-way {settings.episode.shot}-shot, validation split, {view(settings.dataset)}"
     way = "" if trained.share == 1 else f", {trained.share:.0%} of the way to it from the first weights"
     log.info("kept step %d%s: accuracy %.3f (%s)", trained.step, way, trained.accuracy, shape)
     return trained.accuracy
+
+
+@dataclass(frozen=True)
+class BestNetwork:
+    """The file of the best network so far, and what belongs into it.
+
+    Attributes:
+        classes: that it is trained on.
+        pictures: theirs.
+    """
+
+    path: Path
+    network: nn.Module
+    origin: Origin
+    metric: MetricSettings
+    classes: tuple[str, ...]
+    pictures: Pictures
+
+    def save(self) -> None:
+        """Writes the network as it is now, with what it needs to compare pictures."""
+        # Only a centring metric needs the mean, and it costs a pass over all training pictures.
+        inputs = self.pictures.batches(next(self.network.parameters()).device, BATCH)
+        batches = inputs if self.metric.centre else [next(inputs)[:1]]
+        mean = represent(self.network, batches).mean(0).cpu() * self.metric.centre
+        whole = PrototypicalNetwork(self.origin, self.network, self.metric, mean, self.classes)
+        save_checkpoint(self.path, {"kind": "protonet", **whole.state()})
+
+
+def record_validation(run: Run, network: BestNetwork, step: int, accuracy: float, best: bool) -> None:
+    """A line of metrics and of the log; the best network is saved."""
+    run.metrics(split="validation", step=step, accuracy=accuracy)
+    log.info("step %d: %.3f on validation classes%s", step, accuracy, " (the best so far)" if best else "")
+    if best:
+        network.save()
 
 
 def episodes_of(settings: TrainProtonet) -> dict[str, tuple[int, int]]:
