@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -142,6 +144,7 @@ def draw_contact_sheet(
     every = stack([*maps.values()])
     norm, colours = colour_scale(every, signed), colour_map(signed, how.colours)
     picture, frame = displayable(picture[None])[0], frame_of(picture)
+    shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xticks([])
         axis.set_yticks([])
@@ -151,12 +154,8 @@ def draw_contact_sheet(
             continue
         axis.imshow((grey(picture) if column else picture).permute(1, 2, 0).numpy(), extent=frame)
         if column:
-            shown = {"cmap": colours, "norm": norm, "alpha": MIX, "interpolation": "bilinear"}
             axis.imshow(maps[pair].double().numpy(), extent=frame, **shown)
-    for axis, name in zip(axes[0], ["the picture", *(f"beta {beta:g}" for beta in betas)], strict=True):
-        axis.set_title(name, fontsize=8 * text)
-    for axis, alpha in zip(axes[:, 0], alphas, strict=True):
-        axis.set_ylabel(f"alpha {alpha:g}", fontsize=8 * text)
+    _name_axes(axes, alphas, betas, 8 * text)
     arrows = beyond(every, norm)
     bar = drawing.colorbar(ScalarMappable(norm, colours), ax=axes[:, -1], extend=arrows, fraction=0.08, pad=0.02)
     bar.ax.tick_params(labelsize=6)
@@ -165,7 +164,16 @@ def draw_contact_sheet(
     write(drawing, path)
 
 
+def _name_axes(axes: npt.NDArray[Any], alphas: Sequence[float], betas: Sequence[float], size: float) -> None:
+    """Betas over the first row, after the picture itself; alphas beside the first column."""
+    for axis, name in zip(axes[0], ["the picture", *(f"beta {beta:g}" for beta in betas)], strict=True):
+        axis.set_title(name, fontsize=size)
+    for axis, alpha in zip(axes[:, 0], alphas, strict=True):
+        axis.set_ylabel(f"alpha {alpha:g}", fontsize=size)
+
+
 def _empty(axis: Axes, why: str) -> None:
+    """A cell without a map, and why it has none."""
     axis.text(0.5, 0.5, why, ha="center", va="center", fontsize=7, transform=axis.transAxes)
     for line in axis.spines.values():
         line.set_color("0.8")

@@ -17,8 +17,9 @@ from torch.nn.functional import interpolate
 
 from milr.errors import MilrError
 from milr.explanation.maps import SUMMED, Maps
-from milr.figures.canvas import INCHES, Shown, canvas, headline, letters, picture_inches, write
+from milr.figures.canvas import Shown, canvas, headline, letters, write
 from milr.figures.columns import Column
+from milr.figures.layout import sheet_layout
 from milr.figures.palette import WRONG, beyond, colour_map, colour_scale, reach_of
 from milr.figures.settings import FigureSettings, check_figure
 from milr.figures.shown import drawn, frame_of, grey
@@ -89,35 +90,28 @@ def figure(
         images, scaled = drawn(images)
         note = "; ".join(filter(None, (note, scaled)))
         require_one_each(images=len(images), maps=len(maps), columns=len(columns))
-    screen = how.width == "screen"
-    beside, text = (1.6, 1.0) if screen else (1.05, 0.75)  # inches of labels and colour bars; of the letters' size
-    across = (maps.total if images is None else images).shape[-2:]
-    each = picture_inches(how.width, len(columns), beside)
-    tall = max(each * min(max(across[0] / across[1], 0.75), 3), 0.85 * text) + 0.1  # a row needs place for its title
-    lines = max((column.title().count("\n") for column in titled), default=0)
-    lines += max((len(column.distances) + 1 for column in titled if column.distances), default=0)
-    below = 0.35 * text * (how.scale == "image")  # a colour bar under each map
-    height = (tall + below) * len(rows) + text * (0.5 + 0.14 * lines + 0.3 * bool(note))
-    drawing = canvas(INCHES.get(how.width, each * len(columns) + beside), height)
-    bars = 0.06 * 1.45 / each  # beside the rows
-    grid = drawing.add_gridspec(len(rows), len(columns) + 1, width_ratios=[*[1] * len(columns), bars])
+    shape = (maps.total if images is None else images).shape[-2:]
+    layout = sheet_layout(len(rows), titled, shape, how, bool(note))
+    text = layout.text
+    drawing = canvas(layout.width, layout.height)
+    grid = drawing.add_gridspec(len(rows), len(columns) + 1, width_ratios=[*[1] * len(columns), layout.bars])
     axes = [[drawing.add_subplot(grid[r, c]) for c in range(len(columns))] for r in range(len(rows))]
     for r, row in enumerate(rows):
         drawn_row = _draw_row(drawing, axes[r], row, images, maps, how, text)
         if drawn_row and how.scale != "image":
             beside_row = drawing.add_subplot(grid[r, -1])
             _colour_bar(drawing, *drawn_row, colour_map(row.signed, how.colours), text, cax=beside_row)
-        title = textwrap.fill(row.title, max(letters(tall - 0.1, 9 * text), 11))
+        title = textwrap.fill(row.title, max(letters(layout.row - 0.1, 9 * text), 11))
         rest = "\nand image" if row.mixed and images is not None else ""
         axes[r][0].set_ylabel(title + rest, fontsize=9 * text)
     for column, own in zip(titled, zip(*axes, strict=True), strict=True):
-        _say(own, column, each, text)
+        _label_column(own, column, layout.picture, text)
     if note:
         headline(drawing, note, 9 * text)
     return drawing
 
 
-def _say(axes: Sequence[Axes], column: Column, inches: float, text: float) -> None:
+def _label_column(axes: Sequence[Axes], column: Column, inches: float, text: float) -> None:
     """A column's title and distances; a wrong decision has a cross, bold letters and a frame around each picture."""
     weight = "bold" if column.wrong else "normal"
     axes[0].set_title(column.title(letters(inches, 8 * text)), fontsize=8 * text, weight=weight)
