@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
 from toy import SHORT, pictures, prepared
 
+from milr.decisions.batch_sources import KEPT
 from milr.decisions.decisions import Batch
-from milr.decisions.loading import KEPT, fit_batches
+from milr.decisions.loading import fit_batches
 from milr.errors import MilrError
 from milr.explanation.fitting import fit
 from milr.explanation.settings import FitSettings

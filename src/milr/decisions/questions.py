@@ -16,10 +16,10 @@ from milr.data.episodes import draw_episode
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.data.settings import Augmentation
+from milr.decisions.batch_sources import permuted
 from milr.decisions.batches import episode_decision, permute_supports
 from milr.decisions.comparisons import DIFFERENT, SAME, UNKNOWN
 from milr.decisions.decisions import Batch, Decision
-from milr.decisions.loading import permuted
 from milr.errors import MilrError
 from milr.networks.settings import MetricSettings
 
