@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from toy import COLOURS, SIZE, SQUARE, pictures, prepared, trained_network
 
 from milr.errors import MilrError
+from milr.explanation.map_making import MapMaker
 from milr.explanation.milr import MILR
 from milr.explanation.refinement import Target, own_class, towards, towards_class
 from milr.explanation.settings import MaskSettings, MilrSettings
@@ -60,10 +61,8 @@ def test_a_refined_mask_is_one_for_each_channel_also_where_the_fitted_one_is_sha
 ) -> None:
     explainer, images = prepared(SHARED), pictures(2, seed=75)[0]
     seen: list[Tensor] = []
-    nats = type(explainer).decision_nats
-    monkeypatch.setattr(
-        type(explainer), "decision_nats", lambda self, mask, *rest: seen.append(mask) or nats(self, mask, *rest)
-    )
+    decision = MapMaker.decision
+    monkeypatch.setattr(MapMaker, "decision", lambda self, batch: seen.append(batch.mask) or decision(self, batch))
     explainer.decision_map(images)
     explainer.decision_map(images, refine=2)
     assert [mask.shape[1] for mask in seen] == [1, 16]

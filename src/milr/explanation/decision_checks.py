@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -17,6 +18,10 @@ from milr.explanation.settings import FitSettings
 from milr.fields import check
 from milr.networks.inputs import count
 from milr.networks.layers import LayerPair, frozen
+
+log = logging.getLogger("milr")
+
+OWN_OUTPUT = ("classes", "multilabel", "regression")  # decisions that read the network's output as it is
 
 
 def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
@@ -116,3 +121,23 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
         batch = checked_batch(given, layers, f"validation batch {number}")
         rows = torch.arange(count(batch.images), device=output.device) % len(output)
         check_decision(batch, layers, output[rows])
+
+
+def check_own_output(layers: LayerPair, decision: str) -> None:
+    """MilrError where this decision needs one vector for each image and the network's output is something else.
+
+    The log warns where that vector is z, and hardly logits.
+    """
+    shape = layers.output_shape
+    if decision in OWN_OUTPUT and sum(size > 1 for size in shape) > 1:
+        raise MilrError(
+            f"decision={decision!r} needs one vector for each image, and the network gives "
+            f"[K, {', '.join(map(str, shape))}]: name its logits (output=), give the network with its classifier, "
+            "or a function as decision"
+        )
+    if decision == "classes":
+        first = layers.first_pass(layers.example)
+        if torch.equal(first.output, first.representation):
+            log.warning(
+                "the network's output is z itself: decision='classes' takes its %d numbers for logits", shape[0]
+            )

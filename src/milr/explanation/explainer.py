@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -15,7 +14,9 @@ from milr.decisions.inputs import device_of, image_count, images_of, network_dev
 from milr.decisions.loaders import with_mirrored
 from milr.errors import MilrError
 from milr.explanation.features import Features
-from milr.explanation.maps import Maps, require_finite
+from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
+from milr.explanation.map_tensors import require_finite
+from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import Target, check_refine, refined_mask
 from milr.explanation.saving import (
@@ -27,19 +28,16 @@ from milr.explanation.saving import (
     require_same_reading,
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
-from milr.information.bottleneck import capacity, noise_like, occlude
-from milr.information.readings import READINGS, ProjectedBank, read
-from milr.information.units import bits
+from milr.information.readings import READINGS
 from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.inspection import check_network
-from milr.networks.layers import FirstPass, LayerPair
+from milr.networks.layers import LayerPair
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
 
 Own = TypeVar("Own", bound="Explainer")
-OCCLUSIONS = 4  # draws of the mask's noise that a redundant map is averaged over, and a decision asked of
 
 
 class Explainer:
@@ -148,10 +146,8 @@ class Explainer:
             raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
         check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
-            images = images_of(images, self.layers, "the images of maps")
-            modules, first = self.ready().eval(), self.layers.first_pass(images)
-            mask = self._mask(modules, first, images, refine, target)
-            maps = self._maps(modules, images, first, mask, readings)
+            maker, batch = self._masked(images, "the images of maps", refine, target)
+            maps = maker.maps(batch, self.bank(), readings)
         maps.require_finite()
         return maps.of_sequences() if self.layers.sequence else maps
 
@@ -163,12 +159,9 @@ class Explainer:
         self.require_fitted()
         check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
-            images = images_of(images, self.layers, "the images of decision_map")
-            modules, first = self.ready().eval(), self.layers.first_pass(images)
-            mask = self._mask(modules, first, images, refine, target)
-            occluded = occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, 0))
-            decision = bits(self.decision_nats(mask, first.local, occluded))
-        require_finite({"the network's output": first.output, "the decision map": decision})
+            maker, batch = self._masked(images, "the images of decision_map", refine, target)
+            decision = maker.decision(batch)
+        require_finite({"the network's output": batch.first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
     def masked_outputs(self, images: Inputs, refine: int = 0, target: Target | None = None) -> Tensor:
@@ -180,62 +173,23 @@ class Explainer:
         self.require_fitted()
         check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
-            images = images_of(images, self.layers, "the images of masked_outputs")
-            modules, first = self.ready().eval(), self.layers.first_pass(images)
-            mask, fill = self._mask(modules, first, images, refine, target), self.settings.mask.fill
-            generator, outputs = torch.Generator().manual_seed(0), []
-            for _ in range(OCCLUSIONS if fill == "noise" else 1):
-                noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
-                outputs.append(self.layers.second_pass(occlude(first.local, mask, fill, noise), images).output)
-        require_finite({"the network's output through the mask": torch.stack(outputs, 1)})
-        return torch.stack(outputs)
+            maker, batch = self._masked(images, "the images of masked_outputs", refine, target)
+            outputs = maker.outputs(batch)
+        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+        return outputs
 
-    def _mask(self, modules: Modules, first: FirstPass, images: Inputs, refine: int, target: Target | None) -> Tensor:
-        """The mask [K, C or 1, H, W]: the fitted one, or refined from it, which is one for each channel."""
+    def _masked(self, images: Inputs, what: str, refine: int, target: Target | None) -> tuple[MapMaker, MaskedBatch]:
+        """What makes the maps, and the images after the first pass with their mask: the fitted one, or refined."""
+        images = images_of(images, self.layers, what)
+        modules, first = self.ready().eval(), self.layers.first_pass(images)
         warn_of_far(modules, first.local, self.layers.local)
         if refine:
-            return refined_mask(self.settings, self.layers, modules, first, images, refine, target)
-        mask: Tensor = modules.mask(first.stages, self.layers.grid)
-        return mask
+            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
+        else:
+            mask = modules.mask(first.stages, self.layers.grid)
+        return MapMaker(self.settings, self.layers, modules), MaskedBatch(images, first, mask)
 
-    def _maps(self, modules: Modules, images: Inputs, first: FirstPass, mask: Tensor, readings: Sequence[str]) -> Maps:
-        own, denominator = self.settings.infomax.map, self.settings.infomax.denominator
-        untouched, passed = self.bank()
-        # Step 1: what the mask lets pass, and the bits of that (eq. 8).
-        draws = [
-            occlude(first.local, mask, self.settings.mask.fill, self._still_noise(modules, seed))
-            for seed in range(OCCLUSIONS if self.settings.mask.fill == "noise" else 1)
-        ]
-        # Step 2: both sides of the critic's scores, untouched and with the mask.
-        critic = modules.critic
-        pair = critic.project_local(first.local), critic.project_representation(first.representation)
-        if self.settings.redundancy == "occluded":  # i(x'; z), compared with what passes other images' masks
-            masked, bank = [(critic.project_local(occluded), pair[1]) for occluded in draws], passed
-        else:  # i(x; z')
-            seconds = [self.layers.second_pass(occluded, images).representation for occluded in draws]
-            masked, bank = [(pair[0], critic.project_representation(z)) for z in seconds], untouched
-        # Step 3: total information (eq. 1, 2), what is kept of it, and the rest (eq. 9), on average over the noise.
-        size = (len(first.local), *self.layers.grid)
-        most: Tensor | float = math.inf
-        if self.settings.redundancy == "occluded" and self.settings.mask.fill == "noise":
-            # x' is x and noise, and tells no more of z than of x: its capacity bounds what the critic finds in it.
-            most = bits(capacity(mask, modules.local(first.local)))
-        results = {}
-        for reading in dict.fromkeys((own, *readings)):
-            total = bits(read(reading, denominator, *pair, untouched)).view(size)
-            kept = torch.stack([read(reading, denominator, *both, bank) for both in masked]).mean(0)
-            kept = bits(kept).view(size).clamp(max=most)
-            results[reading] = {"total": total, "kept": kept, "redundant": total - kept}
-        return Maps(
-            **results.pop(own),
-            decision=bits(self.decision_nats(mask, first.local, draws[0])),
-            mask=mask.mean(1),
-            output=first.output,
-            cap=bits(untouched.cap(own, denominator)),
-            readings=results,
-        )
-
-    def bank(self) -> tuple[ProjectedBank, ProjectedBank]:
+    def bank(self) -> Banks:
         """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
         return self._bank.of(self.modules)
 
@@ -243,11 +197,6 @@ class Explainer:
         """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
         nats: Tensor = self.modules.bottleneck.nats(mask, local, occluded)
         return nats
-
-    def _still_noise(self, modules: Modules, seed: int) -> Tensor:
-        """The same noise [1, C, H, W] for every image: a map must not depend on the image's place in the batch."""
-        generator = torch.Generator().manual_seed(seed)
-        return noise_like(modules.local, (1, *self.layers.local_shape), generator).to(modules.local.mean.dtype)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,10 @@ from milr.decisions.loading import fit_batches
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
+from milr.explanation.decision_checks import check_own_output
 from milr.explanation.explainer import Explainer
-from milr.explanation.maps import KINDS, Maps, stack, upsampled
+from milr.explanation.map_tensors import upsampled
+from milr.explanation.maps import KINDS, Maps, stack
 from milr.explanation.refinement import class_numbers, towards_class
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
@@ -29,10 +30,7 @@ from milr.fields import check, nearest
 from milr.networks.inputs import Inputs, count, split
 from milr.seeding import seeded
 
-log = logging.getLogger("milr")
-
 HELD_OUT_SHARE = 0.1  # of a loader's images
-OWN_OUTPUT = ("classes", "multilabel", "regression")  # decisions that read the network's output as it is
 
 
 class MILR(Explainer):
@@ -161,18 +159,8 @@ class MILR(Explainer):
             held_out = validation_batches(validation, decision, seed)
         if self._modules is None:
             self.prepare(images_to_prepare(loader, decision), seed=seed, progress=progress)
-        shape = self.layers.output_shape
-        if isinstance(decision, str) and decision in OWN_OUTPUT and sum(size > 1 for size in shape) > 1:
-            raise MilrError(
-                f"decision={decision!r} needs one vector for each image, and the network gives "
-                f"[K, {', '.join(map(str, shape))}]: name its logits (output=), give the network with its classifier, "
-                "or a function as decision"
-            )
-        first = self.layers.first_pass(self.layers.example)
-        if decision == "classes" and torch.equal(first.output, first.representation):
-            log.warning(
-                "the network's output is z itself: decision='classes' takes its %d numbers for logits", shape[0]
-            )
+        if isinstance(decision, str):
+            check_own_output(self.layers, decision)
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
         return self
@@ -218,18 +206,17 @@ class MILR(Explainer):
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
         wanted = None if target is None or not refine else class_numbers(target, sum(map(count, parts)))
         rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
-
-        def one_kind(part: Inputs, classes: Tensor | None) -> Tensor:
-            """The maps of this kind alone."""
-            target = None if classes is None else towards_class(classes)
-            if kind == "decision":  # needs no critic
-                return self.decision_map(part, refine, target)
-            wanted: Tensor = getattr(self.maps(part, refine=refine, target=target), kind)
-            return wanted
-
-        heat = torch.cat([one_kind(part, own) for part, own in zip(parts, rows, strict=True)])
+        heat = torch.cat([self._one_kind(kind, part, refine, own) for part, own in zip(parts, rows, strict=True)])
         heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
         return (heat,) if isinstance(inputs, tuple) else heat
+
+    def _one_kind(self, kind: str, images: Inputs, refine: int, classes: Tensor | None) -> Tensor:
+        """The maps of one kind alone, refined towards classes [K] where these are given."""
+        target = None if classes is None else towards_class(classes)
+        if kind == "decision":  # needs no critic
+            return self.decision_map(images, refine, target)
+        heat: Tensor = getattr(self.maps(images, refine=refine, target=target), kind)
+        return heat
 
     def to(self, device: torch.device | str) -> MILR:
         """Moves the network and the small modules to a device; gives the explainer. MilrError if there is none such."""
