@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +15,11 @@ from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token
 from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
+from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
 from milr.networks.inspection import Inspection, check_network
 from milr.networks.layouts import SEQUENCE, TOKENS, Reading, read_representation
-from milr.networks.outputs import OutputChoice, choose, describe, features_in, pick, with_features
+from milr.networks.outputs import OutputChoice, choose, describe, pick, with_features
 from milr.networks.passes import FirstPass, SecondPass, check_passes
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
@@ -92,8 +92,10 @@ class LayerPair:
         for name in set(self.stages) - {self.local}:
             self.layouts[name] = layers.layout(name, "a layer that the mask reads", trust=False)
         self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
-        self._modules = {name: layers.modules[name] for name in (self.local, self.z, *self.stages)}
-        self._runs = {name: layers.run_number(name) for name in self._modules}
+        self._layers = {
+            name: HookedLayer(name, layers.modules[name], layers.run_number(name))
+            for name in (self.local, self.z, *self.stages)
+        }
         return choice
 
     def _try_passes(self, layers: Inspection, probes: Inputs, others: Inputs) -> None:
@@ -131,32 +133,10 @@ class LayerPair:
         if count(images) == 1 and not self.takes_one:
             two = self.first_pass(join([images] * 2))
             return FirstPass(two.local[:1], two.representation[:1], tuple(f[:1] for f in two.stages), two.output[:1])
-        seen: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Callable[[Any], None]:
-            """Keeps what the layer of this name gives."""
-
-            def act(output: Any) -> None:
-                seen[name] = self._features(name, output).clone()  # the next layer may work in place
-
-            return act
-
         names = {self.local, self.z, *self.stages}
-        with torch.no_grad(), frozen(self.network), ExitStack() as hooks:
-            for name in names:
-                hooks.enter_context(self._on_run(name, keep(name)))
+        with torch.no_grad(), frozen(self.network), recorded(self._layers[name] for name in names) as seen:
             output = self._run(images)
-        if gone := names - seen.keys():
-            raise MilrError(
-                f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer. Or does "
-                "it choose its layers by the images (experts, early exits)? Name others, for the mask too (mask.stages)"
-            )
-        for name, features in seen.items():
-            if len(features) != count(images):
-                raise MilrError(
-                    f"layer '{name}' gives {list(features.shape)} for {count(images)} images: it must run on all of "
-                    "them (one expert of several does not); name another, and of layers that the mask reads mask.stages"
-                )
+        require_rows(seen, names, count(images))
         return FirstPass(
             local=self._places(self.local, seen[self.local]),
             representation=self._representation(seen[self.z]),
@@ -177,22 +157,15 @@ class LayerPair:
 
     def pass_above(self, occluded: Tensor, below: Inputs) -> SecondPass:
         """The second pass with these images below the local layer, which may be others than those of `occluded`."""
-        seen: list[Tensor] = []
-        layout = self.layouts[self.local]
+        layout, local = self.layouts[self.local], self._layers[self.local]
 
         def replaced(output: Any) -> Any:
             """The occluded features, as the local layer would give them."""
-            return with_features(output, layout.put(self._features(self.local, output), occluded))
+            return with_features(output, layout.put(local.features(output), occluded))
 
-        def keep(output: Any) -> None:
-            """What the global layer gives."""
-            seen.append(self._features(self.z, output).clone())
-
-        with frozen(self.network), ExitStack() as hooks:
-            hooks.enter_context(self._on_run(self.local, replaced))
-            hooks.enter_context(self._on_run(self.z, keep))
+        with frozen(self.network), local.on_output(replaced), recorded([self._layers[self.z]]) as seen:
             output = self._run(below)
-        return SecondPass(representation=self._representation(seen[0]), output=output.flatten(1).float())
+        return SecondPass(representation=self._representation(seen[self.z]), output=output.flatten(1).float())
 
     def changed_pass(self, images: Inputs, change: Callable[[Tensor], Tensor]) -> Tensor:
         """The network's output [K, E] with `change(x)` in place of the local features x [K, C, H, W].
@@ -200,54 +173,35 @@ class LayerPair:
         Unlike every other pass it leaves the network's modes as they are, and gradients reach the parameters above the
         local layer: it is for learning.
         """
-        layout = self.layouts[self.local]
+        layout, local = self.layouts[self.local], self._layers[self.local]
 
         def changed(output: Any) -> Any:
             """What the local layer gives, changed."""
-            features = self._features(self.local, output).detach()
+            features = local.features(output).detach()
             return with_features(output, layout.put(features, change(layout.places(features).float())))
 
-        with self._on_run(self.local, changed):
+        with local.on_output(changed):
             return self._run(images).flatten(1).float()
 
     def _find_class_token(self, probes: Inputs) -> None:
         """Which of the tokens that are no places is z; of none z is a mean."""
         assert self._z_layout is not None
+        last = self._layers[self.z]
 
         def output(change: Callable[[Tensor], Tensor]) -> Tensor:
             """What the network gives with other tokens of the global layer."""
 
             def changed(given: Any) -> Any:
-                return with_features(given, change(self._features(self.z, given)))
+                """What the layer gives, with them."""
+                return with_features(given, change(last.features(given)))
 
-            with torch.no_grad(), frozen(self.network), self._on_run(self.z, changed):
+            with torch.no_grad(), frozen(self.network), last.on_output(changed):
                 return self._run(probes)
 
         self._class_token = class_token(output, self._z_layout, self.rounding)
         if self._read == "auto":
             self._read = "pool" if self._class_token is None else "cls"
             self.reads_otherwise = self._class_token != (0 if self._z_layout.prefix else None)
-
-    def _on_run(self, name: str, act: Callable[[Any], Any]) -> Any:
-        """A hook on a layer whose function sees what it gives in the run that counts, and may give something else."""
-        wanted, runs = self._runs[name], 0
-
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-            nonlocal runs
-            runs += 1
-            return act(output) if runs - 1 == wanted else None
-
-        return self._modules[name].register_forward_hook(hook)
-
-    def _features(self, name: str, output: Any) -> Tensor:
-        features = features_in(output)
-        if features is None:
-            raise MilrError(f"layer '{name}' gives {describe(output)}, without a tensor in it")
-        if features.is_quantized:
-            raise MilrError(f"layer '{name}' gives quantised numbers, which have no gradient: quantise afterwards")
-        if features.layout != torch.strided:
-            raise MilrError(f"layer '{name}' gives a sparse tensor: name one that gives a dense one")
-        return features
 
     def _places(self, name: str, features: Tensor) -> Tensor:
         """[K, C, H, W] in float32 of what a layer gives."""
