@@ -12,7 +12,7 @@ from toy import batch, pictures, trained_network
 
 from milr.data.pictures import Pictures
 from milr.errors import MilrError
-from milr.explanation.asked import Asked
+from milr.explanation.dataset_decisions import DatasetDecision
 from milr.explanation.settings import FitSettings
 from milr.settings.schema import FitMilr
 from milr.stages import sanity
@@ -38,7 +38,7 @@ def test_the_critic_has_held_out_images_whose_labels_are_wrong_where_the_fits_ar
     )
     settings = FitMilr()
     fitting = replace(settings, milr=replace(settings.milr, steps=70))
-    what: Asked = SimpleNamespace()  # type: ignore[assignment]
+    what: DatasetDecision = SimpleNamespace()  # type: ignore[assignment]
     sanity.refit(fitting, what, trained_network(), {"train": None}, torch.device("cpu"), permuted)  # type: ignore[dict-item]
     how, held_out = given[0]
     assert held_out == validation and how.steps == 70 and asked == [permuted]

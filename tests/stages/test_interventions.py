@@ -84,9 +84,9 @@ def test_an_episode_of_contrast_has_two_classes_that_share_other_parts(tmp_path:
         interventions=SimpleNamespace(contrasts=4),
     )
     network = SimpleNamespace(metric=MetricSettings(), mean=None)
-    asked = SimpleNamespace(section=DecisionSettings(), catalogue=catalogue, network=network)
+    decision = SimpleNamespace(section=DecisionSettings(), catalogue=catalogue, network=network)
     subject = SimpleNamespace(interventions=birds)
-    bench = cast(Bench, SimpleNamespace(settings=settings, asked=asked, subject=subject))
+    bench = cast(Bench, SimpleNamespace(settings=settings, decision=decision, subject=subject))
     drawn = list(contrast_episodes(bench))
     assert len(drawn) == 4
     for _, records, _, contrasts in drawn:

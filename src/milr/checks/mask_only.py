@@ -27,7 +27,7 @@ from milr.decisions.inputs import own_modes
 from milr.errors import MilrError
 from milr.evaluation.intervals import bootstrap
 from milr.evaluation.regions import framing_of, regions_of
-from milr.explanation.asked import Asked, class_numbers, outputs
+from milr.explanation.dataset_decisions import DatasetDecision, class_numbers, outputs
 from milr.explanation.milr import MILR
 from milr.networks.prototypes import logits, prototypes
 
@@ -38,12 +38,17 @@ AS_IT_IS, RANDOM, WRITTEN = "as it is", "random shape", "one random shape a clas
 
 
 def mask_only_rows(
-    methods: Methods, asked: Asked, pictures: Sequence[Pictures], crop: str, seed: int, device: torch.device
+    methods: Methods,
+    decision: DatasetDecision,
+    pictures: Sequence[Pictures],
+    crop: str,
+    seed: int,
+    device: torch.device,
 ) -> list[SanityRow]:
     """The table: what each map of pictures of known classes tells of their class. MilrError for too few pictures."""
     known = enough_of_each(joined(pictures))
     labels = known.labels.unique(return_inverse=True)[1]
-    maps = maps_of(methods, known, decision_of(asked, methods, known, labels, device), seed, device)
+    maps = maps_of(methods, known, decision_of(decision, methods, known, labels, device), seed, device)
     return told_rows(maps, outlines(known, crop, maps["mask"].shape[1:]), labels, seed)
 
 
@@ -68,16 +73,16 @@ def enough_of_each(pictures: Pictures) -> Pictures:
 
 
 def decision_of(
-    asked: Asked, methods: Methods, pictures: Pictures, labels: Tensor, device: torch.device
+    decision: DatasetDecision, methods: Methods, pictures: Pictures, labels: Tensor, device: torch.device
 ) -> Callable[[Tensor], Decision]:
     """What baselines explain of pictures [k], numbers: their class among all of them.
 
     Prototypes are those of all pictures, since an episode has no more than a few classes.
     """
-    if asked.section.name == "classes":
-        numbers = class_numbers(asked, pictures.records)
-        return lambda chosen: classify(numbers[chosen], asked.head)
-    metric, mean = asked.network.metric, asked.network.mean
+    if decision.section.name == "classes":
+        numbers = class_numbers(decision, pictures.records)
+        return lambda chosen: classify(numbers[chosen], decision.head)
+    metric, mean = decision.network.metric, decision.network.mean
     given = outputs(methods.explainer, pictures, device)
     each = torch.stack([prototypes(given[labels == label], metric, mean) for label in range(int(labels.max()) + 1)])
     return lambda chosen: lambda output: (logits(output, each, metric, mean), labels[chosen].to(output.device))

@@ -10,7 +10,7 @@ from pathlib import Path
 from milr.evaluation.metrics import METRIC_KINDS, Metric
 from milr.evaluation.summary import SHARE, of_layer
 from milr.evaluation.tables import Result
-from milr.explanation.asked import ROWS
+from milr.explanation.dataset_decisions import ROWS
 from milr.report import charts
 from milr.report.checks import calibration_finding, sanity_finding
 from milr.report.convergence import convergence_finding

@@ -24,7 +24,7 @@ from milr.data.records import Catalogue
 from milr.data.split import of_split, require_episodes
 from milr.decisions.settings import DecisionSettings
 from milr.errors import USER_ERROR, MilrError
-from milr.explanation.asked import part
+from milr.explanation.dataset_decisions import part
 from milr.runs.ancestry import ancestors
 from milr.runs.disk import disk_errors
 from milr.runs.facts import host

@@ -18,7 +18,7 @@ from milr.decisions.heads import head_from
 from milr.decisions.questions import Listed, Question
 from milr.decisions.settings import DecisionSettings
 from milr.errors import MilrError
-from milr.explanation.asked import Asked, Batches, class_list, part
+from milr.explanation.dataset_decisions import Batches, DatasetDecision, class_list, part
 from milr.figures.columns import Column
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import CONFIG, Run
@@ -44,46 +44,48 @@ def decision_of(source: SourceRun) -> DecisionSettings:
     return section_from(DecisionSettings, source.config.get("decision") or {}, "decision", source.folder / CONFIG)
 
 
-def asked_by(source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device) -> Asked:
+def fitted_decision(
+    source: SourceRun, dataset: DatasetSettings, network: PrototypicalNetwork, device: torch.device
+) -> DatasetDecision:
     """The decision that a fit-milr run explains, with the head of its checkpoint where it has one.
 
     MilrError for a data set with other classes than those that it decides among.
     """
     saved = load_checkpoint(source.checkpoint, "milr")
     head = head_from(saved["head"], device) if "head" in saved else None
-    asked = Asked(decision_of(source), open_catalogue(dataset), network, head)
+    decision = DatasetDecision(decision_of(source), open_catalogue(dataset), network, head)
     known = saved.get("classes", [])
-    if known and class_list(asked) != known:
+    if known and class_list(decision) != known:
         raise MilrError(
             f"the fit explains a decision among {len(known)} classes, {known[0]} and others, and {dataset.root} has "
             "other classes: look at the data set of the fit, or fit again"
         )
-    return asked
+    return decision
 
 
 def scenes(
-    settings: ChainedStageSettings, run: Run, asked: Asked, batches: Batches, count: int, done: int = 0
+    settings: ChainedStageSettings, run: Run, decision: DatasetDecision, batches: Batches, count: int, done: int = 0
 ) -> Iterator[tuple[int, Pictures, Question]]:
     """Numbers `done` to count - 1 of the batches of dataset.split, their pictures read as they are needed.
 
     Records the data and the split in the run's manifest. No batch only repeats pictures: there may be fewer.
     """
     dataset = settings.dataset
-    drawn = pictures_of(asked, dataset, batches, count, done)
-    chosen = part(asked.section, asked.catalogue, dataset.split)
-    looked_at = asked.catalogue if asked.row.divided else chosen  # what the fingerprint is of
-    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
+    drawn = pictures_of(decision, dataset, batches, count, done)
+    chosen = part(decision.section, decision.catalogue, dataset.split)
+    looked_at = decision.catalogue if decision.row.divided else chosen  # what the fingerprint is of
+    run.record_data(data_entry(dataset, looked_at, decision.table), decision.split_entry([dataset.split]))
     yield from drawn
 
 
 def pictures_of(
-    asked: Asked, dataset: DatasetSettings, batches: Batches, count: int, done: int = 0
+    decision: DatasetDecision, dataset: DatasetSettings, batches: Batches, count: int, done: int = 0
 ) -> Iterator[tuple[int, Pictures, Question]]:
     """The same without a record. MilrError at once for a split with too few classes or pictures."""
     way, shot, query = batches.shape
-    if asked.section.name == "prototypes":
-        require_episodes(asked.catalogue, dataset.split, way, shot + query)
-    chosen, question = part(asked.section, asked.catalogue, dataset.split), asked.question(batches)
+    if decision.section.name == "prototypes":
+        require_episodes(decision.catalogue, dataset.split, way, shot + query)
+    chosen, question = part(decision.section, decision.catalogue, dataset.split), decision.question(batches)
     listed = Listed(labels_of(chosen.records), chosen.records)
 
     def each() -> Iterator[tuple[int, Pictures, Question]]:

@@ -28,7 +28,7 @@ from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Ground, Shares
 from milr.evaluation.summary import told_first
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
-from milr.explanation.asked import Asked, Batches, part
+from milr.explanation.dataset_decisions import Batches, DatasetDecision, part
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
@@ -38,7 +38,7 @@ from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
 from milr.settings.stages import EVALUATE_SHEETS
 from milr.stages.devices import choose_device, example_images
-from milr.stages.episodes import asked_by, decision_of, scenes
+from milr.stages.episodes import decision_of, fitted_decision, scenes
 from milr.stages.explainers import further_fits, load_explainer, on_network
 from milr.text import aligned
 
@@ -57,7 +57,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     )
     case_inches(settings, len(KINDS) + len(CONTROLS) + len(settings.evaluate.baselines))  # before hours are spent
     baselines = available(settings.evaluate.baselines)
-    measurements, cases, asked = measured(settings, run, source, baselines, shares)
+    measurements, cases, decision = measured(settings, run, source, baselines, shares)
     name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
     data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
     results = summarise(measurements, data_set)
@@ -65,9 +65,9 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     write_csv(run.path("paired.csv"), compare(measurements, data_set, OURS))
     count = len({measurement.episode for measurement in measurements})
     fits = len({measurement.fit for measurement in measurements})
-    units = ("episode", "episodes") if asked.section.name == "prototypes" else ("batch", "batches")
+    units = ("episode", "episodes") if decision.section.name == "prototypes" else ("batch", "batches")
     title = (
-        f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {units[count > 1]}"
+        f"{decision.title((settings.episode.way, settings.episode.shot))}, {data_set}, {count} {units[count > 1]}"
         + f", {fits} fits" * (fits > 1)
     )
     if "refined" in baselines:
@@ -87,8 +87,8 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
 
 def measured(
     settings: Evaluate, run: Run, source: SourceRun, baselines: Sequence[str], shares: Shares
-) -> tuple[list[Measurement], Cases, Asked]:
-    """Every measurement of every map, episode by episode, the queries for the sheets, and what was asked. Goes on where
+) -> tuple[list[Measurement], Cases, DatasetDecision]:
+    """Every measurement of every map, episode by episode, the queries for the sheets, and the decision. Goes on where
     it was."""
     device, dataset = choose_device(settings.device), settings.dataset
     fits = further_fits(source, settings.evaluate.sources, Path(settings.outputs))
@@ -99,15 +99,15 @@ def measured(
         seed: on_network(fit, find_parent(fit), network, example_images(dataset.size, device), settings.precision)
         for seed, fit in [*fits.items()][1:]
     }
-    asked = asked_by(source, dataset, network, device)
-    methods = methods_of(settings, source, explainer, explaining(possible(baselines, explainer), asked), network)
+    decision = fitted_decision(source, dataset, network, device)
+    methods = methods_of(settings, source, explainer, explaining(possible(baselines, explainer), decision), network)
     shape, count = (settings.episode.way, settings.episode.shot, settings.episode.query), settings.evaluate.episodes
-    batches = Batches(shape, asked.section.images, asked.section.each, settings.seed)
+    batches = Batches(shape, decision.section.images, decision.section.each, settings.seed)
     with saved_states(run, every=1, appended=(METRICS, "per_image.csv")) as continuation:
         done = continuation.done
         measurements = read_measurements(run.path("per_image.csv")) if done else []
         cases = cases_from(continuation.state["cases"]) if continuation.state else {}
-        drawn = scenes(settings, run, asked, batches, count, done)
+        drawn = scenes(settings, run, decision, batches, count, done)
         with Passes(methods.names, len(others), shares.passes, count, done) as bar:
             for number, pictures, question in drawn:
                 batch = Batch(to_input(pictures.images, device, methods.normalisation), question.ask(pictures.records))
@@ -118,7 +118,7 @@ def measured(
                 cases |= cases_of(number, pictures, maps, question.first_query)
                 cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
                 continuation.on_state(number + 1, partial(state_of, number + 1, cases))
-    return measurements, cases, asked
+    return measurements, cases, decision
 
 
 def methods_of(
@@ -183,11 +183,11 @@ def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
     return [name for name in baselines if not refusals[name]]
 
 
-def explaining(baselines: Sequence[str], asked: Asked) -> list[str]:
+def explaining(baselines: Sequence[str], decision: DatasetDecision) -> list[str]:
     """The baselines that explain a decision of this kind; the log names the others."""
-    without = [name for name in baselines if name in asked.row.without]
+    without = [name for name in baselines if name in decision.row.without]
     if without:
-        log.warning("skipped, for classes alone: %s (decision=%s)", ", ".join(without), asked.section.name)
+        log.warning("skipped, for classes alone: %s (decision=%s)", ", ".join(without), decision.section.name)
     return [name for name in baselines if name not in without]
 
 

@@ -24,8 +24,8 @@ from milr.decisions.decisions import Batch
 from milr.decisions.questions import Question, QuestionBatches
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
-from milr.explanation.asked import Asked, Batches, part
 from milr.explanation.bars import Bars
+from milr.explanation.dataset_decisions import Batches, DatasetDecision, part
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import KNOWN_LATER, Terms
@@ -55,12 +55,12 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     before = weights_sha256(network.network)
     catalogue, pictures = load(settings, network)
-    asked = Asked(settings.decision, catalogue, network)
-    run.record_data(data_entry(settings.dataset, catalogue, asked.table), asked.split_entry())
+    decision = DatasetDecision(settings.decision, catalogue, network)
+    run.record_data(data_entry(settings.dataset, catalogue, decision.table), decision.split_entry())
     explainer = new_explainer(settings, network.network, pictures["train"], device)
-    asked = asked.with_head(explainer, pictures, device)
-    batches, validation = fit_batches(settings, asked, pictures, device)
-    few = asked.question(few_pictures(settings.episode, 1, settings.seed))
+    decision = decision.with_head(explainer, pictures, device)
+    batches, validation = fit_batches(settings, decision, pictures, device)
+    few = decision.question(few_pictures(settings.episode, 1, settings.seed))
     how = pick(FitSettings, settings.milr, seed=settings.seed, critic=pick(CriticSettings, settings.critic))
     try:
         with (
@@ -71,7 +71,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
             on_validation = on_validation_of(run, shown, explainer, pictures["validation"], few, device)
             step = fit(explainer, batches, how, validation, on_step, on_validation, on_critic, continuation)
     finally:  # after a loss that is not finite, too: the module is then in its last good state
-        save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state(), **asked.state()})
+        save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state(), **decision.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
     if weights_sha256(network.network) != before:
@@ -85,7 +85,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         "map_cap_bits": map_cap(explainer),
     }
     run.record(result=result)
-    log_summary(result, asked)
+    log_summary(result, decision)
     return terms["objective"]
 
 
@@ -142,7 +142,11 @@ def views(settings: FitMilr, pictures: Pictures, device: torch.device) -> Iterat
 
 
 def fit_batches(
-    settings: FitMilr, asked: Asked, pictures: dict[str, Pictures], device: torch.device, wrong: bool = False
+    settings: FitMilr,
+    decision: DatasetDecision,
+    pictures: dict[str, Pictures],
+    device: torch.device,
+    wrong: bool = False,
 ) -> tuple[Callable[[int], Batch], list[Batch]]:
     """The batch of each step, and the batches of the validation; `wrong`: all about wrong labels or targets.
 
@@ -150,9 +154,9 @@ def fit_batches(
     """
     episode, section, seed = settings.episode, settings.decision, settings.seed
     tested = Batches((episode.way, episode.shot, episode.query), section.images, section.each, seed)
-    learned = asked.question(replace(tested, shape=learned_shape(settings.milr, episode)))
+    learned = decision.question(replace(tested, shape=learned_shape(settings.milr, episode)))
     batches = QuestionBatches(pictures["train"], learned, augmentation_of(settings.augmentation), seed, device)
-    question = asked.question(tested)
+    question = decision.question(tested)
     held_out = QuestionBatches(pictures["validation"], question, None, seed, device)
     count = question.count(settings.milr.validation_episodes, len(pictures["validation"].records))
     return partial(batches, wrong=wrong), [held_out(number, wrong) for number in range(count)]
@@ -213,10 +217,10 @@ def known(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in KNOWN_LATER}
 
 
-def log_summary(result: dict[str, Any], asked: Asked) -> None:
+def log_summary(result: dict[str, Any], decision: DatasetDecision) -> None:
     """The lines that a person reads at the end."""
     shown = [result["validation"][name] for name in ("untouched_accuracy", "accuracy", "mask_mean")]
-    words = ("episodes", "accuracy") if asked.section.name == "prototypes" else ("batches", asked.row.score)
+    words = ("episodes", "accuracy") if decision.section.name == "prototypes" else ("batches", decision.row.score)
     log.info("decision %s on validation %s: %.3f untouched, %.3f through the mask (mean %.3f)", *words[::-1], *shown)
     if critic := result["critic"]:
         log.info(
@@ -228,7 +232,7 @@ def log_summary(result: dict[str, Any], asked: Asked) -> None:
             "total information, %s %s: %.3f bits a location, %.0f %% of the cap of %.2f (%d images, each among %.0f)",
             *(
                 split,
-                "pictures" if asked.row.divided else "species",
+                "pictures" if decision.row.divided else "species",
                 estimate["bits"],
                 100 * estimate["saturation"],
                 estimate["cap_bits"],

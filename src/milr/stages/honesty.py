@@ -22,7 +22,7 @@ from milr.data.catalogues import view
 from milr.data.pictures import Pictures
 from milr.data.records import Record
 from milr.errors import MilrError
-from milr.explanation.asked import Asked, Batches
+from milr.explanation.dataset_decisions import Batches, DatasetDecision
 from milr.explanation.milr import MILR
 from milr.runs.folder import Run
 from milr.settings.schema import FitMilr, Sanity
@@ -41,7 +41,7 @@ class Bench:
     settings: Sanity
     fitting: FitMilr  # the source run's settings
     explainer: MILR
-    asked: Asked
+    decision: DatasetDecision
     pictures: dict[str, Pictures]
     device: torch.device
 
@@ -53,7 +53,7 @@ class Bench:
     @property
     def batches(self) -> Batches:
         """Of these pictures, as `milr evaluate` has them."""
-        episode, section = self.settings.episode, self.asked.section
+        episode, section = self.settings.episode, self.decision.section
         return Batches((episode.way, episode.shot, episode.query), section.images, section.each, self.settings.seed)
 
 
@@ -72,8 +72,8 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
     """Those that are asked for, each with its chart."""
     settings, methods = bench.settings, methods_of(bench)
     if "mask_only" in settings.sanity.checks:
-        known = [*bench.pictures.values()] if bench.asked.row.divided else [bench.pictures["train"]]
-        rows = mask_only_rows(methods, bench.asked, known, settings.dataset.crop, settings.seed, bench.device)
+        known = [*bench.pictures.values()] if bench.decision.row.divided else [bench.pictures["train"]]
+        rows = mask_only_rows(methods, bench.decision, known, settings.dataset.crop, settings.seed, bench.device)
         says = f"what a map alone tells of known classes: {view(settings.dataset)}"
         draw_told(run.path(f"mask_only.{settings.format}"), rows, says)
         yield rows
@@ -93,7 +93,7 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
 def methods_of(bench: Bench) -> Methods:
     """What makes the maps, with those of sanity.baselines that can be made here."""
     names = available(bench.settings.sanity.baselines, "sanity.baselines")
-    names = explaining(possible(names, bench.explainer), bench.asked)
+    names = explaining(possible(names, bench.explainer), bench.decision)
     statistics, how = None, bench.pictures["train"].normalisation
     if any(METHODS[name].statistics for name in names):
         statistics = feature_statistics(bench.explainer.layers, bench.pictures["train"].batches(bench.device))
@@ -103,7 +103,7 @@ def methods_of(bench: Bench) -> Methods:
 def ways_of(bench: Bench) -> dict[str, Way]:
     """The network itself with the mask's own fill, and what is asked for beside it: a judge, other fills."""
     checks, layers, own = bench.settings.sanity.checks, bench.explainer.layers, bench.explainer.settings.mask.fill
-    ask = bench.asked.question(bench.batches).ask
+    ask = bench.decision.question(bench.batches).ask
     ways = {"network": Way(layers, ask, own)}
     if "judge" in checks:
         ways["judge"] = judge_of(bench)
@@ -115,18 +115,18 @@ def ways_of(bench: Bench) -> dict[str, Way]:
 def judge_of(bench: Bench) -> Way:
     """The judge, with prototypes of its own and the mean of what it says itself."""
     section, train = bench.settings.sanity, bench.pictures["train"]
-    batches, _ = fit_batches(bench.fitting, bench.asked, bench.pictures, bench.device)
+    batches, _ = fit_batches(bench.fitting, bench.decision, bench.pictures, bench.device)
     judge = another_judge(bench.explainer, batches, section.judge_steps, section.judge_rate, bench.settings.seed)
-    asked, network = bench.asked, bench.asked.network
+    decision, network = bench.decision, bench.decision.network
     if network.metric.centre:
         mean = represent(judge.network, train.batches(bench.device)).mean(0)
-        asked = replace(asked, network=replace(network, mean=mean))
-    return Way(judge, asked.question(bench.batches).ask, bench.explainer.settings.mask.fill)
+        decision = replace(decision, network=replace(network, mean=mean))
+    return Way(judge, decision.question(bench.batches).ask, bench.explainer.settings.mask.fill)
 
 
 def scenes_of(bench: Bench) -> Iterator[tuple[int, Tensor, Sequence[Record]]]:
     """The batches of dataset.split: number, images as the network takes them, and their records."""
-    pool, question = bench.looked_at, bench.asked.question(bench.batches)
+    pool, question = bench.looked_at, bench.decision.question(bench.batches)
     count = question.count(bench.settings.sanity.episodes, len(pool.records))
     for number in bar(range(count), desc="episodes", unit="episode"):
         chosen = question.draw(pool, number)

@@ -37,12 +37,12 @@ from milr.evaluation.parts import network_rows, part_rows
 from milr.evaluation.protocol import Contrast, contrast_of
 from milr.evaluation.removals import Subject
 from milr.evaluation.tables import Measurement, cells, compare, summarise, write_csv
-from milr.explanation.asked import Asked, Batches, class_list, part
+from milr.explanation.dataset_decisions import Batches, DatasetDecision, class_list, part
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Interventions
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by, pictures_of
+from milr.stages.episodes import fitted_decision, pictures_of
 from milr.stages.evaluate import available, explaining, log_table, possible, training_statistics
 from milr.stages.explainers import load_explainer
 
@@ -60,7 +60,7 @@ class Bench:
     """What is measured, with what."""
 
     settings: Interventions
-    asked: Asked  # about pictures that have interventions alone
+    decision: DatasetDecision  # about pictures that have interventions alone
     subject: Subject
     methods: Methods
     device: torch.device
@@ -73,25 +73,27 @@ class Bench:
 
     def classes(self, records: Sequence[Record]) -> list[int]:
         """The class id of each answer about a batch of them."""
-        if self.asked.section.name == "classes":
-            ids = {name: class_id for class_id, name in self.asked.catalogue.class_names.items()}
-            return [ids[name] for name in class_list(self.asked)]
+        if self.decision.section.name == "classes":
+            ids = {name: class_id for class_id, name in self.decision.catalogue.class_names.items()}
+            return [ids[name] for name in class_list(self.decision)]
         return list(dict.fromkeys(record.class_id for record in records))  # supports first, class by class
 
 
 def interventions(settings: Interventions, run: Run, source: SourceRun) -> float:
     """Returns the correctness of the decision map."""
     bench = bench_of(settings, source)
-    asked, dataset = bench.asked, settings.dataset
-    looked_at = asked.catalogue if asked.row.divided else part(asked.section, asked.catalogue, dataset.split)
-    run.record_data(data_entry(dataset, looked_at, asked.table), asked.split_entry([dataset.split]))
+    decision, dataset = bench.decision, settings.dataset
+    looked_at = (
+        decision.catalogue if decision.row.divided else part(decision.section, decision.catalogue, dataset.split)
+    )
+    run.record_data(data_entry(dataset, looked_at, decision.table), decision.split_entry([dataset.split]))
     chosen = thresholds_of(bench)
     found = list(found_in(bench, dataset, settings.interventions.episodes))
     names = list(found[0].sums)
     rows, thresholds = all_rows(found, names, chosen)
     rows += list(contrasts_in(bench))
     data_set = f"{'/'.join(Path(dataset.root).parts[-2:])}, {dataset.split}, {view(dataset)}"
-    title = f"{asked.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(found)} pictures"
+    title = f"{decision.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(found)} pictures"
     results = summarise(rows, data_set)
     write_csv(run.path("per_image.csv"), [row for row in rows if row.metric.kind != "completeness"])
     write_csv(run.path("results.csv"), results)
@@ -118,31 +120,31 @@ def bench_of(settings: Interventions, source: SourceRun) -> Bench:
     """Everything loaded. MilrError for a data set or a decision of which nothing of this can be asked."""
     device, dataset, how = choose_device(settings.device), settings.dataset, settings.interventions
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
-    asked = asked_by(source, dataset, network, device)
-    if asked.section.name not in ("prototypes", "classes"):
-        raise MilrError(f"decision={asked.section.name}: parts are taken away from decisions among classes only")
-    birds = asked.catalogue.interventions
+    decision = fitted_decision(source, dataset, network, device)
+    if decision.section.name not in ("prototypes", "classes"):
+        raise MilrError(f"decision={decision.section.name}: parts are taken away from decisions among classes only")
+    birds = decision.catalogue.interventions
     if birds is None:
         raise MilrError(f"dataset={dataset.name} has no pictures without parts: take dataset=synthetic or funnybirds")
-    covered = tuple(record for record in asked.catalogue.records if birds.covers(record))
-    asked = replace(asked, catalogue=replace(asked.catalogue, records=covered))
-    baselines = explaining(possible(available(how.baselines), explainer), asked)
+    covered = tuple(record for record in decision.catalogue.records if birds.covers(record))
+    decision = replace(decision, catalogue=replace(decision.catalogue, records=covered))
+    baselines = explaining(possible(available(how.baselines), explainer), decision)
     normalisation = network.origin.normalisation
     needed = any(METHODS[name].statistics for name in baselines)
     statistics = training_statistics(explainer, source, settings.cache, device, normalisation) if needed else None
     subject = Subject(explainer, birds, dataset.crop, normalisation)
-    return Bench(settings, asked, subject, Methods(explainer, baselines, statistics, normalisation), device)
+    return Bench(settings, decision, subject, Methods(explainer, baselines, statistics, normalisation), device)
 
 
-def batches_of(settings: Interventions, asked: Asked) -> Batches:
+def batches_of(settings: Interventions, decision: DatasetDecision) -> Batches:
     """Of an episode's shape, or of the decision's number of pictures."""
-    episode, section = settings.episode, asked.section
+    episode, section = settings.episode, decision.section
     return Batches((episode.way, episode.shot, episode.query), section.images, section.each, settings.seed)
 
 
 def found_in(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[Found]:
     """What is found of the pictures of episodes `done` to count - 1."""
-    drawn = pictures_of(bench.asked, dataset, batches_of(bench.settings, bench.asked), count, done)
+    drawn = pictures_of(bench.decision, dataset, batches_of(bench.settings, bench.decision), count, done)
     for number, pictures, question in bar(drawn, total=count - done, desc=f"{dataset.split} episodes"):
         batch = bench.batch(pictures.records, question.ask(pictures.records))
         classes = bench.classes(pictures.records)
@@ -156,8 +158,8 @@ def thresholds_of(bench: Bench) -> dict[str, int]:
     """
     section = bench.settings.interventions
     dataset = replace(bench.settings.dataset, split="validation")
-    own = split_of(bench.asked.catalogue).validation
-    if bench.asked.row.divided and bench.asked.catalogue.tests:
+    own = split_of(bench.decision.catalogue).validation
+    if bench.decision.row.divided and bench.decision.catalogue.tests:
         own = ()  # a data set with test pictures of its own has interventions of these alone
     if not section.validation_episodes or not own:
         log.info("no thresholds are chosen on validation pictures: completeness is told at the best ones alone")
@@ -169,9 +171,9 @@ def thresholds_of(bench: Bench) -> dict[str, int]:
 
 def contrasts_in(bench: Bench) -> Iterator[Measurement]:
     """Contrastivity, of episodes of three classes, or of batches among all classes."""
-    settings, asked, birds = bench.settings, bench.asked, bench.subject.interventions
+    settings, decision, birds = bench.settings, bench.decision, bench.subject.interventions
     count, any_of = settings.interventions.contrasts, False
-    scenes = contrast_episodes(bench) if asked.section.name == "prototypes" else contrast_batches(bench)
+    scenes = contrast_episodes(bench) if decision.section.name == "prototypes" else contrast_batches(bench)
     for number, records, decide, contrasts in bar(scenes, total=count, desc="contrasts"):
         batch = bench.batch(records, decide)
         for row in contrast_rows(bench.subject, bench.methods, batch, records, contrasts, number):
@@ -188,7 +190,7 @@ def contrast_batches(bench: Bench) -> Scenes:
     """Batches as they are, each picture with two classes that share parts with its own."""
     dataset, count = bench.settings.dataset, bench.settings.interventions.contrasts
     birds = bench.subject.interventions
-    drawn = pictures_of(bench.asked, dataset, batches_of(bench.settings, bench.asked), count)
+    drawn = pictures_of(bench.decision, dataset, batches_of(bench.settings, bench.decision), count)
     for number, pictures, question in drawn:
         looks = {answer: birds.looks(class_id) for answer, class_id in enumerate(bench.classes(pictures.records))}
         seeds = [f"contrast:{bench.settings.seed}:{number}:{item}" for item in range(len(pictures.records))]
@@ -199,9 +201,9 @@ def contrast_batches(bench: Bench) -> Scenes:
 
 def contrast_episodes(bench: Bench) -> Scenes:
     """Episodes of a class and two that share other parts with it: supports of all three, queries of the first."""
-    settings, network, birds = bench.settings, bench.asked.network, bench.subject.interventions
+    settings, network, birds = bench.settings, bench.decision.network, bench.subject.interventions
     shot, query, dataset = settings.episode.shot, settings.episode.query, settings.dataset
-    members = by_class(part(bench.asked.section, bench.asked.catalogue, dataset.split), shot + query)
+    members = by_class(part(bench.decision.section, bench.decision.catalogue, dataset.split), shot + query)
     looks = {class_id: birds.looks(class_id) for class_id in members}
     own = [class_id for class_id in members if len(looks[class_id]) == 1]
     decide = queries_of_first(3, shot, network.metric, network.mean)

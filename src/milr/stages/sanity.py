@@ -20,8 +20,8 @@ from milr.data.pictures import Pictures
 from milr.errors import MilrError
 from milr.evaluation.charts import Case, case_inches, draw_cases
 from milr.evaluation.tables import write_csv
-from milr.explanation.asked import Asked, part
 from milr.explanation.bars import Bars
+from milr.explanation.dataset_decisions import DatasetDecision, part
 from milr.explanation.fitting import fit
 from milr.explanation.maps import Maps, stack
 from milr.explanation.milr import MILR
@@ -35,7 +35,7 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by, decision_of
+from milr.stages.episodes import decision_of, fitted_decision
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
 from milr.stages.honesty import HONEST, Bench, honest_rows, require_honest
@@ -52,7 +52,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     device, fitting = choose_device(settings.device), refit_settings(settings, source)
     case_inches(settings, 1 + refits_of(settings))  # before hours are spent
     bench = bench_of(settings, fitting, run, source, device)
-    title = f"{view(settings.dataset)}, {settings.dataset.split} {bench.asked.part}"
+    title = f"{view(settings.dataset)}, {settings.dataset.split} {bench.decision.part}"
     shown = chosen_pictures(bench.looked_at, settings.sanity.images, settings.seed)
     real = maps_of(bench.explainer, shown, device)
     gallery = {"as fitted": real}
@@ -61,7 +61,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
         for added in honest_rows(bench, run, title):
             rows += added
             write_csv(run.path("sanity.csv"), rows)
-    for check, variant, other in variants(settings, fitting, bench.asked, bench.pictures, device):
+    for check, variant, other in variants(settings, fitting, bench.decision, bench.pictures, device):
         log.info("%s: %s fitted", check, variant)
         gallery[variant] = maps_of(other, shown, device)
         rows += compared(check, variant, real, gallery[variant])
@@ -83,17 +83,17 @@ def bench_of(settings: Sanity, fitting: FitMilr, run: Run, source: SourceRun, de
     """The source's explainer and the pictures that it is checked on, which the run's manifest then names."""
     dataset = settings.dataset
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, fitting.precision)
-    asked = asked_by(source, dataset, network, device)
+    decision = fitted_decision(source, dataset, network, device)
     catalogue, pictures = load_splits(
         dataset,
         settings.cache,
         normalisation=network.origin.normalisation,
-        part_of=partial(part, asked.section),
+        part_of=partial(part, decision.section),
     )
-    run.record_data(data_entry(dataset, catalogue, asked.table), asked.split_entry())
+    run.record_data(data_entry(dataset, catalogue, decision.table), decision.split_entry())
     if dataset.split not in pictures:
         raise MilrError(f"dataset.split={dataset.split}: sanity needs one of {', '.join(pictures)}")
-    return Bench(settings, fitting, explainer, asked, pictures, device)
+    return Bench(settings, fitting, explainer, decision, pictures, device)
 
 
 def estimate_rows(bench: Bench) -> list[SanityRow]:
@@ -161,35 +161,35 @@ def chosen_pictures(pictures: Pictures, count: int, seed: int) -> Pictures:
 def variants(
     settings: Sanity,
     fitting: FitMilr,
-    asked: Asked,
+    decision: DatasetDecision,
     pictures: dict[str, Pictures],
     device: torch.device,
 ) -> Iterator[tuple[str, str, MILR]]:
     """(check, what was changed, the module fitted that way), one after the other."""
-    network = asked.network
+    network = decision.network
     if "seeds" in settings.sanity.checks:
         for number in range(1, settings.sanity.seeds):
             seeded = replace(fitting, seed=fitting.seed + number)
-            yield "seeds", f"seed {seeded.seed}", refit(seeded, asked, network.network, pictures, device)
+            yield "seeds", f"seed {seeded.seed}", refit(seeded, decision, network.network, pictures, device)
     if "labels" in settings.sanity.checks:
-        what = "support labels permuted" if asked.section.name == "prototypes" else "targets permuted"
-        yield "labels", what, refit(fitting, asked, network.network, pictures, device, True)
+        what = "support labels permuted" if decision.section.name == "prototypes" else "targets permuted"
+        yield "labels", what, refit(fitting, decision, network.network, pictures, device, True)
     if "cascade" in settings.sanity.checks:
         names = blocks(network.network)
         for count in settings.sanity.cascade:
             batches = islice(pictures["train"].batches(device), 16)
             random = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
-            centred = asked
+            centred = decision
             if network.metric.centre:  # the mean of what this network says, not of what it said before
                 mean = represent(random, pictures["train"].batches(device)).mean(0)
-                centred = replace(asked, network=replace(network, mean=mean))
+                centred = replace(decision, network=replace(network, mean=mean))
             yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, random, pictures, device)
 
 
 def refit(
     fitting: FitMilr,
-    asked: Asked,
+    decision: DatasetDecision,
     backbone: nn.Module,
     pictures: dict[str, Pictures],
     device: torch.device,
@@ -200,7 +200,7 @@ def refit(
     Wrong labels are wrong in the validation too: with right ones it would choose a state that hardly saw the wrong.
     """
     explainer = new_explainer(fitting, backbone, pictures["train"], device)
-    batches, validation = fit_batches(fitting, asked, pictures, device, permuted)
+    batches, validation = fit_batches(fitting, decision, pictures, device, permuted)
     how = pick(FitSettings, fitting.milr, seed=fitting.seed, critic=pick(CriticSettings, fitting.critic))
     with Bars(how, shown=True) as bars:
         fit(explainer, batches, how, validation, bars.on_step, on_critic=bars.on_critic)

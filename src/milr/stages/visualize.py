@@ -24,7 +24,7 @@ from milr.decisions.decisions import Batch
 from milr.decisions.questions import Question
 from milr.errors import MilrError
 from milr.evaluation.tables import write_csv
-from milr.explanation.asked import Asked
+from milr.explanation.dataset_decisions import DatasetDecision
 from milr.explanation.maps import Maps
 from milr.explanation.milr import MILR
 from milr.fields import pick
@@ -37,7 +37,7 @@ from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Visualize
 from milr.stages.devices import choose_device
-from milr.stages.episodes import asked_by, columns_of, few_pictures, scenes
+from milr.stages.episodes import columns_of, few_pictures, fitted_decision, scenes
 from milr.stages.explainers import load_explainer
 
 log = logging.getLogger("milr")
@@ -47,16 +47,16 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     """Returns the mean total bits of a location."""
     device = choose_device(settings.device)
     explainer, network = load_explainer(source, settings.backbone.name, settings.dataset.size, device)
-    asked = None if settings.images else asked_by(source, settings.dataset, network, device)
+    decision = None if settings.images else fitted_decision(source, settings.dataset, network, device)
     refine = settings.visualize.refine
-    require_decision(refine, asked)
+    require_decision(refine, decision)
     totals, shows = [], {}
-    for name, pictures, question in drawn(settings, run, asked) if asked else own_pictures(settings):
+    for name, pictures, question in drawn(settings, run, decision) if decision else own_pictures(settings):
         images = to_input(pictures.images, device, network.origin.normalisation)
         maps, masked = maps_of(explainer, images, pictures, question, refine)
         columns = with_masked(told(settings, pictures, question, maps, network), masked)
         files = [str(record.path) for record in pictures.records]
-        note = f"{name}: {describe(settings, asked)}"
+        note = f"{name}: {describe(settings, decision)}"
         written = export(run.folder / name, pictures.images, maps, columns, files, pick(FigureSettings, settings), note)
         if question and (rows := answers(settings, pictures, question, maps, network)):
             write_csv(run.path(f"{name}/{DECISIONS}"), rows)
@@ -92,15 +92,15 @@ def maps_of(
             return maps, masked_answers(pictures.records, question, outputs)
 
 
-def require_decision(refine: int, asked: Asked | None) -> None:
+def require_decision(refine: int, decision: DatasetDecision | None) -> None:
     """MilrError where the mask is to be refined, and no choice is made for which it could be."""
-    if refine and asked is None:
+    if refine and decision is None:
         raise MilrError(
             f"visualize.refine={refine}: your own pictures (images=) are in no episode, and nothing is decided"
         )
-    if refine and asked and "refined" in asked.row.without:
+    if refine and decision and "refined" in decision.row.without:
         raise MilrError(
-            f"visualize.refine={refine}: decision={asked.section.name} is no choice that a mask is refined for"
+            f"visualize.refine={refine}: decision={decision.section.name} is no choice that a mask is refined for"
         )
 
 
@@ -111,12 +111,12 @@ def own_pictures(settings: Visualize) -> Iterator[tuple[str, Pictures, None]]:
     yield "pictures", load_pictures(records, settings.dataset.size, crop="none"), None
 
 
-def drawn(settings: Visualize, run: Run, asked: Asked) -> Iterator[tuple[str, Pictures, Question]]:
+def drawn(settings: Visualize, run: Run, decision: DatasetDecision) -> Iterator[tuple[str, Pictures, Question]]:
     """Each seeded episode, or batch, in a folder of its own."""
     batches = few_pictures(settings.episode, settings.visualize.queries, settings.seed)
-    word = "episode" if asked.section.name == "prototypes" else "batch"
+    word = "episode" if decision.section.name == "prototypes" else "batch"
     count = settings.visualize.episodes
-    drawn_from = scenes(settings, run, asked, batches, count)
+    drawn_from = scenes(settings, run, decision, batches, count)
     for number, pictures, question in bar(drawn_from, total=count, desc="drawing", unit=word):
         yield f"{word}_{number:03d}", pictures, question
 
@@ -166,10 +166,10 @@ def answers(
     return answers_of(pictures.records, question, maps.output, distances)
 
 
-def describe(settings: Visualize, asked: Asked | None) -> str:
+def describe(settings: Visualize, decision: DatasetDecision | None) -> str:
     """What stands over a sheet: whose pictures, how they were cut, which episodes, and how far the mask was refined."""
-    if asked is None:
+    if decision is None:
         return f"your own, crop=none, {settings.dataset.size} px"
-    what = asked.title((settings.episode.way, settings.episode.shot))
+    what = decision.title((settings.episode.way, settings.episode.shot))
     refined = f", refine={settings.visualize.refine}" * bool(settings.visualize.refine)
-    return f"{what}, {settings.dataset.split} {asked.part}, {view(settings.dataset)}{refined}"
+    return f"{what}, {settings.dataset.split} {decision.part}, {view(settings.dataset)}{refined}"

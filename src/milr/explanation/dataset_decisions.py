@@ -36,7 +36,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Asked:
+class DatasetDecision:
     """A decision about the pictures of a data set."""
 
     section: DecisionSettings
@@ -78,7 +78,7 @@ class Asked:
         root = self.catalogue.root
         return {name: [str(record.path.relative_to(root)) for record in part.records] for name, part in parts.items()}
 
-    def with_head(self, explainer: MILR, pictures: Mapping[str, Pictures], device: torch.device) -> Asked:
+    def with_head(self, explainer: MILR, pictures: Mapping[str, Pictures], device: torch.device) -> DatasetDecision:
         """With a head fitted to the network's embeddings, where the section wants one. MilrError for an own that cannot
         be."""
         if not self.row.targets:
@@ -115,14 +115,14 @@ def outputs(explainer: MILR, pictures: Pictures, device: torch.device) -> Tensor
     return torch.cat([explainer.layers.first_pass(images).output.float() for images in pictures.batches(device)])
 
 
-def require_answers(asked: Asked, targets: Tensor, explainer: MILR, images: Tensor) -> None:
+def require_answers(decision: DatasetDecision, targets: Tensor, explainer: MILR, images: Tensor) -> None:
     """MilrError where the network's own output is no answer for every class, or column of a table."""
     with torch.no_grad():
         given = explainer.layers.first_pass(images).output.shape[-1]
-    classes = asked.section.name == "classes"
+    classes = decision.section.name == "classes"
     wanted = int(targets.max()) + 1 if classes else targets.shape[1]
     if given != wanted:
-        what = f"classes (decision.classes={asked.section.classes})" if classes else "columns in the table"
+        what = f"classes (decision.classes={decision.section.classes})" if classes else "columns in the table"
         raise MilrError(
             f"decision.head=own: the network gives {given} numbers, and there are {wanted} {what}: take "
             "decision.head=linear" + (", or backbone.head=keep with the data set it was trained on" if classes else "")
@@ -132,38 +132,38 @@ def require_answers(asked: Asked, targets: Tensor, explainer: MILR, images: Tens
 # The kinds: each a question, and what a linear head is fitted to.
 
 
-def of_episodes(asked: Asked, batches: Batches) -> Question:
+def of_episodes(decision: DatasetDecision, batches: Batches) -> Question:
     """Queries against the prototypes of their episode."""
-    network = asked.network
+    network = decision.network
     return episodes(batches.shape, network.metric, network.mean, batches.seed)
 
 
-def class_numbers(asked: Asked, records: Sequence[Record]) -> Tensor:
+def class_numbers(decision: DatasetDecision, records: Sequence[Record]) -> Tensor:
     """The class of each picture, as the network counts them: in the order of their ids."""
-    number = {name: place for place, name in enumerate(class_list(asked))}
+    number = {name: place for place, name in enumerate(class_list(decision))}
     return torch.tensor([number[record.class_name] for record in records])
 
 
-def class_list(asked: Asked) -> list[str]:
+def class_list(decision: DatasetDecision) -> list[str]:
     """The classes' names in that order."""
-    names = asked.catalogue.class_names
-    ids = names if asked.section.classes == "all" else split_of(asked.catalogue).train
+    names = decision.catalogue.class_names
+    ids = names if decision.section.classes == "all" else split_of(decision.catalogue).train
     return [names[class_id] for class_id in ids]
 
 
-def of_class_numbers(asked: Asked, batches: Batches) -> Question:
+def of_class_numbers(decision: DatasetDecision, batches: Batches) -> Question:
     """The class of each picture."""
     return single(
         batches.size,
         batches.seed,
-        lambda records: classify(class_numbers(asked, records), asked.head),
-        class_list(asked),
+        lambda records: classify(class_numbers(decision, records), decision.head),
+        class_list(decision),
     )
 
 
-def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
+def table_values(decision: DatasetDecision, records: Sequence[Record]) -> Tensor:
     """The numbers of a table for each picture [n, M]."""
-    root, section, table = asked.catalogue.root, asked.section, asked.table
+    root, section, table = decision.catalogue.root, decision.section, decision.table
     if table is None:
         raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
     _, values = read_targets(table, records, root)
@@ -173,26 +173,29 @@ def table_values(asked: Asked, records: Sequence[Record]) -> Tensor:
     return given
 
 
-def of_table(asked: Asked, batches: Batches, kind: Callable[..., Any]) -> Question:
+def of_table(decision: DatasetDecision, batches: Batches, kind: Callable[..., Any]) -> Question:
     """The numbers of a table, each table read once."""
-    parts = [part(asked.section, asked.catalogue, name).records for name in ("train", "validation", "novel")]
+    parts = [part(decision.section, decision.catalogue, name).records for name in ("train", "validation", "novel")]
     records = [record for each in parts for record in each]
-    known = dict(zip([record.path for record in records], table_values(asked, records), strict=True))
+    known = dict(zip([record.path for record in records], table_values(decision, records), strict=True))
     own = {}
-    if asked.section.name == "regression":
+    if decision.section.name == "regression":
         own = {"spread": torch.stack([known[record.path] for record in parts[0]]).std(0, correction=0)}
 
     def ask(records: Sequence[Record]) -> Any:
-        return kind(torch.stack([known[record.path] for record in records]), asked.head, **own)
+        return kind(torch.stack([known[record.path] for record in records]), decision.head, **own)
 
     return single(batches.size, batches.seed, ask)
 
 
-def of_alike(asked: Asked, batches: Batches) -> Question:
+def of_alike(decision: DatasetDecision, batches: Batches) -> Question:
     """Which pictures are alike: by a table, or of one class."""
-    ask, root = partial(pairs, temperature=asked.section.temperature, kind=asked.section.kind), asked.catalogue.root
-    if table := asked.table:
-        known = read_pairs(table, asked.catalogue.records, root)
+    ask, root = (
+        partial(pairs, temperature=decision.section.temperature, kind=decision.section.kind),
+        decision.catalogue.root,
+    )
+    if table := decision.table:
+        known = read_pairs(table, decision.catalogue.records, root)
         return of_pairs(batches.size, batches.seed, known, lambda records, same: ask(same))
     return of_classes(
         batches.size, batches.each, batches.seed, lambda records: ask([record.class_id for record in records])
@@ -203,10 +206,12 @@ def of_alike(asked: Asked, batches: Batches) -> Question:
 class Row:
     """A row of ROWS."""
 
-    question: Callable[[Asked, Batches], Question]
+    question: Callable[[DatasetDecision, Batches], Question]
     score: str  # what "accuracy" is of it in tables and charts
     divided: bool = False  # whether each class's pictures are divided, and not the classes
-    targets: Callable[[Asked, Sequence[Record]], Tensor] | None = None  # of a head: class numbers [n], or [n, M]
+    targets: Callable[[DatasetDecision, Sequence[Record]], Tensor] | None = (
+        None  # of a head: class numbers [n], or [n, M]
+    )
     without: tuple[str, ...] = ()  # baselines that explain a choice among classes, which this is none
     table: str = ""  # the file in the data set's folder that says what is right
 
