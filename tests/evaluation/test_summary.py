@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import product
 
 from milr.evaluation.metrics import Metric
-from milr.evaluation.summary import told_first
+from milr.evaluation.summary import main_metrics
 from milr.evaluation.tables import Measurement, summarise
 
 
@@ -26,12 +26,12 @@ def test_a_dozen_metrics_are_told_first_none_of_them_twice() -> None:
         Metric("mass", "box"),
     ]
     measured = [Measurement("decision", 0, "a.jpg", metric, 0.5, 0.1) for metric in [*rest, *location, *decision]]
-    told = told_first(summarise(measured, "birds"))
-    assert told == [*decision, *location] and len(told) == 12
+    shown = main_metrics(summarise(measured, "birds"))
+    assert shown == [*decision, *location] and len(shown) == 12
 
 
 def test_of_pictures_without_parts_all_but_the_pieces_are_told() -> None:
     kinds = ("completeness", "preservation", "correctness", "contrastivity")
     measured = [Measurement("decision", 0, "a.jpg", Metric(kind), 0.5, 0.1) for kind in kinds]
-    told = told_first(summarise(measured, "birds"))
-    assert [metric.kind for metric in told] == ["completeness", "correctness", "contrastivity"]
+    shown = main_metrics(summarise(measured, "birds"))
+    assert [metric.kind for metric in shown] == ["completeness", "correctness", "contrastivity"]

@@ -38,7 +38,7 @@ def torchvision_network(origin: Origin) -> nn.Module:
 
 
 def torchvision_arguments(origin: Origin) -> dict[str, Any]:
-    """What some networks must be told: the size of their pictures, and to have one output."""
+    """What some networks must be given: the size of their pictures, and to have one output."""
     if origin.name.startswith("vit_"):
         return {"image_size": origin.size}
     if origin.name.startswith("maxvit"):

@@ -17,8 +17,8 @@ from milr.figures.canvas import canvas, headline, write
 VARIANTS = {AS_IT_IS: "#D55E00", RANDOM: "0.7", WRITTEN: "#CC79A7"}
 
 
-def draw_told(path: Path, rows: Sequence[SanityRow], title: str) -> None:
-    """A bar with its interval for each map: the class told by the map, by random shapes of its values, and chance."""
+def draw_class_accuracies(path: Path, rows: Sequence[SanityRow], title: str) -> None:
+    """A bar with its interval for each map: classes predicted from it, from random shapes of its values, by chance."""
     shown = [row for row in rows if row.variant in VARIANTS]
     maps = list(dict.fromkeys(row.map for row in shown))
     drawing = canvas(7, 0.45 * len(maps) + 1.6)

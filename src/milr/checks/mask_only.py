@@ -137,12 +137,12 @@ def told_rows(maps: Mapping[str, Tensor], outlines: Mapping[str, Tensor], labels
         if name == CHANNELS:
             rows.append(row_of(AS_IT_IS, name, "accuracy", hits(own, labels, seed)))
             continue
-        told = hits(map_features(own), labels, seed)
+        right = hits(map_features(own), labels, seed)
         by_chance = hits(map_features(random_twins(own, range(len(own)), seed)), labels, seed)
-        rows.append(row_of(AS_IT_IS, name, "accuracy", told))
+        rows.append(row_of(AS_IT_IS, name, "accuracy", right))
         rows.append(row_of(RANDOM, name, "accuracy", by_chance))
         wanted = "" if name in FOLLOWING else "at most 0.05"
-        rows.append(row_of(f"{AS_IT_IS} - {RANDOM}", name, "accuracy", told - by_chance, wanted))
+        rows.append(row_of(f"{AS_IT_IS} - {RANDOM}", name, "accuracy", right - by_chance, wanted))
     written = random_twins(maps["mask"], labels.tolist(), seed)
     rows.append(row_of(WRITTEN, "mask", "accuracy", hits(map_features(written), labels, seed), "well over the rest"))
     return rows + [

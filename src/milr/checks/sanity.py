@@ -132,27 +132,32 @@ def law_rows(
     )
     infomax = explainer.settings.infomax
     both = train, held_out, Fitting(infomax, settings, explainer.layers.grid, device)
-    rows: list[SanityRow] = []
-
-    def add(check: str, variant: str, measure: str, value: float, spread: float = math.nan, wanted: str = "") -> None:
-        low, high = (value - spread, value + spread) if math.isfinite(spread) else (value, value)
-        rows.append(SanityRow(check, variant, "total", measure, value, low, high, len(seeds), wanted))
-
+    n, rows = len(seeds), list[SanityRow]()
     if "consistency" in checks:
         for law in self_consistency(*both, seeds):
-            add("consistency", law.name, "bits", law.bits, law.deviation, law.wanted)
+            rows.append(law_row("consistency", law.name, "bits", law.bits, n, law.deviation, law.wanted))
     if "convergence" in checks:
         line = convergence(*both, seeds)
         for count, values in zip(line.pictures, line.bits, strict=True):
-            add("convergence", f"{count} pictures", "bits", sum(values) / len(values), deviation(values))
-        add("convergence", "extrapolated", "bits", line.limit, line.error)
-        add("convergence", "found", "share of the limit", line.share)
+            mean = sum(values) / len(values)
+            rows.append(law_row("convergence", f"{count} pictures", "bits", mean, n, deviation(values)))
+        rows.append(law_row("convergence", "extrapolated", "bits", line.limit, n, line.error))
+        rows.append(law_row("convergence", "found", "share of the limit", line.share, n))
     if "estimators" in checks:
         for estimate in estimator_table(*both, estimators or list(ESTIMATORS), seeds):
-            add("estimators", estimate.name, "bits", estimate.bits, estimate.over_seeds)
+            rows.append(law_row("estimators", estimate.name, "bits", estimate.bits, n, estimate.over_seeds))
             for measure in ("bias", "over_seeds", "over_batches", "seconds"):
-                add("estimators", estimate.name, measure.replace("_", " "), getattr(estimate, measure))
+                value = getattr(estimate, measure)
+                rows.append(law_row("estimators", estimate.name, measure.replace("_", " "), value, n))
     return rows
+
+
+def law_row(
+    check: str, variant: str, measure: str, value: float, n: int, spread: float = math.nan, wanted: str = ""
+) -> SanityRow:
+    """A number about the total information over n seeds, and as far to both sides as they spread, if that is known."""
+    low, high = (value - spread, value + spread) if math.isfinite(spread) else (value, value)
+    return SanityRow(check, variant, "total", measure, value, low, high, n, wanted)
 
 
 def estimator_row(variant: str, measure: str, value: float, n: int, wanted: str) -> SanityRow:

@@ -43,7 +43,7 @@ def answers_of(
 ) -> list[Answer]:
     """The answers about a batch's pictures, by the network's output [K, E]; none where a decision has no logits.
 
-    distances: [Q, way] of an episode's queries, which are then told instead of logits.
+    distances: [Q, way] of an episode's queries, which are then shown instead of logits.
     """
     decided = Batch(output, question.ask(records)).decided(output)
     values = decided.logits if distances is None else distances

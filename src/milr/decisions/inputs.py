@@ -49,7 +49,7 @@ def network_device(network: nn.Module) -> torch.device:
 
 
 def image_count(images: object) -> int:
-    """The number of images that `prepare` is told. MilrError for what is no whole number, or fewer than two."""
+    """The number of images that `prepare` is given. MilrError for what is no whole number, or fewer than two."""
     try:
         count = index(images)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):

@@ -1,4 +1,4 @@
-"""The dozen metrics that are told first of an evaluation; the files hold all of them."""
+"""The dozen metrics that are shown first of an evaluation; the files hold all of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from milr.evaluation.metrics import METRIC_KINDS, Metric
 from milr.evaluation.tables import Result, without_repeated
 
-SHARE = 0.2  # of the places: of keeping and removing the measured share nearest to it is told
+SHARE = 0.2  # of the places: of keeping and removing the measured share nearest to it is shown
 LOCATION = ("rank accuracy", "pointing")
 
 
-def told_first(results: Sequence[Result]) -> list[Metric]:
+def main_metrics(results: Sequence[Result]) -> list[Metric]:
     """Of the decision: untouched, area, keep and remove; of the location: rank accuracy and pointing of each region.
 
     Of pictures without their parts everything but the pieces that completeness is made of.

@@ -115,13 +115,13 @@ def differences(own: Mapping[Place, float], other: Mapping[Place, float], fitted
 
 def without_repeated(results: Sequence[Result]) -> list[Result]:
     """All but those of small regions alone that say of every map what the whole metric says: no region was large."""
-    told = {(row.map, row.metric): (row.value, row.n) for row in results}
+    values = {(row.map, row.metric): (row.value, row.n) for row in results}
     small = {row.metric for row in results if row.metric.small}
     repeated = {
         metric
         for metric in small
         if all(
-            told.get((row.map, replace(metric, small=False))) == (row.value, row.n)
+            values.get((row.map, replace(metric, small=False))) == (row.value, row.n)
             for row in results
             if row.metric == metric
         )

@@ -1,4 +1,4 @@
-"""Which dimensions of what a network's layers give are places: seen in a larger input, in changed patches, or told."""
+"""Which dimensions of a layer's tensor are places: seen in a larger input or in changed patches, or as settings say."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ from milr.runs.manifests import read_config
 
 def accuracies(subject: Subject, strips: Sequence[Strip]) -> str:
     """A sentence that lists them; nothing where there are fewer than two."""
-    told = [
+    sentences = [
         trained(subject.network),
         tested(subject.test),
         fitted(subject.fit),
         evaluated(subject.followers.get("evaluate")),
         drawn(strips),
     ]
-    said = [each for each in told if each]
+    said = [each for each in sentences if each]
     if len(said) < 2:
         return ""
     return (

@@ -13,7 +13,7 @@ from milr.evaluation.charts import BARS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.tables import Result, without_repeated
 from milr.report.tables import Chart, Table, interval, number, percent
-from milr.report.vega import OWN, colour_of, panels, shape_of, spec_of, told, tooltip, tooltips, zoom
+from milr.report.vega import OWN, colour_of, panels, readable, shape_of, spec_of, tooltip, tooltips, zoom
 
 DASHES = {"milr": [1, 0], "baseline": [6, 3], "control": [2, 3]}
 LABELS = {"layer": "places of the layer", "pixels": "pixels"}
@@ -39,7 +39,7 @@ def curve(rows: Sequence[Result], untouched: float | None, word: str, where: str
     names = list(dict.fromkeys(row.map for row in rows))
     values = [
         {
-            "map": told(row.map),
+            "map": readable(row.map),
             "kind": row.method,
             "panel": f"{row.metric.kind} these {where}",
             "share": 100 * (row.metric.share or 0),
@@ -84,7 +84,7 @@ def curve_table(rows: Sequence[Result], names: Sequence[str], title: str) -> Tab
         [f"{kind} {percent(share or 0)}", *(number(values[name, kind, share].value) for name in names)]
         for kind, share in shares
     ]
-    return Table(title, ["places", *map(told, names)], cells)
+    return Table(title, ["places", *map(readable, names)], cells)
 
 
 def places(results: Sequence[Result]) -> list[Chart]:
@@ -110,14 +110,14 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
     values = [
         {
             "metric": row.metric.name,
-            what: told(name),
+            what: readable(name),
             "tick": row.value if math.isnan(row.chance) else row.chance,
             **{field: getattr(row, field) for field in NUMBERS},
         }
         for name, row in rows
     ]
     base = alt.Chart().encode(
-        y=alt.Y(f"{what}:N", sort=[*map(told, names)], title=None),
+        y=alt.Y(f"{what}:N", sort=[*map(readable, names)], title=None),
         tooltip=[f"{what}:N", *tooltips(*NUMBERS)],
     )
     coloured = base.encode(color=colour_of(names, legend=None) if what == "map" else alt.value(OWN["decision"]))
@@ -141,7 +141,7 @@ def dots(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Chart:
 def dots_table(rows: Sequence[tuple[str, Result]], what: str, title: str) -> Table:
     """A row for each dot."""
     cells = [
-        [r.metric.name, told(name), number(r.value), interval(r.low, r.high), number(r.chance), r.metric.unit]
+        [r.metric.name, readable(name), number(r.value), interval(r.low, r.high), number(r.chance), r.metric.unit]
         for name, r in rows
     ]
     return Table(title, ["metric", what, "value", "95 % interval", "chance", "unit"], cells)

@@ -50,7 +50,7 @@ def steps_of(subject: Subject) -> list[Step]:
     parents = [read_run(Path(parent["folder"])) for parent in story["parents"] if parent["stage"] != "weights"]
     before = [(run, story_of(run)) for run in [*(run for run in reversed(parents) if not run.problem), *tests]]
     after = [(run, story_of(run)) for run in subject.followers.values()]
-    return [step_of(run, told) for run, told in [*before, (fit, story), *after]]
+    return [step_of(run, its_story) for run, its_story in [*before, (fit, story), *after]]
 
 
 def step_of(run: RunInfo, story: Mapping[str, Any]) -> Step:

@@ -68,8 +68,8 @@ class Page:
         """What each run came to, in a sentence."""
         if self.sweep:
             return []
-        told = {run: sentence_of(run, self.cards) for run in self.runs}
-        return [f"{run}: {text}" for run, text in told.items()] if len(told) > 1 else [*told.values()]
+        sentences = {run: sentence_of(run, self.cards) for run in self.runs}
+        return [f"{run}: {text}" for run, text in sentences.items()] if len(sentences) > 1 else [*sentences.values()]
 
     @property
     def removals(self) -> list[tuple[str, Finding]]:

@@ -38,7 +38,7 @@ def pointing_of(evaluated: Evaluated) -> Finding:
 def pointing_sentence(hit: Result) -> str:
     """In how many pictures the highest place lies on what is marked."""
     return (
-        f"The decision map's highest place lies on {told(hit)} in "
+        f"The decision map's highest place lies on {region_of(hit)} in "
         f"{percent(hit.value)} of {hit.n} pictures{between(hit.low, hit.high)}; a place at random would in "
         f"{percent(hit.chance)}."
     )
@@ -47,7 +47,7 @@ def pointing_sentence(hit: Result) -> str:
 def others(hits: Sequence[Result], judged: Result) -> list[str]:
     """The regions that the verdict is not by."""
     rest = [pointing_sentence(hit) for hit in hits if hit is not judged]
-    return [f"The answer is by {told(judged)}; the rest for comparison.", *rest] if rest else []
+    return [f"The answer is by {region_of(judged)}; the rest for comparison.", *rest] if rest else []
 
 
 def rank_sentence(evaluated: Evaluated) -> str:
@@ -57,7 +57,7 @@ def rank_sentence(evaluated: Evaluated) -> str:
         if name == "decision" and metric.kind == "rank accuracy" and not metric.small:
             best = evaluated.best_control(metric)
             if best and (most := evaluated.results[best, metric].value) > own.value:
-                above.append(f"on {told(own)} ({best} {number(most, 2)}, decision {number(own.value, 2)})")
+                above.append(f"on {region_of(own)} ({best} {number(most, 2)}, decision {number(own.value, 2)})")
     if not above:
         return ""
     return (
@@ -66,6 +66,6 @@ def rank_sentence(evaluated: Evaluated) -> str:
     )
 
 
-def told(result: Result) -> str:
+def region_of(result: Result) -> str:
     """The region of a result."""
     return MARKED.get(result.metric.subject, result.metric.subject)

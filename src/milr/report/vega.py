@@ -73,7 +73,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def told(name: str) -> str:
+def readable(name: str) -> str:
     """A map's name for people."""
     return name.replace("_", " ")
 
@@ -82,13 +82,15 @@ def colour_of(names: Sequence[str], legend: Any = alt.Undefined) -> alt.Color:
     """The colour of each map, by the field `map`: MI-LR's own have theirs, in the order of `names` the others."""
     others = iter(OTHERS * 2)
     colours = [OWN.get(name) or next(others) for name in names]
-    return alt.Color("map:N", scale=alt.Scale(domain=[*map(told, names)], range=colours), title="map", legend=legend)
+    return alt.Color(
+        "map:N", scale=alt.Scale(domain=[*map(readable, names)], range=colours), title="map", legend=legend
+    )
 
 
 def shape_of(names: Sequence[str]) -> alt.Shape:
     """The shape of each map, so that colour alone says nothing."""
     shapes = [SHAPES[number % len(SHAPES)] for number, _ in enumerate(names)]
-    return alt.Shape("map:N", scale=alt.Scale(domain=[*map(told, names)], range=shapes), title="map")
+    return alt.Shape("map:N", scale=alt.Scale(domain=[*map(readable, names)], range=shapes), title="map")
 
 
 def tooltip(field: str, title: str = "") -> alt.Tooltip:

@@ -26,7 +26,7 @@ from milr.evaluation.charts import AREA, BARS, case_inches, draw_bars, draw_case
 from milr.evaluation.fills import FILLS
 from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Ground, Shares
-from milr.evaluation.summary import told_first
+from milr.evaluation.summary import main_metrics
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
 from milr.explanation.dataset_decisions import Batches, DatasetDecision, part
 from milr.explanation.fitting import Batch
@@ -234,7 +234,7 @@ def log_table(results: Sequence[Result], title: str) -> None:
     """A compact table: one line a metric, one column a map; the files hold the rest."""
     names = list(dict.fromkeys(result.map for result in results))
     table = {(result.map, result.metric): result for result in results}
-    metrics = told_first(results)
+    metrics = main_metrics(results)
     rows = [("", *(name[:10] for name in names), "chance")]
     for metric in metrics:
         numbers = [*(table[name, metric].value for name in names), table[names[0], metric].chance]

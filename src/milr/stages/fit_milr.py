@@ -44,7 +44,7 @@ from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed
 
 log = logging.getLogger("milr")
 
-CURVES = ("critic", "pairs")  # phases whose held-out bits are told
+CURVES = ("critic", "pairs")  # phases whose held-out bits are recorded
 AT_ONCE = 32  # pictures that go through the network at once
 
 

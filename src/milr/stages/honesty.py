@@ -13,7 +13,7 @@ from milr.bars import bar
 from milr.baselines.iba import feature_statistics
 from milr.baselines.methods import METHODS, Methods
 from milr.checks.agreement import Judged, Way, agreement_rows, judged
-from milr.checks.honesty_charts import draw_agreement, draw_told
+from milr.checks.honesty_charts import draw_agreement, draw_class_accuracies
 from milr.checks.judge import another_judge
 from milr.checks.mask_only import mask_only_rows
 from milr.checks.sanity import SanityRow
@@ -75,7 +75,7 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
         known = [*bench.pictures.values()] if bench.decision.row.divided else [bench.pictures["train"]]
         rows = mask_only_rows(methods, bench.decision, known, settings.dataset.crop, settings.seed, bench.device)
         says = f"what a map alone tells of known classes: {view(settings.dataset)}"
-        draw_told(run.path(f"mask_only.{settings.format}"), rows, says)
+        draw_class_accuracies(run.path(f"mask_only.{settings.format}"), rows, says)
         yield rows
     if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
         ways, shares = ways_of(bench), shares_of(settings.sanity.percent)

@@ -54,7 +54,7 @@ def visualize(settings: Visualize, run: Run, source: SourceRun) -> float:
     for name, pictures, question in drawn(settings, run, decision) if decision else own_pictures(settings):
         images = to_input(pictures.images, device, network.origin.normalisation)
         maps, masked = maps_of(explainer, images, pictures, question, refine)
-        columns = with_masked(told(settings, pictures, question, maps, network), masked)
+        columns = with_masked(named_columns(settings, pictures, question, maps, network), masked)
         files = [str(record.path) for record in pictures.records]
         note = f"{name}: {describe(settings, decision)}"
         written = export(run.folder / name, pictures.images, maps, columns, files, pick(FigureSettings, settings), note)
@@ -121,7 +121,7 @@ def drawn(settings: Visualize, run: Run, decision: DatasetDecision) -> Iterator[
         yield f"{word}_{number:03d}", pictures, question
 
 
-def told(
+def named_columns(
     settings: Visualize, pictures: Pictures, question: Question | None, maps: Maps, network: PrototypicalNetwork
 ) -> list[Column]:
     """What stands over each picture: its name and, where it is asked about, the network's decision."""
