@@ -144,6 +144,7 @@ def _score_of(network: nn.Module, batch: Batch) -> Callable[[Tensor, Tensor], Te
         untouched = Untouched.of(network(batch.images).flatten(1), batch.decided)
 
     def score(images: Tensor, rows: Tensor) -> Tensor:
+        """The score of each changed image."""
         return untouched.score(network(laid_out(images)).flatten(1), rows)
 
     return score

@@ -65,9 +65,11 @@ class Watch(TorchFunctionMode):
         """Counts the layers that are running: what they compute themselves is left to their own rules."""
 
         def enter(module: nn.Module, inputs: Any) -> None:
+            """One module deeper."""
             self.depth += 1
 
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            """And out of it again."""
             self.depth -= 1
 
         for module in self.layers.values():

@@ -60,9 +60,11 @@ def deep_taylor(
     high = torch.maximum(images.amax((2, 3), keepdim=True), images.new_tensor(normalisation.of(1))[:, None, None])
 
     def first() -> Any:
+        """The rule of the layer that reads the pixels, which lie in a box."""
         return zennit.ZBox(low, high, zero_params="bias")
 
     def positive() -> Any:
+        """The rule of all others."""
         return zennit.ZPlus(zero_params="bias")
 
     def positive_sum() -> Any:

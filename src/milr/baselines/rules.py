@@ -69,6 +69,7 @@ def calls_of(network: nn.Module, images: Tensor) -> list[Call]:
             if next(module.children(), None) is None:
 
                 def keep(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+                    """Keeps a call."""
                     calls.append(Call(name, module, inputs[0] if inputs else None, output))
 
                 hooks.enter_context(module.register_forward_hook(keep))

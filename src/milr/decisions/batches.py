@@ -40,6 +40,7 @@ def episode_decision(
     labels = torch.arange(way).repeat_interleave(query)
 
     def decide(output: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [Q, way] and labels of the queries."""
         prototype = prototypes(output[:supports].view(way, shot, -1), metric, centre)
         return logits(output[supports:], prototype, metric, centre), labels.to(output.device)
 
@@ -52,6 +53,7 @@ def queries_of_first(
     """The same of an episode whose queries, any number of them, are all of the first class."""
 
     def decide(output: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the queries, all of the first class."""
         supports, queries = output[: way * shot], output[way * shot :]
         scores = logits(queries, prototypes(supports.view(way, shot, -1), metric, centre), metric, centre)
         return scores, torch.zeros(len(queries), dtype=torch.long, device=output.device)

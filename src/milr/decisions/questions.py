@@ -103,6 +103,7 @@ def episodes(shape: tuple[int, int, int], metric: MetricSettings, centre: Tensor
     decide = episode_decision(*shape, metric, centre)
 
     def draw(pool: Pool, number: int) -> Tensor:
+        """The indices of an episode, supports first."""
         episode = draw_episode(pool.labels, *shape, seed=seed, number=number)
         return torch.cat([episode.support.flatten(), episode.query.flatten()])
 

@@ -183,6 +183,7 @@ def of_table(decision: DatasetDecision, batches: Batches, kind: Callable[..., An
         own = {"spread": torch.stack([known[record.path] for record in parts[0]]).std(0, correction=0)}
 
     def ask(records: Sequence[Record]) -> Any:
+        """The decision about these pictures."""
         return kind(torch.stack([known[record.path] for record in records]), decision.head, **own)
 
     return single(batches.size, batches.seed, ask)

@@ -58,6 +58,7 @@ class Features:
         """Those of some images [K] at some places [s], numbers within what is held."""
 
         def locations(held: Tensor) -> Tensor:
+            """Those of the chosen images and places [K, S, C]."""
             rows = images if self.rows is None else self.rows[images]
             return held[rows[:, None], places].to(device).float() * self.scale
 

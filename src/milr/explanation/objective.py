@@ -119,6 +119,7 @@ def complement(explainer: Explainer, batch: Batch, local: Tensor, mask: Tensor, 
     fill = explainer.settings.mask.fill
 
     def loss(passes: Tensor) -> Tensor:
+        """The decision's loss of each item for what this mask lets pass."""
         occluded = occlude(local, passes, fill, noise)
         return batch.decided(explainer.layers.second_pass(occluded, batch.images).output).loss
 
@@ -142,9 +143,11 @@ def informations(
     bank = bank.at(places)
 
     def estimate(local: Tensor, representation: Tensor) -> Tensor:
+        """The mean information in nats of projected places about z."""
         return read("sample", denominator, local, critic.project_representation(representation), bank).mean()
 
     def projected(features: Tensor) -> Tensor:
+        """The chosen places, as the critic projects them."""
         return critic.project_locations(features.flatten(2)[:, :, places].transpose(1, 2), places)
 
     with torch.no_grad():

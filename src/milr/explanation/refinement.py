@@ -45,6 +45,7 @@ def towards_class(classes: Tensor | int, decide: Callable[[Tensor], Tensor] | No
     """
 
     def loss(output: Tensor) -> Tensor:
+        """The cross-entropy of each image [K]."""
         scores = decide(output) if decide else output
         wanted = class_numbers(classes, len(scores))
         if not 0 <= int(wanted.min()) <= int(wanted.max()) < scores.shape[1]:
@@ -93,9 +94,11 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
         raise MilrError("milr.towards knows no mean: subtract it from the embeddings and, in a function, the output")
 
     def similarity(output: Tensor, others: Tensor) -> Tensor:
+        """Of each output to its own others [K, M, E], as the metric scores it [K, M]."""
         return logits(output[:, None], others, metric)[:, 0]
 
     def loss(output: Tensor) -> Tensor:
+        """How much less like the embedding than it might be [K]."""
         own = similarity(output, embedding.to(output).expand(len(output), -1)[:, None])
         if against is None:
             best = 1 / metric.temperature if metric.distance == "cosine" else 0.0

@@ -150,6 +150,7 @@ def minus(formula: Formula) -> Formula:
     """The loss that makes the formula as large as it gets."""
 
     def loss(scores: Tensor, denominator: str, second: Tensor | None = None) -> Tensor:
+        """What a fit minimises."""
         return -formula(scores, denominator, second)
 
     return loss

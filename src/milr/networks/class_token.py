@@ -24,6 +24,7 @@ def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int |
     seen: list[int] = []
 
     def untouched(tokens: Tensor) -> Tensor:
+        """Notes how many tokens there are."""
         seen.append(tokens.shape[1])
         return tokens.clone()
 

@@ -61,6 +61,7 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
     takes_one = one_below = False
 
     def run() -> None:
+        """Tries both passes."""
         nonlocal takes_one, one_below
         takes_one, one_below = _check(pair, probes, others, before)
 

@@ -95,13 +95,16 @@ def _values(network: nn.Module, images: Inputs) -> list[tuple[nn.Module, bool, T
     values: list[tuple[nn.Module, bool, Tensor]] = []
 
     def keep(module: nn.Module, given: bool, value: Any) -> None:
+        """Keeps what is a tensor of floats with a row for each image: the first row."""
         if isinstance(value, Tensor) and value.ndim and len(value) == count(images) and value.is_floating_point():
             values.append((module, given, value[0].clone()))  # the next layer may work in place
 
     def before(module: nn.Module, inputs: Any) -> None:
+        """What a module is given."""
         keep(module, True, inputs[0] if inputs else None)
 
     def after(module: nn.Module, inputs: Any, output: Any) -> None:
+        """What it gives."""
         keep(module, False, features_in(output))
 
     with torch.no_grad(), frozen(network), uncompiled(), ExitStack() as hooks:

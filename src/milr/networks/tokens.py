@@ -129,6 +129,7 @@ def _changes(network: nn.Module, inputs: Inputs) -> dict[int, Tensor]:
     """How far each token of each run is from what it was, for each changed patch: [patches, T]."""
 
     def look(features: Tensor) -> Tensor | None:
+        """How far each token is from the first image's; nothing where there are no tokens."""
         if features.ndim != 3 or not features.is_floating_point():
             return None
         return (features[1:] - features[:1]).float().norm(dim=2).cpu()

@@ -30,6 +30,7 @@ def terminable() -> Iterator[None]:
     """SIGTERM ends the body as Ctrl-C does, so that a run can say how it ended."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """As if Ctrl-C were pressed."""
         raise KeyboardInterrupt
 
     with handled((signal.SIGTERM,), stop):

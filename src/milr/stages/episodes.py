@@ -89,6 +89,7 @@ def pictures_of(
     listed = Listed(labels_of(chosen.records), chosen.records)
 
     def each() -> Iterator[tuple[int, Pictures, Question]]:
+        """One batch after the other, read when it is its turn."""
         for number in range(done, question.count(count, len(chosen.records))):
             records = [chosen.records[index] for index in question.draw(listed, number).tolist()]
             yield number, load_pictures(records, dataset.size, dataset.crop), question

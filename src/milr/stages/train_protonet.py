@@ -203,6 +203,7 @@ def validation(
     plain = replace(metric, centre=False)  # the training images' mean is taken when the training is over
 
     def validate(network: nn.Module) -> float:
+        """The mean accuracy."""
         representation = represent(network, pictures.batches(device, BATCH))
         return float(episode_accuracies(representation, episodes, plain).mean())
 
