@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import toy
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -22,6 +23,11 @@ SHORT = milr.FitSettings(steps=1, critic=milr.CriticSettings(steps=1))
 @dataclass
 class Answer:
     features: Tensor
+    logits: Tensor
+
+
+class NamedAnswer(NamedTuple):
+    embedding: Tensor
     logits: Tensor
 
 
@@ -58,6 +64,7 @@ PAIRS = loader(zip(IMAGES, LABELS, strict=True))
     ("answer", "name"),
     [
         (lambda features, logits: (features, logits), "1"),
+        (lambda features, logits: NamedAnswer(features.mean((2, 3)), logits), "logits"),
         (Answer, "logits"),
         (lambda features, logits: {"features": features, "y": logits}, "y"),
     ],
@@ -227,3 +234,34 @@ def test_images_on_another_scale_than_those_of_the_fit_are_warned_of(caplog: pyt
         explainer(torch.cat([IMAGES[:1], 255 * IMAGES[1:2]]))
     assert "image 1 is far from those of prepare: its features at 'body' are" in caplog.text
     assert "scaled and normalised alike?" in caplog.text
+
+
+def test_answers_that_are_no_better_than_chance_or_probabilities_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    images, labels, _ = toy.pictures(64, seed=3)
+
+    def said(network: nn.Module, labels: Tensor, decision: str = "classes", **choice: Any) -> str:
+        caplog.clear()
+        explainer = milr.MILR(network, **choice)
+        explainer.fit(loader(zip(images, labels, strict=True)), decision, settings=SHORT, progress=False)
+        return "".join(record.getMessage() for record in caplog.records if "untouched" in record.getMessage())
+
+    for wrong in (labels.roll(1), (labels + 1) % 4):
+        assert "by chance 0.250" in said(toy.trained_network(), wrong)
+    assert not said(toy.trained_network(), labels)
+    for link, decision, log in ((nn.Softmax(1), "classes", torch.log), (nn.Sigmoid(), "multilabel", torch.logit)):
+        network = nn.Sequential(toy.trained_network(), link)
+        targets = labels if decision == "classes" else nn.functional.one_hot(labels, 4)
+        said(network, targets, decision)
+        assert "as probabilities do" in caplog.text
+        said(network, targets, decision, output=log)
+        assert "as probabilities do" not in caplog.text
+
+
+def test_of_several_vectors_the_log_warns_which_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    milr.MILR(Small(lambda features, logits: (features.mean((2, 3)), logits)), "body", "pool", example=IMAGES[:2])
+    assert "output=0 is taken, say output= if another is meant" in caplog.text
+    caplog.clear()
+    milr.MILR(Small(lambda features, logits: (features, logits)), "body", "pool", example=IMAGES[:2])
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

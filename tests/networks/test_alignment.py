@@ -63,6 +63,32 @@ def test_a_map_of_frequencies_is_warned_of(caplog: pytest.LogCaptureFixture) -> 
     assert "nothing shows that they are places of the image" in caplog.text
 
 
+def test_a_map_that_covers_another_part_than_the_image_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    without_padding = Network(lambda given: nn.functional.avg_pool2d(given, 17, 1), as_it_is)  # 48 of 64 pixels
+    pair_of(without_padding, images(side=64), local="local", z="pool")
+    assert "read as 12 x 12, covers about 7" in caplog.text and "places off at the border" in caplog.text
+
+
+def to_the_brightest(given: Tensor) -> Tensor:
+    """Each image moved so that its brightest spot, if it has one, is in the middle, as a spatial transformer may."""
+    spots = nn.functional.avg_pool2d(given.mean(1, keepdim=True), 8, 8).flatten(1)
+    bright, number = spots.max(1)
+    rows, columns = 16 - 8 * (number // 4), 16 - 8 * (number % 4)
+    moves = zip(rows.tolist(), columns.tolist(), (bright > 1).tolist(), strict=True)
+    return torch.stack([one.roll((r, c), (1, 2)) if b else one for one, (r, c, b) in zip(given, moves, strict=True)])
+
+
+def test_a_network_that_moves_images_by_what_they_show_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    shown = 0.1 * images(4)
+    for number, one in enumerate(shown):
+        one[:, 24 * (number // 2) :][:, :8, 24 * (number % 2) :][:, :, :8] += 3.0
+    pair_of(Network(as_it_is, as_it_is), shown, local="local", z="pool")
+    pair_of(Network(to_the_brightest, as_it_is), images(4), local="local", z="pool")
+    assert not caplog.records
+    pair_of(Network(to_the_brightest, as_it_is), shown, local="local", z="pool")
+    assert "does the network move or cut its images by what they show" in caplog.text
+
+
 class Block(nn.Module):
     """Attention of all tokens to all, and two layers on each."""
 

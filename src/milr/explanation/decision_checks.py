@@ -22,6 +22,7 @@ from milr.networks.layers import LayerPair, frozen
 log = logging.getLogger("milr")
 
 OWN_OUTPUT = ("classes", "multilabel", "regression")  # decisions that read the network's output as it is
+FEWEST = 16  # items of which a share says something
 
 
 def check_decision(batch: Batch, layers: LayerPair, output: Tensor) -> None:
@@ -141,3 +142,34 @@ def check_own_output(layers: LayerPair, decision: str) -> None:
             log.warning(
                 "the network's output is z itself: decision='classes' takes its %d numbers for logits", shape[0]
             )
+
+
+def warn_of_answers(layers: LayerPair, batches: Iterable[Batch]) -> None:
+    """Warnings where the network's own answers cannot be what is meant.
+
+    They are so where they are no better than chance (labels that are numbered otherwise, images of another scale,
+    random weights), and where logits look like probabilities.
+    """
+    rows = []
+    for number, given in enumerate(batches, 1):
+        batch = checked_batch(given, layers, f"batch {number}")
+        output = layers.first_pass(batch.images).output
+        check_decision(batch, layers, output)
+        with torch.no_grad(), frozen(layers.network, *batch.modules):
+            rows.append(batch.decided(output))
+    scores, chance = torch.cat([row.score for row in rows]).float(), max(row.chance for row in rows)
+    right, spread = float(scores.mean()), (max(chance * (1 - chance), 0.0) / len(scores)) ** 0.5
+    if len(scores) >= FEWEST and right <= chance + spread:
+        log.warning(
+            "the untouched network decides %d items with a score of %.3f, by chance %.3f: its maps would be of what it "
+            "does not do. Are labels numbered as its classes, images scaled and colours in order as in training, its "
+            "weights loaded?",
+            *(len(scores), right, chance),
+        )
+    logits = [row.logits for row in rows if row.logits is not None and row.chance != 0]  # 0: of numbers
+    if logits and all(bool(((one >= 0) & (one <= 1)).all()) for one in logits):
+        log.warning(
+            "all that the decision takes for logits lies from 0 to 1, as probabilities do: its loss would be another "
+            "than the network's. Give the network without its last softmax, or logits of it, output=torch.log or "
+            "torch.logit"
+        )

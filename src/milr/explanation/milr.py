@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from milr.decisions.loading import fit_batches
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
-from milr.explanation.decision_checks import check_own_output
+from milr.explanation.decision_checks import check_own_output, warn_of_answers
 from milr.explanation.explainer import Explainer
 from milr.explanation.map_tensors import upsampled
 from milr.explanation.maps import KINDS, Maps, stack
@@ -31,6 +32,7 @@ from milr.networks.inputs import Inputs, count, split
 from milr.seeding import seeded
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
+ASKED = 8  # batches that the untouched network is asked about
 
 
 class MILR(Explainer):
@@ -161,6 +163,7 @@ class MILR(Explainer):
             self.prepare(images_to_prepare(loader, decision), seed=seed, progress=progress)
         if isinstance(decision, str):
             check_own_output(self.layers, decision)
+        warn_of_answers(self.layers, islice(chain(held_out, map(batches, range(1, ASKED + 1))), ASKED))
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
         return self

@@ -24,8 +24,8 @@ SEEN = 0.8  # of the places must change less than those about a patch, by chance
 SMALL = 16  # places of a map in which the neighbours are most of it
 
 
-def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand: bool) -> None:
-    """MilrError where a changed patch of an image of this size changes places of the local layer far from it most.
+def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand: bool) -> bool:
+    """Whether places about a changed patch of an image of this size change most; MilrError where others do.
 
     So it is if the network flips, turns, crops or pads its images, keeps tokens by windows or columns, or a layout or
     grid `by_hand` is wrong: the maps would be scrambled. A warning where all places change alike, which says nothing.
@@ -35,7 +35,7 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
     changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()  # [cells, places]
     lost = int((changes.amax(1) <= LOST * changes.max()).sum())
     if lost == len(cells):  # a layer of another input's: nothing is known
-        return
+        return False
     if lost > 1:
         raise MilrError(
             f"{lost} of {len(cells)} changed patches of an image change nothing in the local layer '{pair.local}': it "
@@ -53,13 +53,15 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
             "the image: a changed patch changes others away from it (flipped, turned, shifted, cropped, padded, in "
             "windows or columns, or layout= and grid= are wrong); name another layer"
         )
-    if len(cells) > 1 and (share := share_below(changes, cells, grid)) < SEEN:
+    share = share_below(changes, cells, grid)
+    if share < SEEN:
         log.warning(
             "of the places of the local layer '%s', read as %d x %d, those about a changed patch change more than "
             "%.0f %% of all, by chance 50 %%: nothing shows that they are places of the image, and not frequencies, or "
             "tokens in an order of their own, whose maps would be scrambled",
             *(pair.local, *grid, 100 * share),
         )
+    return share >= SEEN
 
 
 def middles(cells: list[Size], grid: Size, image: Size) -> Tensor:
@@ -80,7 +82,9 @@ def centres_of(changes: Tensor, usual: Tensor, grid: Size, by_hand: bool) -> Ten
 
 
 def share_below(changes: Tensor, cells: list[Size], grid: Size) -> float:
-    """The share of places that change less than those about the patch, on average over the patches."""
+    """The share of places that change less than those about the patch, on average over the patches; 1 of one place."""
+    if len(cells) < 2:
+        return 1.0
     maps = changes.unflatten(1, grid)
     if maps[0].numel() > SMALL:
         maps = avg_pool2d(maps, 3, 1, 1, count_include_pad=False)

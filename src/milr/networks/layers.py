@@ -13,13 +13,23 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token
+from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
 from milr.networks.inspection import Inspection, check_network
 from milr.networks.layouts import SEQUENCE, TOKENS, Reading, read_representation
-from milr.networks.outputs import OutputChoice, choose, describe, pick, with_features
+from milr.networks.outputs import (
+    USUAL,
+    OutputChoice,
+    choose,
+    describe,
+    features_in,
+    pick,
+    vectors_in,
+    with_features,
+)
 from milr.networks.passes import FirstPass, SecondPass, check_passes
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
@@ -74,7 +84,7 @@ class LayerPair:
         probes, others = (self._cast(images) for images in probe_inputs(example))
         layers = Inspection(self.network, probes, choice)
         choice = self._name_layers(layers, choice, stages, read)
-        self._try_passes(layers, probes, others)
+        self._try_passes(layers, probes, others, example)
         self.choice = self._as_found(choice)
 
     def _name_layers(
@@ -98,7 +108,7 @@ class LayerPair:
         }
         return choice
 
-    def _try_passes(self, layers: Inspection, probes: Inputs, others: Inputs) -> None:
+    def _try_passes(self, layers: Inspection, probes: Inputs, others: Inputs, example: Inputs) -> None:
         """Runs both passes on probes: which token z is, what they may be spared, and where the places are."""
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
@@ -113,7 +123,11 @@ class LayerPair:
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
         if main.ndim == 4 and own.kind != SEQUENCE:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
-            check_places(self, own.grid, probes, image_size(main.shape), by_hand)
+            size = image_size(main.shape)
+            seen = check_places(self, own.grid, probes, size, by_hand)
+            warn_of_stretch(self, own.grid, probes, size)
+            if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
+                warn_of_motion(self, own.grid, self._cast(example), probes, size)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
@@ -224,7 +238,9 @@ class LayerPair:
             output = call(self.network, self._cast(images))
         if not isinstance(output, Tensor) and not self._output:
             self._output = choose(output, count(images))
-            log.info("the network gives %s: output=%s is taken", describe(output), self._output)
+            doubt = self._output not in USUAL and len(vectors_in(output, count(images))) > 1
+            message = "the network gives %s: output=%s is taken" + ", say output= if another is meant" * doubt
+            log.log(logging.WARNING if doubt else logging.INFO, message, describe(output), self._output)
         picked = pick(output, self._output)
         self.output_shape = tuple(picked.shape[1:])
         return picked

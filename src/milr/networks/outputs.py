@@ -30,6 +30,8 @@ def describe(output: Any) -> str:
 
 def entries(output: Any) -> dict[Any, Any]:
     """What a tuple, a dict or a dataclass holds by number or name; nothing for anything else."""
+    if isinstance(output, tuple) and hasattr(output, "_asdict"):  # a NamedTuple
+        return dict(output._asdict())
     if isinstance(output, (tuple, list)):
         return dict(enumerate(output))
     if isinstance(output, Mapping):
@@ -70,15 +72,20 @@ def choose(output: Any, rows: int) -> str:
     """
     held = {name: value for name, value in entries(output).items() if isinstance(value, Tensor)}
     fitting = [name for name, value in held.items() if value.ndim and len(value) == rows]
-    vectors = [name for name in fitting if held[name].ndim == 2 and held[name].is_floating_point()]
     smallest = sorted(fitting, key=lambda name: held[name].numel())
-    for name in (*USUAL, *vectors, *smallest):
+    for name in (*USUAL, *vectors_in(output, rows), *smallest):
         if name in fitting:
             return str(name)
     raise MilrError(
         f"the network gives {describe(output)}, in which no tensor has a row for each of {rows} images: give "
         "a function that makes one of it, output=..."
     )
+
+
+def vectors_in(output: Any, rows: int) -> list[Any]:
+    """Which entries hold a vector of floats for each image, by number or name."""
+    held = {name: value for name, value in entries(output).items() if isinstance(value, Tensor)}
+    return [name for name, one in held.items() if one.ndim == 2 and len(one) == rows and one.is_floating_point()]
 
 
 def pick(output: Any, choice: OutputChoice) -> Tensor:

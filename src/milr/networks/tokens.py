@@ -104,7 +104,7 @@ def _same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
 def with_changed_patches(inputs: Inputs, size: Size, cells: list[Size], image: Size) -> Inputs:
     """The first picture of noise as it is, and with one patch of the second in it, for each of the cells."""
     pictures = main_tensor(inputs)
-    rows, columns = _axes(pictures, image)
+    rows, columns = axes_of(pictures, image)
     changed = pictures[:1].repeat(1 + len(cells), *[1] * (pictures.ndim - 1))
     for number, cell in enumerate(cells, 1):
         here, there = changed[number], pictures[1]
@@ -121,7 +121,8 @@ def span(index: int, length: int, parts: int) -> Size:
     return start, max(1, (index + 1) * length // parts - start)
 
 
-def _axes(pictures: Tensor, image: Size) -> Size:
+def axes_of(pictures: Tensor, image: Size) -> Size:
+    """The dimensions of height and width in images of this size."""
     return (2, 3) if tuple(pictures.shape[2:4]) == image else (1, 2)
 
 
