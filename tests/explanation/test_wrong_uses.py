@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,9 +13,10 @@ import torch
 import toy
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import milr
+from milr.decisions import loading
 from milr.errors import MilrError
 
 IMAGES, LABELS = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
@@ -265,3 +268,14 @@ def test_of_several_vectors_the_log_warns_which_is_taken(caplog: pytest.LogCaptu
     caplog.clear()
     milr.MILR(Small(lambda features, logits: (features, logits)), "body", "pool", example=IMAGES[:2])
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return cycle(zip(IMAGES, LABELS, strict=True))
+
+
+@pytest.mark.parametrize("decision", ["classes", lambda item: milr.Batch(item[0], milr.classify(item[1]))])
+def test_a_stream_without_an_end_is_read_until_there_are_enough(decision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "KEPT", 16)
+    assert len(fitted(Small(), DataLoader(Endless(), 4), decision).features or ()) == 16

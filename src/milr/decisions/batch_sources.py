@@ -44,17 +44,22 @@ def can_be_drawn(loader: object) -> bool:
     )
 
 
+def first_items(loader: Iterable[Any]) -> Iterator[Any]:
+    """What a loader gives until there are `KEPT` images."""
+    images = 0
+    for item in walked(loader):
+        yield item
+        images += images_in(item)
+        if images >= KEPT:
+            log.info("of this loader the first %d images are kept; it is asked for no more", images)
+            return
+
+
 class KeptBatches:
     """The batches that a loader gave, kept in memory, in an order drawn anew each time through."""
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
-        self.seed, self.items, images = seed, list[Any](), 0
-        for item in walked(loader):
-            self.items.append(item)
-            images += images_in(item)
-            if images >= KEPT:
-                log.info("of this loader the first %d images are kept; it is asked for no more", images)
-                break
+        self.seed, self.items = seed, list(first_items(loader))
         if not self.items:
             raise MilrError("the loader gives nothing: is a generator used up, or the data set empty?")
 

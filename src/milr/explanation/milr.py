@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from milr.bars import bar
+from milr.decisions.batch_sources import first_items
 from milr.decisions.decisions import Batch
 from milr.decisions.inputs import AT_ONCE, described, images_of
 from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
@@ -243,7 +244,14 @@ class MILR(Explainer):
 
 
 def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:
-    """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes."""
+    """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes.
+
+    Of one without a length what a fit keeps of it: a stream may have no end.
+    """
+    try:
+        len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        loader = first_items(loader)
     if not callable(decision):
         return loader
     batches = [decision(item) for item in loader]

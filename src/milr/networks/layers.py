@@ -25,7 +25,6 @@ from milr.networks.outputs import (
     OutputChoice,
     choose,
     describe,
-    features_in,
     pick,
     vectors_in,
     with_features,
