@@ -144,11 +144,21 @@ def test_a_folder_without_the_data_set_is_told_how_to_get_it(tmp_path: Path) -> 
         ("parts/part_locs.txt", "\n1 3 ", "\n999 3 ", r"part_locs\.txt has no row for part 3 of image 1 \(1 missing\)"),
         ("parts/parts.txt", "1 back", "1", r"parts\.txt:1: cannot read '1'"),
         ("classes.txt", "\n2 ", "\nii ", r"classes\.txt:2: cannot read"),
+        ("image_class_labels.txt", "\n3 1\n", "\n3 2\n", r"says class 2 of image 3, 001\..*\(1 of 96 pictures lie in"),
+        ("parts/part_locs.txt", " 1\n", " 2\n", r"part_locs\.txt:1: .*visible, is 0 or 1"),
     ],
 )
 def test_a_spoiled_line_is_named(root: Path, name: str, old: str, new: str, message: str) -> None:
     edit(root / name, old, new)
     with pytest.raises(MilrError, match=message):
+        read_cub(root)
+
+
+@pytest.mark.parametrize(("name", "value"), [("images.txt", "./{}"), ("classes.txt", "{}")])
+def test_one_picture_or_class_under_two_ids_is_named(root: Path, name: str, value: str) -> None:
+    first, _, *rest = (root / name).read_text().splitlines()
+    (root / name).write_text("\n".join([first, "2 " + value.format(first.split()[1]), *rest]))
+    with pytest.raises(MilrError, match=rf"{name}: ids 1 and 2 are both 001\."):
         read_cub(root)
 
 

@@ -52,7 +52,7 @@ def test_the_data_stage_names_pictures_that_cannot_be_read(pictures: Path, capsy
     broken.write_bytes(broken.read_bytes()[:40])
     assert cli.main(["data", "dataset=folder", f"dataset.root={pictures}"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert f"1 of 8 pictures cannot be read: {broken}" in line
+    assert f"1 of 8 pictures cannot be read, or their masks not used: {broken}" in line
 
 
 def test_the_data_stage_draws_birds(tmp_path: Path, capsys: Capture) -> None:

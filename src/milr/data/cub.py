@@ -55,6 +55,9 @@ def read_index(root: Path) -> Catalogue:
         require_rows(root / BOXES, boxes, files)
     require_rows(root / "images.txt", files, labels.keys() | (boxes or {}).keys())
     require_rows(root / "classes.txt", names, set(labels.values()))
+    require_distinct(root / "images.txt", {key: PurePosixPath(file) for key, file in files.items()})
+    require_distinct(root / "classes.txt", names)
+    require_own_folders(root / "image_class_labels.txt", files, labels, names)
     masks = find_masks(root)
     records = []
     for image_id, file in sorted(files.items()):
@@ -178,6 +181,8 @@ def read_box(text: str) -> Box:
 def read_place(text: str) -> tuple[float, float] | None:
     """Where a part lies, from "x y visible"; None if it is not visible. ValueError for anything else."""
     x, y, visible = map(read_number, text.split())
+    if visible not in (0, 1):
+        raise ValueError("the last number, visible, is 0 or 1")
     return (x, y) if visible else None
 
 
@@ -206,6 +211,26 @@ def require_rows(path: Path, rows: Collection[Any], wanted: Iterable[Any]) -> No
     if missing:
         raise IncompleteError(
             f"{path} has no row for {named(missing[0])} ({len(missing)} missing): the data set is incomplete"
+        )
+
+
+def require_distinct(path: Path, rows: dict[int, Any]) -> None:
+    """MilrError naming the first value that stands under two ids."""
+    first: dict[Any, int] = {}
+    for key, value in rows.items():
+        if first.setdefault(value, key) != key:
+            raise MilrError(f"{path}: ids {first[value]} and {key} are both {value}: each needs one of its own")
+
+
+def require_own_folders(path: Path, files: dict[int, str], labels: dict[int, int], names: dict[int, str]) -> None:
+    """MilrError where pictures lie in a folder with the name of another class than theirs: a table is shifted."""
+    ids = {name: key for key, name in names.items()}
+    own = {key: ids.get(PurePosixPath(file).parent.name, labels[key]) for key, file in files.items()}
+    if wrong := sorted(key for key, class_id in own.items() if class_id != labels[key]):
+        raise MilrError(
+            f"{path} says class {labels[wrong[0]]} of image {wrong[0]}, {files[wrong[0]]}, and classes.txt calls that "
+            f"class {names[labels[wrong[0]]]} ({len(wrong)} of {len(files)} pictures lie in another class's folder): "
+            "is one of the two shifted?"
         )
 
 

@@ -18,6 +18,7 @@ from milr.bars import bar
 from milr.data.augmentation import IMAGENET, Normalisation, input_batches
 from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
+from milr.data.marks import Faults
 from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -101,10 +102,13 @@ def load_pictures(records: Sequence[Record], size: int, crop: str, progress: boo
 
 def framed_pictures(records: Sequence[Record], size: int, crop: str, progress: bool) -> Iterator[Array]:
     """Each picture in turn, read and framed: uint8 [3, S, S]."""
+    faults = Faults()
     for record in bar(records, desc="reading pictures", unit="picture", shown=progress):
         picture = read_picture(record.path)
+        faults.see(record, picture.size)
         framing = frame(picture.width, picture.height, record.box, crop, size)
         yield np.array(framing.picture(picture)).transpose(2, 0, 1)
+    faults.tell()
 
 
 def labels_of(records: Sequence[Record]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from milr.data.framing import Framing, frame
+from milr.data.marks import require_size
 from milr.data.pictures import read_mask
 from milr.data.records import Record
 
@@ -28,17 +29,21 @@ def marks_of(record: Record, crop: str, size: int, shape: tuple[int, int]) -> Ma
 
 def framing_of(record: Record, crop: str, size: int) -> Framing:
     """How this picture was cut; reads its header only."""
+    return frame(*size_of(record), record.box, crop, size)
+
+
+def size_of(record: Record) -> tuple[int, int]:
+    """Width and height of the picture as it is seen, by its header."""
     with Image.open(record.path) as picture:
         width, height = picture.size
-        if picture.getexif().get(ORIENTATION) in LYING:
-            width, height = height, width
-        return frame(width, height, record.box, crop, size)
+        return (height, width) if picture.getexif().get(ORIENTATION) in LYING else (width, height)
 
 
 def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, Tensor]:
     """Name -> bool [H, W]: "box", "bird" (segmentation), "defining" and "other" parts (drawn birds); those there are.
 
-    A place belongs to a region if at least half of its pixels do. A region may be empty after the cut.
+    A place belongs to a region if at least half of its pixels do. A region may be empty after the cut. MilrError for a
+    mask of another size than its picture.
     """
     regions: dict[str, Tensor] = {}
     if record.box is not None:
@@ -49,9 +54,9 @@ def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict
             pixels[rows, round(box.left) : round(box.left + box.width)] = 1
         regions["box"] = _at(pixels, shape)
     if record.segmentation is not None:
-        regions["bird"] = _at(_mask(record.segmentation, framing), shape)
+        regions["bird"] = _at(_mask(record.segmentation, record, framing), shape)
     if record.defining_mask is not None:
-        regions["defining"] = _at(_mask(record.defining_mask, framing), shape)
+        regions["defining"] = _at(_mask(record.defining_mask, record, framing), shape)
         regions["other"] = regions["bird"] & ~regions["defining"]
     return regions
 
@@ -66,8 +71,10 @@ def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[s
     return places
 
 
-def _mask(file: Path, framing: Framing) -> Tensor:
-    return torch.from_numpy(np.array(framing.mask(read_mask(file)))).float() / 255
+def _mask(file: Path, record: Record, framing: Framing) -> Tensor:
+    mask = read_mask(file)
+    require_size(mask, record, size_of(record))
+    return torch.from_numpy(np.array(framing.mask(mask))).float() / 255
 
 
 def _at(pixels: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -12,7 +12,8 @@ from milr.data.access import readable
 from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import IncompleteError, find_masks, find_root
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
-from milr.data.pictures import read_picture
+from milr.data.marks import Faults, require_size
+from milr.data.pictures import read_mask, read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
@@ -80,20 +81,26 @@ def description(catalogue: Catalogue) -> list[str]:
 
 
 def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
-    """Open every picture; the smallest and the largest, as "width x height".
+    """Open every picture and its masks; the smallest and the largest, as "width x height".
 
-    Errors: MilrError that names the first pictures that cannot be read, and says how many there are.
+    A warning where boxes or parts do not lie on their pictures. Errors: MilrError that names the first pictures that
+    cannot be read, or have a mask of another size, and says how many there are.
     """
-    sizes, broken, first = [], [], ""
+    sizes, broken, first, faults = [], [], "", Faults()
     for record in bar(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
+            faults.see(record, sizes[-1])
+            for mask in filter(None, (record.segmentation, record.defining_mask)):
+                require_size(read_mask(mask), record, sizes[-1])
         except MilrError as error:
             broken.append(record.path)
             first = first or str(error)
+    faults.tell()
     if broken:
         raise MilrError(
-            f"{len(broken)} of {len(records)} pictures cannot be read: {first_few(broken, 5)}; the first: {first}"
+            f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: {first_few(broken, 5)}; "
+            f"the first: {first}"
         )
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
