@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
+from milr.networks.alignment import common
 from milr.networks.layers import LayerPair
 from milr.networks.settings import LayerSettings
 
@@ -61,6 +62,20 @@ def test_a_map_of_frequencies_is_warned_of(caplog: pytest.LogCaptureFixture) -> 
         assert not caplog.records
         pair_of(Network(as_it_is, lambda features: torch.fft.fft2(features).abs()), local="local", z="pool")
     assert "nothing shows that they are places of the image" in caplog.text
+
+
+def in_windows(features: Tensor) -> Tensor:
+    """Each place gets most of what is in its window of 7 x 7, as attention in windows does."""
+    return 3 * nn.functional.interpolate(nn.functional.avg_pool2d(features, 7), scale_factor=7.0) + features
+
+
+def test_attention_in_windows_is_neither_a_shift_nor_a_stretch(caplog: pytest.LogCaptureFixture) -> None:
+    for side in (56, 84, 112):
+        pair_of(Network(as_it_is, in_windows), images(side=side), local="local", z="pool")
+    assert not caplog.records
+    either_side = torch.tensor([3.0, 2, 1, 1, 1, -1, -2, -3])  # of the middle of its window lies a patch
+    away = torch.stack([either_side, torch.full((8,), -1.0)], 1)
+    assert common(away).tolist() == [0, 1]
 
 
 def test_a_map_that_covers_another_part_than_the_image_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

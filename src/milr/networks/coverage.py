@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 
 import torch
 
@@ -15,6 +16,8 @@ log = logging.getLogger("milr")
 
 STRETCHED = 0.9  # of a place that those at the border may be away in opposite directions
 FEWEST = 6  # places of a side that show it
+PAIRS = (1 / 8, 1 / 4, 3 / 8)  # of a side, from either end, are the strips of a pair
+APART = 3  # places at least
 FAINT = 0.1  # of the largest change of a row: where all rows change more, nothing shows where a strip is
 
 
@@ -32,22 +35,33 @@ def warn_of_stretch(pair: Passes, grid: Size, probes: Inputs, image: Size) -> No
 
 
 def share_covered(pair: Passes, grid: Size, probes: Inputs, image: Size, side: int) -> float:
-    """The share of the image's height (side 0) or width that the map covers, by two strips; 1 if nothing tells."""
+    """The share of the image's height (side 0) or width that the map covers; 1 if nothing tells.
+
+    Pairs of strips across the image must agree: attention in windows moves each to the middle of its window.
+    """
     places, pictures = grid[side], main_tensor(probes)
-    strips = [span(index, image[side], places) for index in (places // 4, places - 1 - places // 4)]
-    changed = pictures[:1].repeat(3, 1, 1, 1)
+    ends = [(int(places * share), places - 1 - int(places * share)) for share in PAIRS]
+    numbers = [number for one, other in ends if other - one >= APART for number in (one, other)]
+    if places < FEWEST:
+        return 1.0
+    strips = [span(number, image[side], places) for number in numbers]
+    changed = pictures[:1].repeat(1 + len(strips), 1, 1, 1)
     axis = axes_of(pictures, image)[side] - 1
     for own, strip in zip(changed[1:], strips, strict=True):
         own.narrow(axis, *strip).copy_(pictures[1].narrow(axis, *strip))
     local = pair.first_pass(with_main(probes, changed)).local
     rows = (local[1:] - local[:1]).norm(dim=1).mean(2 - side).cpu()  # [strips, places]
     most = rows.amax(1, keepdim=True)
-    if places < FEWEST or not (rows.amin(1) < FAINT * most[:, 0]).all():
+    shown = (most > 0)[:, 0]  # a cut may take a strip away
+    if not shown.any() or not (rows.amin(1) < FAINT * most[:, 0])[shown].all():
         return 1.0
     weight = (rows - most / 2).clamp(min=0)  # of a large kernel's skirts the border cuts one off
-    first, second = (weight / weight.sum(1, keepdim=True)) @ torch.arange(places).to(weight)
-    wanted = (strips[1][0] - strips[0][0]) * places / image[side]
-    return min(wanted / max(float(second - first), 1e-6), float(places))
+    centres = (weight / weight.sum(1, keepdim=True)) @ torch.arange(places).to(weight)
+    seen = (centres[1::2] - centres[::2]).clamp(min=1 / places)
+    wanted = torch.tensor([(other[0] - one[0]) * places / image[side] for one, other in pairwise(strips)][::2])
+    shares = (wanted / seen)[shown[::2] & shown[1::2]]
+    agreed = len(shares) and ((shares < 1).all() or (shares > 1).all())
+    return float(shares.median()) if agreed else 1.0
 
 
 def warn_of_motion(pair: Passes, grid: Size, example: Inputs, probes: Inputs, image: Size) -> None:

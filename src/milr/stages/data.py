@@ -99,8 +99,8 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     faults.tell()
     if broken:
         raise MilrError(
-            f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: {first_few(broken, 5)}; "
-            f"the first: {first}"
+            f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: "
+            f"{first_few(broken, 5)}; the first: {first}"
         )
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
