@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import milr
-from milr.decisions import loading
+from milr.decisions import batch_sources
 from milr.errors import MilrError
 
 IMAGES, LABELS = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
@@ -277,5 +277,5 @@ class Endless(IterableDataset[Any]):
 
 @pytest.mark.parametrize("decision", ["classes", lambda item: milr.Batch(item[0], milr.classify(item[1]))])
 def test_a_stream_without_an_end_is_read_until_there_are_enough(decision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "KEPT", 16)
+    monkeypatch.setattr(batch_sources, "KEPT", 16)
     assert len(fitted(Small(), DataLoader(Endless(), 4), decision).features or ()) == 16
