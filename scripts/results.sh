@@ -10,7 +10,7 @@ birds=outputs/results/birds
 milr train-protonet experiment=demo train.episodes=700 outputs=$birds
 milr test-protonet source=latest outputs=$birds
 milr fit-milr --multirun source=latest experiment=demo milr.steps=150 outputs=$birds hydra.sweep.dir=$birds/sweep \
-    milr.alpha=1,10 milr.beta=0.192,1.92,19.2,192,1920
+    milr.way=0 milr.alpha=1,10 milr.beta=0.192,1.92,19.2,192,1920
 milr sweep-report $birds/sweep
 milr fit-milr source=latest experiment=demo outputs=$birds
 milr calibrate calibrate.estimators=[infonce] outputs=$birds
