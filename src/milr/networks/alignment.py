@@ -69,7 +69,7 @@ def common(away: Tensor) -> Tensor:
 
     So they do where attention changes the whole window that a patch is in, and its middle lies on any side of it.
     """
-    low, high = away.quantile(torch.tensor([0.25, 0.75]), dim=0)
+    low, high = away.float().quantile(torch.tensor([0.25, 0.75], dtype=torch.float32), dim=0)
     return torch.maximum(low, -high).clamp(min=0)
 
 

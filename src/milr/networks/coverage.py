@@ -50,7 +50,7 @@ def share_covered(pair: Passes, grid: Size, probes: Inputs, image: Size, side: i
     for own, strip in zip(changed[1:], strips, strict=True):
         own.narrow(axis, *strip).copy_(pictures[1].narrow(axis, *strip))
     local = pair.first_pass(with_main(probes, changed)).local
-    rows = (local[1:] - local[:1]).norm(dim=1).mean(2 - side).cpu()  # [strips, places]
+    rows = (local[1:] - local[:1]).float().norm(dim=1).mean(2 - side).cpu()  # [strips, places]
     most = rows.amax(1, keepdim=True)
     shown = (most > 0)[:, 0]  # a cut may take a strip away
     if not shown.any() or not (rows.amin(1) < FAINT * most[:, 0])[shown].all():
@@ -77,7 +77,7 @@ def warn_of_motion(pair: Passes, grid: Size, example: Inputs, probes: Inputs, im
         with_changed_patches(join([own, noise]), grid, [cell], image) for own, cell in zip(pictures, cells, strict=True)
     ]
     local = pair.first_pass(join(pairs)).local
-    changes = (local[1::2] - local[::2]).norm(dim=1).flatten(1).cpu()
+    changes = (local[1::2] - local[::2]).float().norm(dim=1).flatten(1).cpu()
     away = centres_of(changes, changes.median(1, keepdim=True).values, grid, False) - middles(cells, grid, image)
     far = (away.abs() > torch.tensor(grid).div(NEAR).clamp(min=1)).any(1)
     if int(far.sum()) > len(cells) / 2 or share_below(changes, cells, grid) < SEEN:
