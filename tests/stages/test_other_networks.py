@@ -95,3 +95,36 @@ def test_the_table_of_layers_and_what_can_be_wrong_with_a_name(capsys: Capture) 
     ):
         assert cli.main(["layers", *words]) == 2
         assert message in error(capsys)
+
+
+MOVING = '''
+import torch, torchvision
+from torch import nn
+from torch.nn.functional import avg_pool2d
+
+class Moving(nn.Module):
+    """A picture's most uneven sixteenth is moved to the same place; noise is even, and stays."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torchvision.models.resnet18(num_classes=8)
+
+    def forward(self, images):
+        pooled = avg_pool2d(images.mean(1, keepdim=True), 16, 16).flatten(1)
+        most, number = (pooled - pooled.mean(1, keepdim=True)).abs().max(1)
+        places = zip(images, number.tolist(), (most > 0.35).tolist())
+        return self.body(torch.stack([one.roll((24 - 16 * (n // 4), 24 - 16 * (n % 4)), (1, 2)) if moved else one
+                                      for one, n, moved in places]))
+'''
+
+
+@pytest.mark.slow
+def test_a_network_that_moves_its_pictures_is_warned_of_on_the_command_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "moving_network.py").write_text(MOVING, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = ["backbone=import", "backbone.name=moving_network:Moving", "backbone.weights=none", "device=cpu"]
+    words = [*BIRDS, f"dataset.root={tmp_path / 'birds'}", *EPISODE, *own, *FIT]
+    assert call(tmp_path, "fit-milr", "source=none", "critic.views=1", *words) == 0
+    assert "does the network move or cut its images by what they show" in capsys.readouterr().out

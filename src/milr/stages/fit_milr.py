@@ -39,13 +39,14 @@ from milr.runs.sources import SourceRun
 from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
-from milr.stages.devices import choose_device, dtype_of, example_images
+from milr.stages.devices import choose_device, dtype_of
 from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures
 
 log = logging.getLogger("milr")
 
 CURVES = ("critic", "pairs")  # phases whose held-out bits are recorded
 AT_ONCE = 32  # pictures that go through the network at once
+EXAMPLES = 4  # pictures by which the layers are read: a network may move images by what they show
 
 
 def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
@@ -113,7 +114,7 @@ def new_explainer(settings: FitMilr, network: nn.Module, pictures: Pictures, dev
         raise MilrError(
             f"critic.views={settings.critic.views}: more than {plain_views(settings)} need augmentation.enabled=true"
         )
-    example = example_images(settings.dataset.size, device)
+    example = to_input(pictures.images[:EXAMPLES], device, pictures.normalisation)
     own = pick(MilrSettings, settings.milr, settings)
     precision = dtype_of(settings.precision)
     explainer = MILR(network, example=example, settings=own, precision=precision, layers=settings.layers)
