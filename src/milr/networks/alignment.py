@@ -32,7 +32,7 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
     """
     cells = some_cells(grid)
     local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
-    changes = (local[1:] - local[:1]).norm(dim=1).flatten(1).cpu()  # [cells, places]
+    changes = (local[1:] - local[:1]).float().norm(dim=1).flatten(1).cpu()  # [cells, places]
     lost = int((changes.amax(1) <= LOST * changes.max()).sum())
     if lost == len(cells):  # a layer of another input's: nothing is known
         return False
@@ -69,7 +69,7 @@ def common(away: Tensor) -> Tensor:
 
     So they do where attention changes the whole window that a patch is in, and its middle lies on any side of it.
     """
-    low, high = away.float().quantile(torch.tensor([0.25, 0.75], dtype=torch.float32), dim=0)
+    low, high = away.quantile(torch.tensor([0.25, 0.75], dtype=torch.float32), dim=0)
     return torch.maximum(low, -high).clamp(min=0)
 
 
