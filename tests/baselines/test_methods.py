@@ -16,6 +16,7 @@ from milr.decisions.batches import episode_decision
 from milr.errors import MilrError
 from milr.evaluation.location import rank_accuracy
 from milr.explanation.fitting import Batch
+from milr.networks.passes import SecondPass
 from milr.networks.settings import MetricSettings
 from milr.stages.check import check_baselines
 from milr.stages.evaluate import available
@@ -197,6 +198,27 @@ def test_ibas_open_mask_counts_what_it_passes(monkeypatch: pytest.MonkeyPatch) -
     u = ((explainer.layers.first_pass(batch.images).local - statistics.mean) / statistics.std).double()
     expected = kl_divergence(Normal(a * u, 1 - a), Normal(torch.zeros(()).double(), torch.ones(()).double())).sum(1)
     assert torch.allclose(found.double(), expected, rtol=1e-2)
+
+
+def test_ibas_draws_in_several_passes_give_the_map_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer = prepared()
+    statistics = feature_statistics(explainer.layers, [pictures(64, 0)[0]])
+    batch, _ = labelled(3, seed=13)
+    sizes: list[int] = []
+    second_pass = explainer.layers.second_pass
+
+    def counted(local: torch.Tensor, images: torch.Tensor) -> SecondPass:
+        sizes.append(len(local))
+        return second_pass(local, images)
+
+    monkeypatch.setattr(explainer.layers, "second_pass", counted)
+    maps = []
+    for limit in (1000, 3 * 4, 1):  # all ten draws; four, four and two; each on its own
+        monkeypatch.setattr(iba, "at_once", lambda images, limit=limit: limit)
+        maps.append(per_sample_bottleneck(explainer.layers, batch, statistics, torch.Generator().manual_seed(0)))
+    assert [sizes.count(size) for size in (30, 12, 6, 3)] == [10, 20, 10, 100]
+    for apart in maps[1:]:
+        assert torch.allclose(apart, maps[0], rtol=1e-3, atol=1e-3 * maps[0].max().item())
 
 
 def test_controls() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from milr.baselines.attribution import Untouched
-from milr.baselines.batching import laid_out
+from milr.baselines.batching import at_once, laid_out
 from milr.explanation.fitting import Batch
 from milr.information.bottleneck import capacity, occlude
 from milr.information.mask import blurred
@@ -58,21 +58,27 @@ def _per_sample_bottleneck(
     first = layers.first_pass(batch.images)
     untouched = Untouched.of(first.output, batch.decided)
     count = len(batch.images)
-    rows = torch.arange(count, device=first.local.device).repeat(DRAWS)
+    draws_at_once = max(1, at_once(batch.images) // count)  # all at once, 48 of a ResNet-50 took 5.6 GiB, not 2.2
+    pictures = torch.arange(count, device=first.local.device)
     standardised = (first.local - statistics.mean) / statistics.std
     # 1. lambda = sigmoid(a), blurred, in [0, 1].
     parameter = torch.full_like(first.local, START, requires_grad=True)
     optimiser = torch.optim.Adam([parameter], lr=RATE)
     for _ in range(STEPS):
-        mask = blurred(torch.sigmoid(parameter), BLUR)
-        # 2. z = lambda · r + (1 - lambda) · eps, DRAWS times, eps as the features themselves are spread.
-        noise = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device).to(mask.device)
-        passed = occlude(first.local, mask, "noise", noise * statistics.std + statistics.mean)
-        # 3. Cross-entropy of the image's decision, plus beta times the mean capacity (their eq. 9).
-        output = layers.second_pass(laid_out(passed.flatten(0, 1)), batch.images.repeat(DRAWS, 1, 1, 1)).output
-        loss = untouched.loss(output, rows).view(DRAWS, count).mean(0) + BETA * mean_capacity(mask, standardised)
         optimiser.zero_grad()
-        torch.autograd.backward(loss.sum())  # images do not touch each other: a sum keeps each one's own step
+        # 2. z = lambda · r + (1 - lambda) · eps, DRAWS times, eps as the features themselves are spread.
+        every = torch.randn(DRAWS, *first.local.shape, generator=generator, device=generator.device)
+        for noise in every.to(first.local.device).split(draws_at_once):
+            mask = blurred(torch.sigmoid(parameter), BLUR)
+            passed = occlude(first.local, mask, "noise", noise * statistics.std + statistics.mean)
+            images, rows = batch.images.repeat(len(noise), 1, 1, 1), pictures.repeat(len(noise))
+            output = layers.second_pass(laid_out(passed.flatten(0, 1)), images).output
+            # 3. Cross-entropy of the image's decision, the mean over the draws. Images do not touch each other, so that
+            #    a sum over them keeps each one's own step.
+            torch.autograd.backward(untouched.loss(output, rows).sum() / DRAWS)
+        # 4. Plus beta times the mean capacity (their eq. 9).
+        mask = blurred(torch.sigmoid(parameter), BLUR)
+        torch.autograd.backward(BETA * mean_capacity(mask, standardised).sum())
         optimiser.step()
     with torch.no_grad():
         return capacity(blurred(torch.sigmoid(parameter), BLUR), standardised)
