@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from milr.errors import MilrError
 from milr.explanation.features import Features, Sample
-from milr.explanation.progress import Best, Progress
+from milr.explanation.progress import Best, Progress, moving_average
 from milr.explanation.settings import CriticSettings
 from milr.information.critics import AnyCritic, members_of
 from milr.information.estimators import ESTIMATORS
@@ -57,7 +58,7 @@ def fit_critic(
     on_step: Callable[[int, float | None], None] = lambda step, nats: None,
     continuation: Continuation | None = None,
 ) -> int:
-    """Fits the critic by AdamW; it ends as it was where it found most in the held-out images.
+    """Fits the critic by AdamW; it ends as the moving average of its weights where that found most in held-out images.
 
     Where these have stalled the rate falls, and the fit goes on from the best step; at last it ends.
 
@@ -77,12 +78,14 @@ def fit_critic(
     device = device_of(critic)
     continuation = continuation or Continuation()
     optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    progress = Progress(critic, optimiser, torch.Generator().manual_seed(task.seed), Best(critic))
+    average = moving_average(critic)
+    averaged = cast(AnyCritic, average.module)  # what is held out, and kept
+    progress = Progress(critic, optimiser, torch.Generator().manual_seed(task.seed), Best(averaged), average)
     best, finite = progress.best, FiniteCheck(device)
     if continuation.state:
         progress.resume(continuation.state)
     else:
-        best.see(0, -held_out_nats(critic, task, settings.images))
+        best.see(0, -held_out_nats(averaged, task, settings.images))
     for step in range(continuation.done + 1, settings.steps + 1):
         if not progress.goes_on(settings.patience, settings.decays):
             break
@@ -95,16 +98,17 @@ def fit_critic(
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
+        average.update_parameters(critic)
         nats = None
         if step % settings.validate_every == 0 or step == settings.steps:
-            nats = held_out_nats(critic, task, settings.images)
+            nats = held_out_nats(averaged, task, settings.images)
             if finite.first() or not math.isfinite(nats):
-                best.restore()
+                progress.restore()
                 raise MilrError(f"the critic's loss is not finite at step {step}: lower critic.learning_rate")
             best.see(step, -nats)
         on_step(step, nats)
         continuation.on_state(step, partial(progress.snapshot, step))
-    best.restore()
+    progress.restore()
     critic.eval()
     return best.step
 

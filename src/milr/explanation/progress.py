@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from milr.training.continuation import Continuation, State
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+
 DECAY = 0.3  # of the learning rate
+LONGEST = 500  # steps over which the moving average of weights reaches: at first a tenth of those made
 
 
 class Best:
@@ -51,22 +55,34 @@ class Best:
         self.state, self.decays = state["state"], state["decays"]
 
 
-def decay(best: Best, optimiser: torch.optim.Optimizer) -> None:
-    """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
-    best.restore()
-    best.waited, best.decays = 0, best.decays + 1
-    for group in optimiser.param_groups:
-        group["lr"] *= DECAY
+def moving_average(modules: nn.Module) -> AveragedModel:
+    """A copy of the modules whose weights are the moving average of theirs, after each `update_parameters`.
+
+    Steps at one rate circle around where they lead to; their mean is nearer to it (Polyak, Juditsky 1992). It reaches
+    over a tenth of the steps made, and over `LONGEST` at most, so that it leaves the first weights behind.
+    """
+
+    @torch.no_grad()
+    def average(averages: Weights, weights: Weights, count: Tensor | int) -> None:
+        """One more step."""
+        torch._foreach_lerp_(averages, weights, max(9 / (int(count) + 10), 1 / LONGEST))
+
+    return AveragedModel(modules, multi_avg_fn=average).requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Everything that changes from step to step; what a step is given is a function of its number."""
+    """Everything that changes from step to step; what a step is given is a function of its number.
+
+    Attributes:
+        average: of the modules' weights, where the best state is one of these averages.
+    """
 
     modules: nn.Module
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     best: Best
+    average: AveragedModel | None = None
 
     def goes_on(self, patience: int, decays: int) -> bool:
         """Whether there is a next step. After `patience` validations without a better one the rate falls first, and
@@ -75,8 +91,20 @@ class Progress:
             return True
         if self.best.decays >= decays:
             return False
-        decay(self.best, self.optimiser)
+        self.decay()
         return True
+
+    def decay(self) -> None:
+        """Goes back to the best state and on from there at a lower rate: steps of the old one only circle around it."""
+        self.restore()
+        self.best.waited, self.best.decays = 0, self.best.decays + 1
+        for group in self.optimiser.param_groups:
+            group["lr"] *= DECAY
+
+    def restore(self) -> None:
+        """Puts the best state back, into the modules and their average."""
+        self.best.restore()
+        self.modules.load_state_dict(self.best.state)
 
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""
@@ -86,6 +114,7 @@ class Progress:
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "best": self.best.snapshot(),
+            "average": self.average and self.average.state_dict(),
         }
 
     def resume(self, state: State) -> None:
@@ -94,6 +123,8 @@ class Progress:
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
 
 
 class Phases:
