@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,10 @@ def test_refinement_leaves_the_network_and_the_modules_untouched() -> None:
     [
         (-1, None, "refine=-1.*a number of steps"),
         (0, towards_class(0), "give the steps too, refine=10"),
-        (5, 3, "a function of the network's output"),
+        (5, "cat", "a function of the network's output"),
+        (5, [0, 1, 2], "one for each of the 2 images"),
+        (5, 4, "class .4, 4. of 4, counted from 0"),
+        (True, None, "refine=True.*a number of steps"),
         (1, lambda output: output.sum(), r"a loss of each image, \[2\], not"),
         (1, lambda output: None, r"a loss of each image, \[2\], not"),
         (1, lambda output: [0.1, 0.2], r"a loss of each image, \[2\], not"),
@@ -122,6 +126,18 @@ def test_refinement_leaves_the_network_and_the_modules_untouched() -> None:
 def test_what_is_no_target_is_refused(refine: int, target: Target, message: str) -> None:
     with pytest.raises(MilrError, match=message):
         prepared().maps(pictures(2, seed=73)[0], refine=refine, target=target)
+
+
+def test_class_numbers_are_targets_themselves_of_a_batch_and_of_a_call() -> None:
+    explainer, images = prepared(), pictures(5, seed=75)[0]
+    classes = torch.tensor([0, 1, 2, 3, 0])
+    expected = explainer.maps(images, refine=2, target=towards_class(classes))
+    for given in (classes, classes.tolist(), classes.numpy()):
+        assert torch.equal(explainer.maps(images, refine=2, target=given).decision, expected.decision)
+    called = explainer(images, batch_size=2, refine=2, target=classes)
+    torch.testing.assert_close(called.decision, expected.decision, rtol=1e-3, atol=1e-3)
+    one = explainer.decision_map(images[:2], refine=np.int64(2), target=3)
+    assert torch.equal(one, explainer.decision_map(images[:2], refine=2, target=towards_class(3)))
 
 
 def test_a_network_that_decides_nothing_asks_for_a_target() -> None:

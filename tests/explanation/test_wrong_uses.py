@@ -13,7 +13,7 @@ import torch
 import toy
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import milr
 from milr.decisions import batch_sources
@@ -124,6 +124,56 @@ def test_dicts_within_a_pair_are_read(network: nn.Module, items: list[Any]) -> N
     assert fitted(network, loader(items)).fitted
 
 
+class Item(NamedTuple):
+    number: Tensor
+    label: Tensor
+    image: Tensor
+
+
+@dataclass
+class Batched:
+    label: Tensor
+    image: Tensor
+
+
+def test_named_tuples_and_dataclasses_are_read_by_their_names() -> None:
+    assert fitted(
+        Small(), loader(Item(label, label, image) for image, label in zip(IMAGES, LABELS, strict=True))
+    ).fitted
+    items = [Batched(LABELS[at : at + 4], IMAGES[at : at + 4]) for at in (0, 4)]
+    explainer = milr.MILR(Small()).fit(items, settings=SHORT, progress=False)
+    assert torch.equal(explainer(items[0]).total, explainer(IMAGES[:4]).total)
+
+
+def test_a_list_of_single_images_with_their_labels_is_a_data_set() -> None:
+    items = [(image, int(label)) for image, label in zip(IMAGES, LABELS, strict=True)]
+    expected = fitted(Small(), DataLoader(items, 32), "classes")
+    assert len(fitted(Small(), items).features or ()) == len(expected.features or ()) == 8
+
+
+def test_two_images_of_a_pair_are_the_networks_two_arguments() -> None:
+    items = [((image, numbers), label) for image, numbers, label in zip(IMAGES, torch.randn(8, 5), LABELS, strict=True)]
+    explainer = milr.MILR(Both()).fit(loader(items), settings=SHORT, progress=False)
+    assert (explainer.layers.local, explainer.layers.z) == ("picture", "pool")
+
+
+def test_decisions_by_another_of_their_names() -> None:
+    assert fitted(Small(), PAIRS, milr.classify).fitted
+    many = loader(zip(IMAGES, nn.functional.one_hot(LABELS, 2), strict=True))
+    assert fitted(Small(), many, "labels").fitted  # as on the command line
+    images, decide = IMAGES[:4], lambda output: (output, LABELS[:4])
+    batch = milr.Batch(inputs={"x": images}, decide=decide)
+    assert batch.images["x"] is images and milr.Batch(images, decide).images is images
+    with pytest.raises(MilrError, match="give images, or inputs as their other name, not both"):
+        milr.Batch(images, decide, inputs=images)
+
+
+def test_few_images_of_few_classes_can_be_compared() -> None:
+    images = torch.cat([IMAGES, IMAGES + 1])
+    for decision in ("prototypes", "pairs"):  # a tenth of 16 images would be one of each class at best
+        assert fitted(Small(), DataLoader(TensorDataset(images, LABELS.repeat(2)), 4), decision).fitted
+
+
 class WithoutLength(Dataset[Any]):
     """Items, and no word of how many."""
 
@@ -141,6 +191,10 @@ PICTURE = Image.new("RGB", (16, 16))
         (IMAGES, "classes", "takes a DataLoader or a list"),
         (PAIRS, None, "decision=None: choose among classes"),
         (PAIRS, lambda item: None, r"must make a milr\.Batch"),
+        (PAIRS, lambda output, labels: None, "called with what the loader gives alone.*'labels'"),
+        (PAIRS, nn.CrossEntropyLoss(), r"decision=a torch\.CrossEntropyLoss: choose among classes"),
+        ((IMAGES, LABELS), "classes", r"without targets: of images and labels make torch\.utils\.data\.TensorDataset"),
+        (loader(zip(IMAGES, LABELS, LABELS, strict=True)), "classes", r"milr\.Batch\(item\[0\], milr\.classify"),
         (loader([(PICTURE, 0)] * 8), "classes", "makes no batch of its items.*PIL"),
         (loader((torch.randn(3, 16, 16 + n), 0) for n in range(8)), "classes", "makes no batch of its items.*equal"),
         (loader([(IMAGES[0], 0)]), "classes", "1 images are too few for a fit"),

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -22,7 +23,7 @@ from torch.utils.data import (
 )
 
 from milr.data.episodes import draw_episode
-from milr.decisions.inputs import walked
+from milr.decisions.inputs import AT_ONCE, walked
 from milr.errors import MilrError
 from milr.seeding import seed_of, seeded
 
@@ -31,6 +32,15 @@ log = logging.getLogger("milr")
 HELD_OUT = 512  # images at most that validate a fit
 KEPT = 4096  # images at most that are kept of what cannot be indexed
 EACH = 4  # images of an identity or a class in a batch that compares them
+
+
+def in_batches(given: Any) -> Any:
+    """A loader of a data set's items, or of a list of single (image, label); anything else as it is."""
+    first = given[0] if isinstance(given, list) and given else None
+    singles = isinstance(first, list | tuple) and len(first) == 2 and not np.ndim(first[1]) and np.ndim(first[0])
+    if singles or (isinstance(given, Dataset) and not isinstance(given, IterableDataset)):
+        return DataLoader(given, AT_ONCE)
+    return given
 
 
 def can_be_drawn(loader: object) -> bool:
@@ -89,10 +99,15 @@ class DrawnBatches:
         """Batches of the images that are held out, from here on not drawn any more."""
         wanted = min(HELD_OUT, max(2, round(share * len(self.indices)))) if share else 0
         held_out, self.indices = self.indices[:wanted], self.indices[wanted:]
-        if self.labels is not None and wanted and len(classes := self.labels.unique()) >= 10:
-            chosen = classes[permuted(len(classes), self.seed, 0, "classes")[: max(2, round(share * len(classes)))]]
-            out = torch.isin(self.labels, chosen)
-            held_out, self.indices = out.nonzero()[:, 0], (~out).nonzero()[:, 0]
+        if self.labels is not None and wanted:
+            classes = self.labels.unique()
+            if len(classes) >= 10:
+                chosen = classes[permuted(len(classes), self.seed, 0, "classes")[: max(2, round(share * len(classes)))]]
+                out = torch.isin(self.labels, chosen)
+            else:
+                out = self.some_of_each(share)
+            if out.any():
+                held_out, self.indices = out.nonzero()[:, 0], (~out).nonzero()[:, 0]
         if not len(self.indices):
             raise MilrError(
                 f"the loader's {len(self.loader.dataset)} images are too few for a fit, {len(held_out)} of them held "
@@ -104,6 +119,21 @@ class DrawnBatches:
         else:
             batches = [part.tolist() for part in held_out.split(self.size) if len(part)]
         yield from self.read([(0, index) for index in batch] for batch in batches)
+
+    def some_of_each(self, share: float) -> Tensor:
+        """Which images [n] are held out of a few classes: of each that has four or more two at least, in a fixed order.
+
+        A share of them all might hold two of no class, with which nothing can be compared.
+        """
+        assert self.labels is not None
+        order = permuted(len(self.labels), self.seed, 0, "held out")
+        classes, sizes = self.labels.unique(return_counts=True)
+        out = torch.zeros(len(self.labels), dtype=torch.bool)
+        for number, size in zip(classes, sizes.tolist(), strict=True):
+            if size >= 2 * 2:
+                own = order[self.labels[order] == number]
+                out[own[: min(max(2, round(share * size)), HELD_OUT // len(classes))]] = True
+        return out
 
     def __call__(self, step: int) -> Any:
         if step != self.next:

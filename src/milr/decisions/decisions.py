@@ -86,7 +86,7 @@ class OwnModules:
         return self.decide(output)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Batch:
     """Images and the decision about them, whose loss is -l in the paper's eq. 10.
 
@@ -97,6 +97,7 @@ class Batch:
             `multilabel`, `regress`, `pairs`, `prototypes` and `episode_decision` make such functions.
         modules: what `decide` calls beside the network, a head of its own for example: they are frozen with the
             network, in `eval()` and without gradients, and put back afterwards.
+        inputs: another name of `images`, for who has a dict or a tuple of tensors.
 
     Raises:
         MilrError: for a `decide` that is no function and modules that are none; `fit` checks all the rest.
@@ -115,16 +116,23 @@ class Batch:
     decide: Decision
     modules: Sequence[nn.Module] = ()
 
-    def __post_init__(self) -> None:
-        if not callable(self.decide):
+    def __init__(
+        self, images: Any = None, decide: Any = None, modules: Sequence[nn.Module] = (), *, inputs: Any = None
+    ) -> None:
+        if (images is None) == (inputs is None):
+            given = "both" if inputs is not None else "neither"
+            raise MilrError(f"Batch(images, decide): give images, or inputs as their other name, not {given}")
+        if not callable(decide):
             raise MilrError(
-                f"Batch(images, decide): decide is a function of the network's output, not {described(self.decide)}"
+                f"Batch(images, decide): decide is a function of the network's output, not {described(decide)}"
             )
-        modules = (self.modules,) if isinstance(self.modules, nn.Module) else tuple(self.modules)
+        modules = (modules,) if isinstance(modules, nn.Module) else tuple(modules)
         for module in modules:
             if not isinstance(module, nn.Module):
                 raise MilrError(f"Batch(images, decide, modules): modules are torch modules, not {described(module)}")
-        own = self.decide.modules if isinstance(self.decide, OwnModules) else ()
+        own = decide.modules if isinstance(decide, OwnModules) else ()
+        object.__setattr__(self, "images", inputs if images is None else images)
+        object.__setattr__(self, "decide", decide)
         object.__setattr__(self, "modules", (*modules, *(module for module in own if module not in modules)))
 
     def decided(self, output: Tensor, look: bool = False) -> Decided:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from itertools import chain
 from operator import index
 from typing import Any
@@ -16,6 +17,7 @@ from milr.errors import MilrError
 from milr.networks.inputs import Inputs, split, tensors_of
 from milr.networks.inputs import count as rows
 from milr.networks.layers import LayerPair
+from milr.networks.outputs import entries
 
 AT_ONCE = 32  # images of a batch, where `prepare` is given all of them as one tensor
 UNBATCHED = (
@@ -104,6 +106,11 @@ def walked(loader: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
+def named_in(item: Any) -> Any:
+    """A dict of what a NamedTuple or a dataclass holds; anything else as it is."""
+    return entries(item) if hasattr(item, "_asdict") or is_dataclass(item) else item
+
+
 def require_finite(images: Inputs, before: int) -> None:
     """MilrError for nan or inf in what `prepare` is given after so many images."""
     for name, tensor in tensors_of(images).items():
@@ -121,6 +128,7 @@ def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
     tensors such a dict, or a tuple of them; what else is in it is left out. `what` names them in the MilrError for
     anything else.
     """
+    given = named_in(given)
     if isinstance(layers.example, Tensor):
         return _one_of(given, layers.example, device_of(layers), what)
     if isinstance(given, list | tuple):  # (inputs, labels)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from milr.decisions.decisions import Batch
-from milr.decisions.inputs import AT_ONCE, described, images_of, network_device, walked
+from milr.decisions.inputs import AT_ONCE, described, images_of, named_in, network_device, walked
 from milr.decisions.loading import TARGETS, fit_batches
 from milr.errors import MilrError
 from milr.networks.inputs import PICTURES, Inputs, count, mapped, split
@@ -44,11 +44,15 @@ def first_batch(batches: Any) -> tuple[Any, Any]:
 def example_of(batch: Any, network: nn.Module) -> Inputs:
     """What the network is called with of a batch about which nothing is known yet, on the network's device.
 
-    Of a pair the first thing. Of a dict without its targets the arguments that the network names, or the one tensor
+    Of a pair the first thing, or the arguments in it. Of a dict without its targets the arguments that the network
+    names, or the one tensor
     that there is, or that is named like images. One image [C, H, W] counts as a batch of one. MilrError for anything
     else.
     """
+    batch = named_in(batch)
     given = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    if _arguments(given, network):
+        return tuple(torch.as_tensor(part).to(network_device(network)) for part in given)
     if isinstance(given, Mapping):
         given = _inputs_in(given, network)
     device = network_device(network)
@@ -61,6 +65,19 @@ def example_of(batch: Any, network: nn.Module) -> Inputs:
         )
     images = torch.as_tensor(given).detach().as_subclass(Tensor).to(device)
     return images[None] if images.ndim == 3 and images.shape[0] in (1, 3) else images
+
+
+def _arguments(given: Any, network: nn.Module) -> bool:
+    """Whether these are several tensors with a row for each image, which the network takes as so many arguments."""
+    if not isinstance(given, list | tuple) or not all(isinstance(part, Tensor | np.ndarray) for part in given):
+        return False
+    if not given or min(part.ndim for part in given) < 2 or len({len(part) for part in given}) > 1:
+        return False
+    try:
+        signature(unwrap(network).forward).bind(*given)
+    except TypeError:
+        return False
+    return True
 
 
 def _inputs_in(batch: Mapping[Any, Any], network: nn.Module) -> dict[str, Any] | Any:

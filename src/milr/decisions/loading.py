@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from milr.decisions.batch_sources import DrawnBatches, KeptBatches, can_be_drawn
+from milr.decisions.batch_sources import DrawnBatches, KeptBatches, can_be_drawn, in_batches
 from milr.decisions.comparisons import pairs, prototypes
 from milr.decisions.decision_kinds import classify, multilabel, numbers, regress
 from milr.decisions.decisions import Batch, Decision
-from milr.decisions.inputs import described
+from milr.decisions.inputs import described, named_in
 from milr.errors import MilrError
 
-AT_ONCE = 32  # images of a batch, where a data set is given
 TARGETS = ("labels", "label", "targets", "target")  # names of them in a dict
 DECISIONS: Mapping[str, Callable[[Any], Decision]] = {
     "classes": classify,
@@ -53,19 +53,42 @@ def fit_batches(
     Raises:
         MilrError: for a decision that there is not, a loader that gives nothing or no targets, an impossible share.
     """
-    if not callable(decision) and decision not in list(DECISIONS):
-        raise MilrError(f"decision={decision!r}: choose among {', '.join(DECISIONS)}, or give a function of an item")
+    decision = checked_kind(decision)
     if not 0 <= validation_share < 1:
         raise MilrError(f"validation_share={validation_share}: from 0 to below 1")
     if not isinstance(loader, Iterable | Dataset) or isinstance(loader, Tensor | str):
         raise MilrError(f"a fit takes a DataLoader or a list of (inputs, targets), not {described(loader)}")
-    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
-        loader = DataLoader(loader, AT_ONCE)
+    loader = in_batches(loader)
     compared = isinstance(decision, str) and decision in COMPARED
     source = DrawnBatches(loader, seed, compared) if can_be_drawn(loader) else KeptBatches(loader, seed)
     held_out = list(source.held_out(validation_share))
     make = decision if callable(decision) else maker(decision, held_out)
     return (lambda step: make(source(step))), [make(item) for item in held_out]
+
+
+def checked_kind(decision: Any) -> str | Callable[[Any], Batch]:
+    """The decision's name, or the function that makes a batch. MilrError for anything else.
+
+    `milr.classify` and its like stand for their names, and "labels", as the command line calls it, for "multilabel".
+    """
+    named = next((name for name, kind in DECISIONS.items() if decision is kind or decision == name), None)
+    if named or decision == "labels":
+        return named or "multilabel"
+    if not callable(decision) or isinstance(decision, nn.Module):
+        given = described(decision)
+        raise MilrError(
+            f"decision={given}: choose among {', '.join(DECISIONS)}, or give a function of what the loader gives, "
+            "lambda item: milr.Batch(images, decide)"
+        )
+    try:
+        signature(decision).bind(None)
+    except TypeError as error:
+        raise MilrError(
+            f"decision is called with what the loader gives alone, and makes a milr.Batch of it: {error}"
+        ) from None
+    except ValueError:  # a function that does not tell
+        pass
+    return decision
 
 
 def maker(decision: str, held_out: Sequence[Any]) -> Callable[[Any], Batch]:
@@ -86,6 +109,12 @@ def batch_of(kind: Callable[[Any], Decision], item: Any) -> Batch:
 
 def parts_of(item: Any) -> tuple[Any, Any]:
     """Inputs and targets of what a loader gives. MilrError where there is no telling."""
+    if isinstance(item, Tensor):
+        raise MilrError(
+            f"the loader gives {described(item)} without targets: of images and labels make "
+            "torch.utils.data.TensorDataset(images, labels)"
+        )
+    item = named_in(item)
     if isinstance(item, Mapping):
         names = [name for name in TARGETS if name in item]
         if len(names) == 1:
@@ -97,5 +126,6 @@ def parts_of(item: Any) -> tuple[Any, Any]:
         return inputs, targets[names[0]] if len(names) == 1 else targets
     raise MilrError(
         f"the loader gives {described(item)}: for this decision it is a pair (inputs, targets), or a dict with "
-        f"one of {', '.join(TARGETS)}; of anything else make a batch yourself, decision=lambda item: milr.Batch(...)"
+        f"one of {', '.join(TARGETS)}; of anything else make a batch yourself, such as decision=lambda item: "
+        "milr.Batch(item[0], milr.classify(item[1]))"
     )

@@ -18,7 +18,7 @@ from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
 from milr.explanation.map_tensors import require_finite
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
-from milr.explanation.refinement import Target, check_refine, refined_mask
+from milr.explanation.refinement import Target, checked_target, refined_mask
 from milr.explanation.saving import (
     KnownNetwork,
     check_state,
@@ -29,7 +29,7 @@ from milr.explanation.saving import (
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.readings import READINGS
-from milr.networks.inputs import Inputs, mapped, take
+from milr.networks.inputs import Inputs, count, mapped, take
 from milr.networks.inspection import check_network
 from milr.networks.layers import LayerPair
 from milr.networks.probes import probe_inputs
@@ -95,16 +95,16 @@ class Explainer:
         A batch may be a pair or dict with the images in it, as DataLoaders give them. MilrError if the batches hold
         another number of images, or anything else than images like the example's.
         """
-        count = image_count(images)
+        number = image_count(images)
         if views not in (1, 2):
             raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
         with own_modes(self.layers, gradients=False):
             known = KnownNetwork(self.layers.network)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
-            training = training_batches(batches, self.layers, count)
+            training = training_batches(batches, self.layers, number)
             if views == 2:
-                training, count = with_mirrored(training), 2 * count
-            self._modules, self.features = new_modules(self.settings, self.layers, training, count, seed)
+                training, number = with_mirrored(training), 2 * number
+            self._modules, self.features = new_modules(self.settings, self.layers, training, number, seed)
         self._known, self.fitted = known, False
 
     @property
@@ -131,12 +131,19 @@ class Explainer:
             self._known.require_same(self.layers.network)
         return modules if modules.bank.local.device == device else modules.to(device)
 
-    def maps(self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Target | None = None) -> Maps:
+    def maps(
+        self,
+        images: Inputs,
+        readings: Sequence[str] = (),
+        refine: int = 0,
+        target: Target | Tensor | Sequence[int] | int | None = None,
+    ) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
         `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings. `refine`: steps that the
-        mask of these images is refined for, from the fitted one, towards `target`, a loss of each image [K] of the
-        network's output [K, E] (`milr.towards_class`, `milr.towards`); without a target, the class that it decides for.
+        mask of these images is refined for, from the fitted one, towards `target`: a class number, or one for each
+        image [K], or a function that gives a loss of each image [K] of the network's output [K, E] (`milr.towards`,
+        `milr.towards_class`); without a target, the class that the network decides for.
         One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
         that were never fitted, for readings that there are not, and one that names the image where the network's output
         or a map is not finite.
@@ -144,47 +151,45 @@ class Explainer:
         self.require_fitted()
         if unknown := [reading for reading in readings if reading not in READINGS]:
             raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
-        check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
             maker, batch = self._masked(images, "the images of maps", refine, target)
             maps = maker.maps(batch, self.bank(), readings)
         maps.require_finite()
         return maps.of_sequences() if self.layers.sequence else maps
 
-    def decision_map(self, images: Inputs, refine: int = 0, target: Target | None = None) -> Tensor:
+    def decision_map(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
         """The decision-related map alone, [K, H, W] in bits: `maps(...).decision` without the critic and its passes.
 
         Arguments and errors: as `maps`.
         """
         self.require_fitted()
-        check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
             maker, batch = self._masked(images, "the images of decision_map", refine, target)
             decision = maker.decision(batch)
         require_finite({"the network's output": batch.first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
-    def masked_outputs(self, images: Inputs, refine: int = 0, target: Target | None = None) -> Tensor:
+    def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
         """What the network gives [draws, K, E] for what the mask lets pass of each image.
 
         The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
         not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
         """
         self.require_fitted()
-        check_refine(refine, target)
         with own_modes(self.layers, gradients=False):
             maker, batch = self._masked(images, "the images of masked_outputs", refine, target)
             outputs = maker.outputs(batch)
         require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
         return outputs
 
-    def _masked(self, images: Inputs, what: str, refine: int, target: Target | None) -> tuple[MapMaker, MaskedBatch]:
+    def _masked(self, images: Inputs, what: str, refine: int, target: object) -> tuple[MapMaker, MaskedBatch]:
         """What makes the maps, and the images after the first pass with their mask: the fitted one, or refined."""
         images = images_of(images, self.layers, what)
+        wanted = checked_target(refine, target, count(images))
         modules, first = self.ready().eval(), self.layers.first_pass(images)
         warn_of_far(modules, first.local, self.layers.local)
         if refine:
-            mask = refined_mask(self.settings, self.layers, modules, first, images, refine, target)
+            mask = refined_mask(self.settings, self.layers, modules, first, images, int(refine), wanted)
         else:
             mask = modules.mask(first.stages, self.layers.grid)
         return MapMaker(self.settings, self.layers, modules), MaskedBatch(images, first, mask)

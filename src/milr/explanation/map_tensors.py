@@ -35,6 +35,8 @@ def numbers_of(images: Any, count: int) -> Tensor:
             return torch.tensor([range(count)[index(images)]])
         except TypeError:
             raise MilrError(f"maps[{images!r}]: a number, a slice, a list of numbers, or a mask [K]") from None
+        except IndexError:  # not MilrError: a loop over maps ends by it
+            raise IndexError(f"maps[{images}]: there are {count} images, counted from 0") from None
     rows = torch.as_tensor(images if isinstance(images, Tensor | np.ndarray) else list(images)).cpu()
     if rows.ndim != 1 or (len(rows) and rows.is_floating_point()):
         raise MilrError(f"maps[...] takes numbers [n] or a mask [{count}], not {rows.dtype} {list(rows.shape)}")

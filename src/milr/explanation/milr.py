@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from milr.bars import bar
-from milr.decisions.batch_sources import first_items
+from milr.decisions.batch_sources import first_items, in_batches
 from milr.decisions.decisions import Batch
-from milr.decisions.inputs import AT_ONCE, described, images_of
+from milr.decisions.inputs import described, images_of
 from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
-from milr.decisions.loading import fit_batches
+from milr.decisions.loading import checked_kind, fit_batches
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
@@ -25,7 +24,7 @@ from milr.explanation.decision_checks import check_own_output, warn_of_answers
 from milr.explanation.explainer import Explainer
 from milr.explanation.map_tensors import upsampled
 from milr.explanation.maps import KINDS, Maps, stack
-from milr.explanation.refinement import class_numbers, towards_class
+from milr.explanation.refinement import class_numbers
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
 from milr.fields import check, nearest
@@ -98,8 +97,7 @@ class MILR(Explainer):
         Raises:
             MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
         """
-        if isinstance(batches, Dataset) and not isinstance(batches, IterableDataset):
-            batches = DataLoader(batches, AT_ONCE)
+        batches = in_batches(batches)
         with seeded(seed):
             if self._layers is None:
                 first, batches = first_batch(batches)
@@ -152,6 +150,7 @@ class MILR(Explainer):
             raise MilrError(
                 f"fit goes through it again and again: give a DataLoader or a list, not {described(loader)}"
             )
+        loader, decision = in_batches(loader), checked_kind(decision)
         how = settings or FitSettings()
         if not isinstance(how, FitSettings):
             raise MilrError(f"fit(loader, settings=...): settings are milr.FitSettings, not {described(how)}")
@@ -169,13 +168,14 @@ class MILR(Explainer):
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
         return self
 
-    def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0) -> Maps:
+    def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0, target: Any = None) -> Maps:
         """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
 
-        `refine`, and errors: as `maps`.
+        `refine`, `target`, and errors: as `maps`. A function as target gets the outputs of a batch at a time.
         """
         parts = split(images_of(images, self.layers, "the images"), batch_size)
-        return stack([self.maps(part, refine=refine) for part in parts])
+        rows = targets_of(parts, target)
+        return stack([self.maps(part, refine=refine, target=own) for part, own in zip(parts, rows, strict=True)])
 
     def attribute(
         self, inputs: Any, target: Any = None, kind: str = "decision", refine: int = 0, batch_size: int = 32
@@ -208,15 +208,13 @@ class MILR(Explainer):
         if kind not in (*KINDS, "mask"):
             raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
-        wanted = None if target is None or not refine else class_numbers(target, sum(map(count, parts)))
-        rows = [None] * len(parts) if wanted is None else wanted.split(batch_size)
+        rows = targets_of(parts, target if refine else None)  # Captum's callers name one always
         heat = torch.cat([self._one_kind(kind, part, refine, own) for part, own in zip(parts, rows, strict=True)])
         heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
         return (heat,) if isinstance(inputs, tuple) else heat
 
-    def _one_kind(self, kind: str, images: Inputs, refine: int, classes: Tensor | None) -> Tensor:
-        """The maps of one kind alone, refined towards classes [K] where these are given."""
-        target = None if classes is None else towards_class(classes)
+    def _one_kind(self, kind: str, images: Inputs, refine: int, target: Any) -> Tensor:
+        """The maps of one kind alone, refined towards the target where one is given."""
         if kind == "decision":  # needs no critic
             return self.decision_map(images, refine, target)
         heat: Tensor = getattr(self.maps(images, refine=refine, target=target), kind)
@@ -241,6 +239,14 @@ class MILR(Explainer):
         stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
         grid = " x ".join(map(str, self._layers.grid))
         return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
+
+
+def targets_of(parts: Sequence[Inputs], target: Any) -> list[Any]:
+    """The target of each part: its own class numbers, or the function that is given."""
+    if target is None or callable(target):
+        return [target] * len(parts)
+    sizes = [count(part) for part in parts]
+    return list(class_numbers(target, sum(sizes)).split(sizes))
 
 
 def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:

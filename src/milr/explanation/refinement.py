@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -58,13 +59,16 @@ def towards_class(classes: Tensor | int, decide: Callable[[Tensor], Tensor] | No
 def class_numbers(given: Any, count: int) -> Tensor:
     """One class number for each image [count]; MilrError for anything else."""
     try:
-        numbers = torch.as_tensor(given)
+        numbers = torch.as_tensor(given, device="cpu")
         if numbers.is_floating_point() or numbers.dtype == torch.bool:
             raise TypeError
         return numbers.long().flatten().expand(count)
     except (TypeError, ValueError, RuntimeError):
         what = described(given)
-        raise MilrError(f"the target is {what}: a class number, or one for each of the {count} images") from None
+        raise MilrError(
+            f"the target is {what}: a class number, or one for each of the {count} images, or a function of the "
+            "network's output, as milr.towards(embedding)"
+        ) from None
 
 
 def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSettings = COSINE) -> Target:
@@ -155,13 +159,15 @@ def refined_mask(
     return modules.mask.opened(mean)
 
 
-def check_refine(steps: object, target: object) -> None:
-    """MilrError for no number of steps, or a target of none."""
-    if not isinstance(steps, int) or steps < 0:
+def checked_target(steps: object, target: object, count: int) -> Target | None:
+    """The target of `count` images as a function; MilrError for no number of steps, or a target of none."""
+    if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 0:
         raise MilrError(f"maps(images, refine={steps!r}): a number of steps, 10 for example, or 0 for none")
-    if target is not None and (not callable(target) or not steps):
-        what = "give the steps too, refine=10" if callable(target) else "it is a function of the network's output"
-        raise MilrError(f"maps(images, target): {what}")
+    if target is None:
+        return None
+    if not steps:
+        raise MilrError("maps(images, target): give the steps too, refine=10")
+    return target if callable(target) else towards_class(class_numbers(target, count))
 
 
 def own_class(first: FirstPass) -> Target:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import chain
 
 from torch import nn
 
 from milr.errors import MilrError
 from milr.networks.inspection import Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
+from milr.networks.outputs import OutputChoice
+from milr.networks.paths import Paths
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -18,16 +21,18 @@ NOTHING = (nn.Dropout, nn.Identity, nn.Flatten)
 LINKS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what makes probabilities of logits
 
 
-def with_guesses(layers: Inspection, choice: LayerSettings) -> LayerSettings:
+def with_guesses(layers: Inspection, choice: LayerSettings, output: OutputChoice = "") -> LayerSettings:
     """The choice with names for the layers that it leaves open; MilrError where none can be.
 
-    Of a network that runs all its layers more than once (a Siamese one) the first run is taken.
+    Of a network that runs all its layers more than once (a Siamese one) the first run is taken. `output` says on which
+    output the layers must lie (of a network with several heads).
     """
     if choice.call < 0 and not layers.readout_layers():
         layers.choice = replace(choice, call=0)
         layers.choice = choice = layers.choice if layers.readout_layers() else choice
-    z = _named(layers, choice.z) or guess_z(layers, _named(layers, choice.local))
-    local = _named(layers, choice.local) or guess_local(layers, z)
+    paths = Paths(layers, output or choice.output)
+    z = _named(layers, choice.z) or paths.first(guesses_of_z(layers, _named(layers, choice.local)))
+    local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
             why = _of_volumes(layers)
@@ -50,8 +55,8 @@ def _named(layers: Inspection, name: str) -> Call | None:
     return layers.run_of(layers.name_of(name)) if name else None
 
 
-def guess_local(layers: Inspection, z: Call | None) -> Call | None:
-    """The run whose places are explained.
+def guesses_of_local(layers: Inspection, z: Call | None) -> list[Call]:
+    """The runs whose places may be explained, the likeliest first.
 
     Of convolutional networks the end of the stage whose resolution is nearest 21 places a side; of transformers the
     block at the end of the first third; of a sequence what goes into the first block, or what is first embedded.
@@ -62,18 +67,23 @@ def guess_local(layers: Inspection, z: Call | None) -> Call | None:
     if sequences and layers.size[0] == 1:
         start = layers.order.index(next(blocks[0].finished())) if blocks else 0
         below = [run for run in sequences if layers.order.index(run) < start]
-        return below[-1] if below else sequences[0]
+        return [*reversed(below), *sequences]
     if blocks:
-        return blocks[max(0, len(blocks) // 3 - 1)]
-    ends = [layers.run_of(name) for name in layers.readout_layers()]
-    ends = [run for run in ends if run in _candidates(layers, before)]
-    return min(
-        ends or _candidates(layers, before), key=lambda run: abs(math.log(_side(layers, run) / SIDE)), default=None
-    )
+        third = max(0, len(blocks) // 3 - 1)
+        return [*blocks[third:], *reversed(blocks[:third])]
+
+    def likelier(runs: list[Call]) -> list[Call]:
+        """Those first whose resolution is nearer."""
+        return sorted(runs, key=lambda run: abs(math.log(_side(layers, run) / SIDE)))
+
+    maps = _candidates(layers, before)
+    ends = [run for run in map(layers.run_of, layers.readout_layers()) if run in maps]
+    rest = [run for run in reversed(maps) if run.children and run not in ends]
+    return [*likelier(ends), *likelier(rest)] or likelier(maps)
 
 
-def guess_z(layers: Inspection, local: Call | None) -> Call | None:
-    """The run that gives the representation, after the local one.
+def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
+    """The runs that may give the representation, after the local one, the likeliest first.
 
     The last [K, D] or [K, D, 1, 1] before the classifier; else the last tokens (behind the blocks the last norm), the
     class token or mean of which is read; else the map with the fewest places.
@@ -87,10 +97,13 @@ def guess_z(layers: Inspection, local: Call | None) -> Call | None:
     learned = [run for run in pooled if not isinstance(run.module, NOTHING)]
     tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
     tokens = [run for run in tokens if not isinstance(run.module, (nn.Linear, *NOTHING))]
-    end = layers.order.index(blocks[-1]) if (blocks := layers.blocks()) else 0
+    blocks = layers.blocks()
+    end = layers.order.index(blocks[-1]) if blocks else 0
     norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
     lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
-    return next((some[-1] for some in (learned, norms, tokens, pooled, lowest[:1]) if some), None)
+    blocks = [run for run in blocks if run in candidates]
+    groups = (*map(reversed, (learned, norms, tokens, pooled, blocks)), lowest)
+    return list(dict.fromkeys(chain.from_iterable(groups)))
 
 
 def _before_classifier(pooled: list[Call]) -> list[Call]:

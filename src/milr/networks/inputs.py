@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeVar
 
 import torch
@@ -67,9 +68,9 @@ def take(inputs: Inputs, rows: slice | Tensor) -> Inputs:
 
 def split(inputs: Inputs, size: int) -> list[Inputs]:
     """Batches of at most so many rows. MilrError for a size that is none."""
-    if not isinstance(size, int) or size < 1:
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
         raise MilrError(f"batch_size={size!r}: a whole number, at least 1")
-    return [take(inputs, slice(start, start + size)) for start in range(0, count(inputs), size)]
+    return [take(inputs, slice(start, start + int(size))) for start in range(0, count(inputs), int(size))]
 
 
 def join(parts: Sequence[Inputs]) -> Inputs:

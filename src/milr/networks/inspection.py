@@ -26,6 +26,8 @@ log = logging.getLogger("milr")
 
 DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyond rounding
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
+MOST_MAPS = 0.85  # of all maps: a network of stages has three quarters in one at most; attention pads some to windows
+FEWEST = 3  # equal blocks of a network of convolutions that is taken for one of one resolution
 
 
 class Inspection:
@@ -135,12 +137,21 @@ class Inspection:
         return tuple(self.names[id(run.module)] for run in runs if id(run.module) in self.names)
 
     def blocks(self) -> list[Call]:
-        """The blocks of a transformer whose tokens have one resolution; none of any other network."""
-        tokens = {key: layout.grid for key, layout in self.layouts.items() if layout.kind in (TOKENS, SEQUENCE)}
-        grid, number = Counter(tokens.values()).most_common(1)[0] if tokens else ((0, 0), 0)
-        if number <= MOST * len(tokens):
+        """The blocks of a transformer whose tokens have one resolution, or of a network all of whose maps have one.
+
+        None of any other network.
+        """
+        maps = {key: layout.grid for key, layout in self.layouts.items() if layout.grid != (1, 1)}
+        tokens = {key: grid for key, grid in maps.items() if self.layouts[key].kind in (TOKENS, SEQUENCE)}
+        isotropic = self._blocks_of(maps, MOST_MAPS)  # some keep their tokens as maps between the blocks
+        return self._blocks_of(tokens, MOST) or (isotropic if len(isotropic) >= FEWEST else [])
+
+    def _blocks_of(self, grids: dict[int, tuple[int, int]], most: float) -> list[Call]:
+        """The equal blocks at the grid that more than a share `most` of these runs has; none where none has."""
+        grid, number = Counter(grids.values()).most_common(1)[0] if grids else ((0, 0), 0)
+        if number <= most * len(grids):
             return []
-        return equal_blocks(self.root, lambda run: tokens.get(id(run)) == grid and self.usable(run))
+        return equal_blocks(self.root, lambda run: grids.get(id(run)) == grid and self.usable(run))
 
     @cached_property
     def blind(self) -> set[int]:

@@ -91,7 +91,7 @@ class LayerPair:
     ) -> LayerSettings:
         """The layers, their layouts and their modules; the choice with what was guessed in it."""
         if not (choice.local and choice.z):
-            layers.choice = choice = with_guesses(layers, choice)
+            layers.choice = choice = with_guesses(layers, choice, self._output)
             self._read = read or choice.read
             log.info("the layer pair is a guess: local=%s, z=%s (milr.layers shows all)", choice.local, choice.z)
         self.local, self.z = layers.name_of(choice.local), layers.name_of(choice.z)
