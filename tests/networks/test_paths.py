@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPForImageClassification
 
 import milr
+from milr.networks.outputs import choose
+from milr.networks.probes import probe_inputs
 
 
 class Heads(nn.Module):
@@ -28,6 +31,45 @@ class Heads(nn.Module):
 def test_of_two_heads_neither_ones_answer_is_z(output: Any) -> None:
     layers = milr.MILR(Heads(), example=torch.randn(2, 3, 16, 16), output=output).layers
     assert (layers.local, layers.z, layers.dimension) == ("body", "embed", 8)
+
+
+def test_a_pooled_vector_that_nothing_reads_is_not_z() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    vision = {**sizes, "image_size": 16, "patch_size": 4}
+    network = CLIPForImageClassification(CLIPConfig(text_config=sizes, vision_config=vision, num_labels=4))
+    images = torch.randn(2, 3, 16, 16)
+    first = milr.MILR(network, example=images).layers.first_pass(images)  # its head reads the mean of the patches
+    torch.testing.assert_close(network.classifier(first.representation), first.output)
+
+
+def test_a_mask_of_what_was_seen_is_no_answer() -> None:
+    """As ViTMAE gives one beside its tokens."""
+    seen = {"ids": torch.arange(4)[None].repeat(2, 1), "mask": torch.zeros(2, 4), "tokens": torch.zeros(2, 5, 8)}
+    assert choose(seen, 2) == "tokens"
+    assert choose({"mask": torch.zeros(2, 4)}, 2) == "mask"
+
+
+def test_a_mask_of_another_input_does_not_choose_among_its_numbers() -> None:
+    """As Siglip2 has one of its patches, beside the shapes of the pictures."""
+    example = {
+        "pixels": torch.randn(4, 9, 5),
+        "pixel_attention_mask": torch.ones(4, 9).long(),
+        "spatial_shapes": torch.tensor([[3, 2]] * 4),
+        "numbers": torch.tensor([[3, 2]] * 4),
+    }
+    drawn, _ = probe_inputs(example)
+    assert isinstance(drawn, dict) and drawn["numbers"].shape == (2, 2)
+    assert drawn["spatial_shapes"].tolist() == [[3, 2]] * 2  # no words, which may stand in any order
+
+
+def test_places_are_found_whatever_the_scale_of_the_features() -> None:
+    network = Heads()
+    with torch.no_grad():
+        network.body[0].weight.mul_(1e-25)
+        network.body[0].bias.zero_()
+    network.body[1] = nn.Identity()
+    network.embed.weight.data.mul_(1e20)
+    assert milr.MILR(network, "body", "embed", example=torch.randn(2, 3, 16, 16)).layers.grid == (8, 8)
 
 
 class Block(nn.Module):

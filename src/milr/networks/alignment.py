@@ -32,7 +32,9 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
     """
     cells = some_cells(grid)
     local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
-    changes = (local[1:] - local[:1]).float().norm(dim=1).flatten(1).cpu()  # [cells, places]
+    changed = (local[1:] - local[:1]).float().cpu()
+    changed /= changed.abs().max().clamp(min=1e-37)  # squares of what is small enough are 0
+    changes = changed.norm(dim=1).flatten(1)  # [cells, places]
     lost = int((changes.amax(1) <= LOST * changes.max()).sum())
     if lost == len(cells):  # a layer of another input's: nothing is known
         return False

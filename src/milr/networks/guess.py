@@ -12,7 +12,7 @@ from milr.errors import MilrError
 from milr.networks.inspection import Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
 from milr.networks.outputs import OutputChoice
-from milr.networks.paths import Paths
+from milr.networks.paths import TRIES, Paths
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -68,9 +68,8 @@ def guesses_of_local(layers: Inspection, z: Call | None) -> list[Call]:
         start = layers.order.index(next(blocks[0].finished())) if blocks else 0
         below = [run for run in sequences if layers.order.index(run) < start]
         return [*reversed(below), *sequences]
-    if blocks:
-        third = max(0, len(blocks) // 3 - 1)
-        return [*blocks[third:], *reversed(blocks[:third])]
+    third = max(0, len(blocks) // 3 - 1)
+    first = [*blocks[third:], *reversed(blocks[:third])][: TRIES // 2]
 
     def likelier(runs: list[Call]) -> list[Call]:
         """Those first whose resolution is nearer."""
@@ -79,7 +78,7 @@ def guesses_of_local(layers: Inspection, z: Call | None) -> list[Call]:
     maps = _candidates(layers, before)
     ends = [run for run in map(layers.run_of, layers.readout_layers()) if run in maps]
     rest = [run for run in reversed(maps) if run.children and run not in ends]
-    return [*likelier(ends), *likelier(rest)] or likelier(maps)
+    return list(dict.fromkeys([*first, *likelier(ends), *likelier(rest)])) or likelier(maps)
 
 
 def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
@@ -131,4 +130,6 @@ def _side(layers: Inspection, run: Call) -> float:
 
 def _pooled(layers: Inspection, run: Call) -> bool:
     shape = run.output or ()
-    return bool(shape) and shape[0] == layers.count and (len(shape) == 2 or shape[2:] == (1, 1))
+    if not shape or shape[0] != layers.count or id(run) in layers.layouts:
+        return len(shape) > 2 and shape[2:] == (1, 1)
+    return len(shape) == 2 or shape[2:] == (1, 1) or (len(shape) == 3 and shape[1] == 1)  # of one query that attends

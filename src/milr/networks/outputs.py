@@ -67,12 +67,12 @@ def with_features(output: Any, features: Tensor) -> Any:
 def choose(output: Any, rows: int) -> str:
     """Which entry of a tuple or a dict is taken where none is named.
 
-    One with a row for each image: of a usual name, else the first [K, E], else the smallest (of maps the deepest).
-    MilrError if there is none.
+    One with a row for each image: of a usual name, else the first [K, E], else the smallest (of maps the deepest), of
+    floats if there are any, and no mask. MilrError if there is none.
     """
     held = {name: value for name, value in entries(output).items() if isinstance(value, Tensor)}
     fitting = [name for name, value in held.items() if value.ndim and len(value) == rows]
-    smallest = sorted(fitting, key=lambda name: held[name].numel())
+    smallest = sorted(fitting, key=lambda name: (not _answers(name, held[name]), held[name].numel()))
     for name in (*USUAL, *vectors_in(output, rows), *smallest):
         if name in fitting:
             return str(name)
@@ -85,7 +85,12 @@ def choose(output: Any, rows: int) -> str:
 def vectors_in(output: Any, rows: int) -> list[Any]:
     """Which entries hold a vector of floats for each image, by number or name."""
     held = {name: value for name, value in entries(output).items() if isinstance(value, Tensor)}
-    return [name for name, one in held.items() if one.ndim == 2 and len(one) == rows and one.is_floating_point()]
+    return [name for name, one in held.items() if one.ndim == 2 and len(one) == rows and _answers(name, one)]
+
+
+def _answers(name: Any, value: Tensor) -> bool:
+    """Whether an entry may be what the network answers: floats, and no mask of what was seen."""
+    return (value.is_floating_point() or value.is_complex()) and "mask" not in str(name)
 
 
 def pick(output: Any, choice: OutputChoice) -> Tensor:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from milr.networks.hooks import HookedLayer
 from milr.networks.inspection import Inspection
@@ -36,8 +36,8 @@ class Paths:
     def leads(self, run: Call, above: Call | None) -> bool:
         """Whether the output, and what the run `above` gives, depend on what this run gives at its places.
 
-        Without `above` all of what it gives counts, a class token too, but not a layer that no other reads: the end of
-        a head. True where there is no trying.
+        Without `above` all of what it gives counts, a class token too, but not a linear layer that no other reads: the
+        end of a head. True where there is no trying.
         """
         try:
             (plain, output), (changed, other) = self._plain, self._passed(run, above is not None)
@@ -45,6 +45,8 @@ class Paths:
             return True
         if torch.equal(output, other):
             return False
+        if above is None and not isinstance(leaves(run)[-1].module, (nn.Linear, nn.Conv2d)):
+            return True  # an embedding with which the network ends
         behind = enumerate(self.layers.order[self.layers.order.index(run) + 1 :], self.layers.order.index(run) + 1)
         read = [at for at, one in behind if (one is above if above else run not in one.finished())]
         return any(_differ(plain[at], changed[at]) for at in read)
@@ -78,6 +80,11 @@ class Paths:
             raise error
         choice = self.output or ("" if isinstance(given[-1], Tensor) else choose(given[-1], layers.count))
         return [run.seen for run in root.finished()], pick(given[-1], choice)
+
+
+def leaves(run: Call) -> list[Call]:
+    """The runs within one, itself included, that have no others within."""
+    return [one for one in run.finished() if not one.children]
 
 
 def some_numbers(features: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from milr.networks.inputs import Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
 from milr.networks.wrappers import hookable, uncompiled
 
-AS_THEY_ARE = ("mask", "type", "position")  # in the names of tensors that are taken from the example
+AS_THEY_ARE = ("mask", "type", "position", "shape", "size", "length", "grid")  # in names of what the example has
 
 
 def probe_inputs(example: Inputs) -> tuple[Inputs, Inputs]:
@@ -45,7 +45,8 @@ def _drawn(example: Tensor, name: str, seen: Tensor | None, generator: torch.Gen
         if spread:  # a network may know no values but those that images have
             drawn = drawn.clamp(float(values.min()), float(values.max()))
     elif example.ndim == 2 and int(example.max()) > 1 and not any(word in name for word in AS_THEY_ARE):
-        drawn = _shuffled(example.cpu(), None if seen is None else seen.cpu(), generator)
+        own = seen is not None and seen.shape[1] == example.shape[1]  # a mask may be of another input
+        drawn = _shuffled(example.cpu(), seen.cpu() if seen is not None and own else None, generator)
     elif example.ndim > 2 or name == "":
         drawn = torch.randint(0, max(int(example.max()), 1) + 1, shape, generator=generator)
     else:
