@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from transformers import CLIPConfig, CLIPForImageClassification
 
 import milr
+from milr.errors import MilrError
 from milr.networks.outputs import choose
 from milr.networks.probes import probe_inputs
 
@@ -133,3 +136,111 @@ def test_of_branches_the_local_layer_is_one_that_z_depends_on() -> None:
     first = layers.first_pass(images)
     changed = layers.second_pass(first.local.flip(0), images)
     assert not torch.equal(changed.representation, first.representation)
+
+
+class Members(nn.Module):
+    """The mean of what three networks [K, 4] say of a picture."""
+
+    def __init__(self, stem: nn.Module | None = None) -> None:
+        super().__init__()
+        members = [nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), Pooled(8)) for _ in range(3)]
+        self.stem, self.members = stem or nn.Identity(), nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = self.stem(images)
+        return torch.stack([member(images) for member in self.members]).mean(0)
+
+
+class Pooled(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(channels, 4)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(self.pool(features).flatten(1))
+
+
+def test_what_goes_past_the_local_layer_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    images = torch.randn(2, 3, 32, 32)
+    milr.MILR(Members(), example=images)
+    assert "of what the picture changes in the network's output goes past the local layer 'members." in caplog.text
+    caplog.clear()
+    milr.MILR(Members().members[0], example=images)
+    milr.MILR(Heads(), example=images, output="age")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_layer_that_all_of_the_picture_goes_through_is_explained_first(caplog: pytest.LogCaptureFixture) -> None:
+    network = Members(nn.Conv2d(3, 3, 3, 2, 1))
+    assert milr.MILR(network, example=torch.randn(2, 3, 32, 32)).layers.local == "stem"
+    assert "goes past" not in caplog.text
+
+
+class Changing(nn.Module):
+    """A bank of what was seen last, against which [K, 4] is decided."""
+
+    bank: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.register_buffer("bank", torch.randn(4, 4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        embedding = self.body(images)
+        logits = embedding @ self.bank.T
+        self.bank = torch.cat([self.bank[1:], embedding[:1].detach()])
+        return logits
+
+
+def test_a_network_that_is_refused_for_changing_its_buffers_has_them_as_they_were() -> None:
+    network = Changing()
+    before = network.bank.clone()
+    milr.layers(network, torch.randn(2, 3, 16, 16))
+    assert torch.equal(network.bank, before)
+    with pytest.raises(MilrError, match="changes its buffer 'bank' while it runs in eval"):
+        milr.MILR(network, "body.1", "body.2", example=torch.randn(2, 3, 16, 16))
+    assert torch.equal(network.bank, before)
+
+
+class Drops(Heads):
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return super().forward(nn.functional.dropout(images, training=True))
+
+
+class Crops(nn.Module):
+    """The mean of what is said of a picture and of its mirror image, in one batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.member = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), Pooled(8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack(self.member(torch.cat([images, images.flip(3)])).chunk(2)).mean(0)
+
+
+def test_what_is_random_and_what_makes_several_pictures_of_each_is_called_so() -> None:
+    images = torch.randn(2, 3, 16, 16)
+    with pytest.raises(MilrError, match="two results for the same images: .* is random, also in eval"):
+        milr.MILR(Drops(), "body", "embed", example=images)
+    with pytest.raises(MilrError, match="its layers give 4 rows for 2 pictures, as of crops or flips of each"):
+        milr.MILR(Crops(), example=images)
+
+
+def test_weights_that_are_made_anew_leave_a_linear_layer_one() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    parametrizations.weight_norm(network[0])
+    parametrizations.orthogonal(network[4])
+    assert milr.MILR(network, example=torch.randn(2, 3, 16, 16)).layers.z == "2"
+
+
+def test_images_with_channels_last_have_maps_of_their_own_size() -> None:
+    class Last(Heads):
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            return super().forward(images.permute(0, 3, 1, 2))
+
+    images = torch.randn(8, 16, 24, 3)
+    explainer = milr.MILR(Last(), example=images, output="kind")
+    explainer.prepare(images)
+    explainer.fitted = True
+    assert explainer.attribute(images[:2]).shape == (2, 1, 16, 24)

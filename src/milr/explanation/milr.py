@@ -210,7 +210,7 @@ class MILR(Explainer):
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
         rows = targets_of(parts, target if refine else None)  # Captum's callers name one always
         heat = torch.cat([self._one_kind(kind, part, refine, own) for part, own in zip(parts, rows, strict=True)])
-        heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.input_shape[1:])[:, None]
+        heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.image_size)[:, None]
         return (heat,) if isinstance(inputs, tuple) else heat
 
     def _one_kind(self, kind: str, images: Inputs, refine: int, target: Any) -> Tensor:

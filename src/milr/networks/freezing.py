@@ -40,6 +40,20 @@ def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
                 parameter.requires_grad_(requires_grad)
 
 
+@contextmanager
+def same_buffers(network: nn.Module) -> Iterator[None]:
+    """Puts buffers back that the network changes while it runs, whatever its modes: running means, counters."""
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in network.named_buffers():
+                was = before.get(name)
+                if was is not None and was.shape == buffer.shape and not torch.equal(buffer, was):
+                    buffer.copy_(was)
+
+
 def weights_sha256(network: nn.Module) -> str:
     """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after.
 

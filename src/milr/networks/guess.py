@@ -17,6 +17,7 @@ from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
 SIDE = 21  # places a side that the local layer should have: between 14 and 32 on a scale of ratios
+MOST_PLACES = 64  # a side, of a layer that is none of the usual ones
 NOTHING = (nn.Dropout, nn.Identity, nn.Flatten)
 LINKS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what makes probabilities of logits
 
@@ -35,7 +36,7 @@ def with_guesses(layers: Inspection, choice: LayerSettings, output: OutputChoice
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            why = _of_volumes(layers)
+            why = _of_volumes(layers) or _of_several_each(layers)
             raise MilrError(f"no layer of the network shows itself as {what}{why}: name one, {what}=... (milr.layers)")
     assert local is not None and z is not None
     read = choice.read
@@ -49,6 +50,14 @@ def _of_volumes(layers: Inspection) -> str:
     """What is said of a network of videos or volumes, whose layers give [K, C, T, H, W]."""
     volumes = any(run.output is not None and len(run.output) == 5 for run in layers.order)
     return " (its layers give [C, T, H, W], and milr explains places of images and of sequences)" * volumes
+
+
+def _of_several_each(layers: Inspection) -> str:
+    """What is said of a network that makes several pictures of each and runs them as one batch."""
+    sizes = [run.output[0] for run in layers.order if run.output and len(run.output) == 4]
+    made = next((size for size in sizes if size > layers.count and size % layers.count == 0), 0)
+    each = f" (its layers give {made} rows for {layers.count} pictures, as of crops or flips of each: give the network"
+    return f"{each} that it runs on one of them)" if made else ""
 
 
 def _named(layers: Inspection, name: str) -> Call | None:
@@ -69,16 +78,18 @@ def guesses_of_local(layers: Inspection, z: Call | None) -> list[Call]:
         below = [run for run in sequences if layers.order.index(run) < start]
         return [*reversed(below), *sequences]
     third = max(0, len(blocks) // 3 - 1)
-    first = [*blocks[third:], *reversed(blocks[:third])][: TRIES // 2]
+    first = [*blocks[third:], *reversed(blocks[:third])]
 
     def likelier(runs: list[Call]) -> list[Call]:
         """Those first whose resolution is nearer."""
-        return sorted(runs, key=lambda run: abs(math.log(_side(layers, run) / SIDE)))
+        return sorted(runs, key=lambda run: abs(math.log(_side(layers, run) / SIDE)))  # of as near the earlier
 
     maps = _candidates(layers, before)
     ends = [run for run in map(layers.run_of, layers.readout_layers()) if run in maps]
-    rest = [run for run in reversed(maps) if run.children and run not in ends]
-    return list(dict.fromkeys([*first, *likelier(ends), *likelier(rest)])) or likelier(maps)
+    likely = [*first, *likelier(ends)]
+    few = [run for run in maps if _side(layers, run) <= MOST_PLACES and not isinstance(run.module, NOTHING)]
+    composite, single = ([run for run in few if bool(run.children) is inner] for inner in (True, False))
+    return list(dict.fromkeys([*likely[: TRIES // 2], *likelier(composite), *likelier(single), *likely]))
 
 
 def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
@@ -108,6 +119,7 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
 def _before_classifier(pooled: list[Call]) -> list[Call]:
     """Those before the linear layer, or the equally large ones, with which the network ends, if it ends so."""
     leaves = [run for run in pooled if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
+    leaves = [run for run in leaves if len(run.output or ()) != 3]
     if not leaves or not isinstance(leaves[-1].module, (nn.Linear, nn.Conv2d)):
         return pooled
     size = (leaves[-1].output or ())[1]

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from milr.errors import MilrError
+from milr.networks.freezing import same_buffers
 from milr.networks.guess import with_guesses
-from milr.networks.inputs import checked_example
+from milr.networks.inputs import Inputs, checked_example
 from milr.networks.inspection import Inspection, check_network
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -77,6 +78,12 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
     check_network(network)
     choice = choice or LayerSettings()
     probes, _ = probe_inputs(checked_example(example, choice.layout != "auto"))
+    with same_buffers(unwrap(network)):
+        return _table(network, probes, choice)
+
+
+def _table(network: nn.Module, probes: Inputs, choice: LayerSettings) -> LayerTable:
+    """The table of a network's layers as probes show them."""
     seen = Inspection(unwrap(network), probes, choice)
     for given in filter(None, (choice.local, choice.z)):
         seen.name_of(given)

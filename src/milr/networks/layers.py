@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
-from milr.networks.freezing import frozen, weights_sha256
+from milr.networks.freezing import frozen, same_buffers, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
@@ -30,6 +31,7 @@ from milr.networks.outputs import (
     with_features,
 )
 from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.paths import PAST, passes_by
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -76,14 +78,16 @@ class LayerPair:
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         self.input_shape, self.input_dtype = tuple(main.shape[1:]), main.dtype
+        self.image_size = image_size(main.shape) if main.ndim == 4 else tuple(main.shape[-2:])  # (H, W) of images
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
         self._read, self._output = read or choice.read, output or choice.output
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
-        layers = Inspection(self.network, probes, choice)
-        choice = self._name_layers(layers, choice, stages, read)
-        self._try_passes(layers, probes, others, example)
+        with same_buffers(self.network):  # a network that changes them is refused, and is as it was
+            layers = Inspection(self.network, probes, choice)
+            choice = self._name_layers(layers, choice, stages, read)
+            self._try_passes(layers, probes, others, example)
         self.choice = self._as_found(choice)
 
     def _name_layers(
@@ -127,11 +131,24 @@ class LayerPair:
             warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
                 warn_of_motion(self, own.grid, self._cast(example), probes, size)
+        self._warn_of_ways_past(probes)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
+
+    def _warn_of_ways_past(self, probes: Inputs) -> None:
+        """A warning where the network's output reads the picture past the local layer, which no mask can take away."""
+        picked = partial(pick, choice=self._output)
+        share = passes_by(self.network, self._layers[self.local], probes, picked)
+        if share > PAST:
+            log.warning(
+                "%.0f %% of what the picture changes in the network's output goes past the local layer '%s' (other "
+                "members of an ensemble, branches, a skip connection, or the same layers run again): no mask takes it "
+                "away, and the maps say what the decision needs beside it; name a layer that all of it goes through",
+                *(100 * min(share, 1.0), self.local),
+            )
 
     def _as_found(self, choice: LayerSettings) -> LayerSettings:
         """The choice with everything in it that was left open: another pair by it reads the same."""

@@ -65,8 +65,20 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
         nonlocal takes_one, one_below
         takes_one, one_below = _check(pair, probes, others, before)
 
-    if changed := changed_buffers(pair.network, run):
+    failed: MilrError | None = None
+
+    def tried() -> None:
+        """The same, what is wrong being said afterwards."""
+        nonlocal failed
+        try:
+            run()
+        except MilrError as error:
+            failed = error
+
+    if changed := changed_buffers(pair.network, tried):
         raise MilrError(f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result")
+    if failed:
+        raise failed
     return takes_one, one_below
 
 
@@ -134,6 +146,8 @@ def _another(one: Tensor, other: Tensor) -> bool:
 
 
 def _mixed(pair: Passes, probes: Inputs, others: Inputs) -> MilrError:
+    if not _same_above(pair, pair.first_pass(probes), pair.first_pass(probes)):
+        return _random(pair, probes)
     where = first_difference(pair.network, probes, others, pair.rounding)
     return MilrError(
         f"what the network gives for an image depends on the other images of the batch: {where} mixes them, also in "
@@ -151,8 +165,12 @@ def _check_repeats(pair: Passes, first: FirstPass, again: SecondPass, probes: In
             f"putting the output of '{pair.local}' back in its place changes what comes after: the network "
             "reads that layer in another way too; name another local layer"
         )
+    raise _random(pair, probes)
+
+
+def _random(pair: Passes, probes: Inputs) -> MilrError:
     where = first_difference(pair.network, probes, probes, pair.rounding)
-    raise MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+    return MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
 
 
 def _attempt(pair: Passes, local: Tensor, below: Inputs) -> SecondPass:

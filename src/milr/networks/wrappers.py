@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 COMPILED = "_orig_mod"  # where torch.compile keeps the module that it was given
 
@@ -56,8 +57,13 @@ def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def hookable(network: nn.Module) -> list[nn.Module]:
-    """The modules that run in Python: what is TorchScript within a network takes no hooks, and runs as one."""
-    return [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    """The modules that run in Python and give features.
+
+    What is TorchScript within a network takes no hooks, and runs as one; what makes weights (a parametrisation) runs
+    within the layer whose they are.
+    """
+    made = {one for module in network.modules() if isinstance(module, ParametrizationList) for one in module.modules()}
+    return [one for one in network.modules() if not isinstance(one, torch.jit.ScriptModule) and one not in made]
 
 
 def plain_name(name: str) -> str:
