@@ -218,6 +218,30 @@ def test_a_fit_says_which_argument_is_wrong(how: dict[str, Any], error: str) -> 
         milr.MILR(None)  # type: ignore[arg-type]
 
 
+def test_what_is_none_of_its_arguments_is_refused_when_it_is_made(tmp_path: Any) -> None:
+    with pytest.raises(MilrError, match=r"not as a Tensor: images to find them by are MILR\(network, example=images\)"):
+        milr.MILR(Small(), IMAGES)  # type: ignore[arg-type]
+    for precision in ("bf16", torch.int8):
+        with pytest.raises(MilrError, match=r"precision=.*torch\.float32, torch\.bfloat16"):
+            milr.MILR(Small(), precision=precision)  # type: ignore[arg-type]
+    with pytest.raises(MilrError, match=r"settings are milr\.MilrSettings, not a dict"):
+        milr.MILR(Small(), settings={"beta": 1})  # type: ignore[arg-type]
+    network = Small()
+    with pytest.raises(MilrError, match=r"to\(torch\.float16\) is no device"):
+        milr.MILR(network).to(torch.float16)  # type: ignore[arg-type]
+    assert network.head.weight.dtype == torch.float32
+    with pytest.raises(MilrError, match="the path is text, not None"):
+        milr.load(None, network)  # type: ignore[arg-type]
+
+
+def test_layers_of_another_version_in_a_state_are_refused_by_name() -> None:
+    network = Small()
+    state = fitted(network, PAIRS).state()
+    state["layers"]["of_another_version"] = 1
+    with pytest.raises(MilrError, match="not the layers of this version.*of_another_version"):
+        milr.MILR.load(network, state)
+
+
 def test_sequences_with_channels_first_are_loaded_again(tmp_path: Any) -> None:
     network = nn.Sequential(nn.Conv1d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2))
     series = torch.randn(8, 3, 32)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from milr.decisions.inputs import described, dtype_name, images_of
+from milr.default_device import on_the_users
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
 
@@ -141,7 +142,9 @@ class Batch:
         It gets a copy of the output and may change it in place. `look`: at values too where they lie on another device
         than the CPU, which waits for it.
         """
-        return checked_decision(self.decide(output.clone()), output.device, look)
+        with on_the_users():
+            given = self.decide(output.clone())
+        return checked_decision(given, output.device, look)
 
 
 def asking_for(batch: Batch, answers: Tensor) -> Batch:

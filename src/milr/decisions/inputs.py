@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.networks.inputs import Inputs, split, tensors_of
 from milr.networks.inputs import count as rows
@@ -30,12 +31,13 @@ UNBATCHED = (
 
 @contextmanager
 def own_modes(layers: LayerPair, gradients: bool) -> Iterator[None]:
-    """Gradients as the work needs them, without the caller's autocast, `no_grad` or `inference_mode`.
+    """Gradients as the work needs them, without the caller's autocast, `no_grad`, `inference_mode` or default device.
 
     Tensors made in inference mode could not be fitted later, and information in bfloat16 has three digits.
     """
     kind = device_of(layers).type
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients), torch.autocast(kind, enabled=False):
+    no_autocast = torch.autocast(kind, enabled=False)
+    with on_the_cpu(), torch.inference_mode(False), torch.set_grad_enabled(gradients), no_autocast:
         yield
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
 from milr.decisions.loaders import with_mirrored
+from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.explanation.features import Features
 from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
@@ -30,7 +31,7 @@ from milr.explanation.saving import (
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.information.readings import READINGS
 from milr.networks.inputs import Inputs, count, mapped, take
-from milr.networks.inspection import check_network
+from milr.networks.inspection import check_names, check_network
 from milr.networks.layers import LayerPair
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
@@ -58,6 +59,9 @@ class Explainer:
         **how: Any,
     ) -> None:
         check_network(network)
+        check_names(local, z)
+        if not isinstance(precision, torch.dtype) or not precision.is_floating_point:
+            raise MilrError(f"precision={precision!r}: torch.float32, torch.bfloat16 or another of torch's floats")
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.network, self.precision = network, precision
@@ -85,7 +89,8 @@ class Explainer:
     def read_layers(self, example: Inputs) -> None:
         """Finds the layers in the network by images like those to come; without an example `prepare` does it."""
         stages = self.settings.mask.stages
-        self._layers = LayerPair(self.network, example, self.choice, stages, self.precision, **self.functions)
+        with on_the_cpu():
+            self._layers = LayerPair(self.network, example, self.choice, stages, self.precision, **self.functions)
 
     def prepare(self, batches: Iterable[Any], images: int, seed: int = 0, views: int = 1) -> None:
         """Reads statistics, whitening, the reference bank and features of `images` images in batches [K, 3, S, S].
@@ -203,6 +208,7 @@ class Explainer:
         nats: Tensor = self.modules.bottleneck.nats(mask, local, occluded)
         return nats
 
+    @on_the_cpu()
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load` rebuilds this module on the same network."""
         return {

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.explanation.map_tensors import numbers_of, require_finite, upsampled
 from milr.fields import load
@@ -73,6 +74,7 @@ class Maps:
     def __len__(self) -> int:
         return len(self.total)
 
+    @on_the_cpu()
     def __getitem__(self, images: Any) -> Maps:
         """Those of an image, a slice, numbers [n] or a mask [K]. IndexError for images that there are not."""
         rows = numbers_of(images, len(self)).to(self.total.device)
@@ -103,6 +105,7 @@ class Maps:
         readings = {name: {kind: change(map) for kind, map in kinds.items()} for name, kinds in self.readings.items()}
         return Maps(**own, output=output, cap=self.cap, readings=readings)
 
+    @on_the_cpu()
     def plot(
         self,
         images: Any = None,
@@ -130,6 +133,7 @@ class Maps:
         drawing = load("milr.figures.plotting:plot")  # matplotlib takes a moment
         return drawing(self, images, names, mean, std, note, **how)
 
+    @on_the_cpu()
     def show(
         self,
         images: Any = None,

@@ -17,6 +17,7 @@ from milr.decisions.decisions import Batch
 from milr.decisions.inputs import described, images_of
 from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
 from milr.decisions.loading import checked_kind, fit_batches
+from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.explanation import fitting
 from milr.explanation.bars import Bars
@@ -98,7 +99,7 @@ class MILR(Explainer):
             MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
         """
         batches = in_batches(batches)
-        with seeded(seed):
+        with on_the_cpu(), seeded(seed):
             if self._layers is None:
                 first, batches = first_batch(batches)
                 self.read_layers(example_of(first, self.network))
@@ -156,6 +157,13 @@ class MILR(Explainer):
             raise MilrError(f"fit(loader, settings=...): settings are milr.FitSettings, not {described(how)}")
         how = replace(how, seed=seed, steps=how.steps if steps is None else steps)
         check(how)
+        with on_the_cpu():
+            self._fit(loader, decision, validation, how, progress)
+        return self
+
+    def _fit(self, loader: Any, decision: Any, validation: Any, how: FitSettings, progress: bool) -> None:
+        """Prepares if need be, and fits, by arguments that are checked."""
+        seed = how.seed
         batches, held_out = fit_batches(loader, decision, seed, HELD_OUT_SHARE if validation is None else 0.0)
         if validation is not None:
             held_out = validation_batches(validation, decision, seed)
@@ -166,8 +174,8 @@ class MILR(Explainer):
         warn_of_answers(self.layers, islice(chain(held_out, map(batches, range(1, ASKED + 1))), ASKED))
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
-        return self
 
+    @on_the_cpu()
     def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0, target: Any = None) -> Maps:
         """The maps of images [K, 3, S, S], `batch_size` at a time: [K, H, W] in bits, or [K, T] of a sequence.
 
@@ -177,6 +185,7 @@ class MILR(Explainer):
         rows = targets_of(parts, target)
         return stack([self.maps(part, refine=refine, target=own) for part, own in zip(parts, rows, strict=True)])
 
+    @on_the_cpu()
     def attribute(
         self, inputs: Any, target: Any = None, kind: str = "decision", refine: int = 0, batch_size: int = 32
     ) -> Tensor | tuple[Tensor, ...]:
@@ -306,6 +315,8 @@ def load(
 
 def move(network: nn.Module, device: torch.device | str) -> None:
     """The network to a device; MilrError if there is none such."""
+    if isinstance(device, torch.dtype):
+        raise MilrError(f"to({device}) is no device: the precision of the passes is MILR(network, precision={device})")
     try:
         network.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -86,6 +86,8 @@ def read_state(path: str | Path) -> dict[str, Any]:
     """What `save_state` wrote, or a run's milr.pt, on the CPU. MilrError for any other file."""
     if isinstance(path, nn.Module):
         raise MilrError("the path comes first: milr.load(path, network)")
+    if not isinstance(path, str | Path):
+        raise MilrError(f"milr.load(path, network): the path is text, not {described(path)}")
     path = Path(path)
     if not path.is_file():
         raise MilrError(f"there is no file {path}")
@@ -124,7 +126,10 @@ def check_state(state: object) -> dict[str, Any]:
 def layers_from_state(state: dict[str, Any]) -> LayerSettings:
     """How the layers were read; an older state has their names alone, and a layout."""
     held = state.get("layers") or {"layout": state.get("layout") or "auto"}
-    return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
+    try:
+        return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
+    except TypeError as error:
+        raise MilrError(f"these are not the layers of this version's MILR.state(): {error}") from None
 
 
 def require_same_reading(saved: LayerSettings, layers: LayerPair) -> None:

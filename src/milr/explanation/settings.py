@@ -222,6 +222,8 @@ def settings_from_state(values: dict[str, Any]) -> MilrSettings:
 
 def check_settings(settings: MilrSettings) -> None:
     """MilrError for a value that is no choice, out of range, or does not go with another."""
+    if not isinstance(settings, MilrSettings):
+        raise MilrError(f"MILR(..., settings=...): settings are milr.MilrSettings, not a {type(settings).__name__}")
     check(settings)
     wanted = {"place": ("places", "same_place"), "representation": ("representations",)}.get(settings.infomax.map)
     if wanted and settings.infomax.denominator not in wanted:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from milr.default_device import on_the_users
 from milr.errors import MilrError
 
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
@@ -86,9 +87,10 @@ def join(parts: Sequence[Inputs]) -> Inputs:
 def call(network: nn.Module, inputs: Inputs) -> Any:
     """What the network gives for copies of these: it may work on its input in place."""
     inputs = mapped(inputs, torch.clone)
-    if isinstance(inputs, Tensor):
-        return network(inputs)
-    return network(**inputs) if isinstance(inputs, dict) else network(*inputs)
+    with on_the_users():
+        if isinstance(inputs, Tensor):
+            return network(inputs)
+        return network(**inputs) if isinstance(inputs, dict) else network(*inputs)
 
 
 def written(inputs: Inputs) -> str:

@@ -211,6 +211,16 @@ class Inspection:
         raise MilrError(message)
 
 
+def check_names(*layers: object) -> None:
+    """MilrError for images in the place of a layer's name."""
+    for layer in layers:
+        if isinstance(layer, Tensor | dict | list | tuple):
+            raise MilrError(
+                f"layers are given by their names in the network, not as a {type(layer).__name__}: images to find them "
+                "by are MILR(network, example=images)"
+            )
+
+
 def check_network(network: object) -> None:
     """MilrError for what is no module that runs in Python."""
     if not isinstance(network, nn.Module):

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.networks.freezing import same_buffers
 from milr.networks.guess import with_guesses
@@ -51,6 +52,7 @@ class LayerTable(tuple[LayerRow, ...]):
         return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+@on_the_cpu()
 def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None) -> LayerTable:
     """What each layer of a network gives, how often it runs, what it can be for `MILR`, and which are taken by default.
 
