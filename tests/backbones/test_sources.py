@@ -113,6 +113,10 @@ def test_a_function_of_ones_own_in_this_folder(tmp_path: Path, monkeypatch: pyte
         "def good(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
         "def maps(): return nn.Conv2d(3, 4, 3)\n"
         "def number(): return 5\n"
+        "def fails(): raise KeyError('no weights')\n"
+        "class Two(nn.Sequential):\n"
+        "    def forward(self, images): return {'age': super().forward(images), 'kind': images}\n"
+        "def two(): return Two(nn.Conv2d(3, 4, 3))\n"
     )
     monkeypatch.chdir(tmp_path)
     assert build_backbone("my_networks:good", source="import", size=64)(IMAGES).shape == (2, 4)
@@ -120,9 +124,16 @@ def test_a_function_of_ones_own_in_this_folder(tmp_path: Path, monkeypatch: pyte
         ("maps", r"gives a tensor of shape \[2, 4, 62, 62\]"),
         ("number", "gives a int, no torch.nn.Module"),
         ("nosuch", "has no attribute 'nosuch'"),
+        ("fails", r"fails: KeyError: 'no weights' \(my_networks.py, line 5\)"),
+        ("two", "gives a dict with age, kind for two pictures.*of several outputs let a function return"),
     ):
         with pytest.raises(MilrError, match=message):
             build_backbone(f"my_networks:{name}", source="import", size=64)
+    (tmp_path / "broken_networks.py").write_text("from torch import nn\ndef good(:\n")
+    (tmp_path / "failing_networks.py").write_text("raise OSError('no disk')\n")
+    for module, message in (("broken", "cannot be imported: SyntaxError"), ("failing", "OSError: no disk .*line 1")):
+        with pytest.raises(MilrError, match=message):
+            build_backbone(f"{module}_networks:good", source="import", size=64)
     with pytest.raises(MilrError, match="an imported function gives its own weights"):
         build_backbone("my_networks:good", "pretrained", "import", 64)
 
@@ -150,7 +161,7 @@ def test_pictures_are_as_the_network_was_trained_unless_given(
         ("timm", "tf_efficientnet_lite", "timm has no such network: did you mean tf_efficientnet_lite"),
         ("timm", "test_vit.nosuch", "timm has no such network: did you mean test_vit"),
         ("torchvision", "resnet51", "torchvision has no such network: did you mean resnet50 or"),
-        ("torchvision", "fasterrcnn_resnet50_fpn", "torchvision has no such network"),
+        ("torchvision", "fasterrcnn_resnet50_fpn", "no classifier of torchvision's, but gives boxes, masks or videos"),
         ("import", "torch.nn", "takes package.module:function"),
         ("import", "json:loads", "is no function that gives a network when it is called without arguments .*'s'"),
         ("import", "json:__version__", "is no function that gives a network"),

@@ -244,3 +244,23 @@ def test_images_with_channels_last_have_maps_of_their_own_size() -> None:
     explainer.prepare(images)
     explainer.fitted = True
     assert explainer.attribute(images[:2]).shape == (2, 1, 16, 24)
+
+
+class Backwards(nn.Module):
+    """Words or times [K, T, 6] -> [K, 2], read from the last to the first."""
+
+    def __init__(self, backwards: bool) -> None:
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.backwards = backwards
+
+    def forward(self, times: Tensor) -> Tensor:
+        embedded = self.embed(times.flip(1) if self.backwards else times)
+        return self.head(self.mix(embedded.relu()).relu().mean(1))
+
+
+def test_a_sequence_that_is_read_backwards_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for backwards in (False, True):
+        caplog.clear()
+        milr.MILR(Backwards(backwards), "embed", "mix", example=torch.randn(4, 20, 6))
+        assert ("read as a row of 20, are not in the order of what the network is given" in caplog.text) is backwards

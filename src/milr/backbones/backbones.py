@@ -28,6 +28,7 @@ from milr.bars import moving
 from milr.data.augmentation import IMAGENET, Normalisation
 from milr.errors import MilrError
 from milr.networks.freezing import frozen
+from milr.networks.outputs import describe, entries
 from milr.text import first_line
 
 
@@ -152,8 +153,14 @@ def require_rows(network: nn.Module, origin: Origin) -> None:
             f"{origin.name} does not take pictures of {origin.size} px (dataset.size): {first_line(error)}"
         ) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
-        what = f"a tensor of shape {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise MilrError(f"{origin.name} gives {what} for two pictures: a prototype network gives an embedding [2, D]")
+        what = f"a tensor of shape {list(output.shape)}" if isinstance(output, Tensor) else describe(output)
+        hint = ""
+        if entries(output):
+            hint = "; of several outputs let a function return the network with one of them (backbone=import)"
+        raise MilrError(
+            f"{origin.name} gives {what} for two pictures: on the command line a network gives one tensor, an "
+            f"embedding or logits [2, D]{hint}"
+        )
 
 
 def imagenet_weights(name: str) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,6 +29,9 @@ def imported(name: str) -> Callable[[], Any]:
             made = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise MilrError(f"backbone.name={name} cannot be imported: {first_line(error)}") from error
+    except Exception as error:  # whatever the module does when it is read
+        what = f"{type(error).__name__}: {first_line(error)}{line_of(error)}"
+        raise MilrError(f"backbone.name={name} cannot be imported: {what}") from error
     try:
         signature(made).bind()
     except ValueError:  # built in, without a signature
@@ -35,6 +40,14 @@ def imported(name: str) -> Callable[[], Any]:
         what = f"is no function that gives a network when it is called without arguments ({first_line(error)})"
         raise MilrError(f"backbone.name={name} {what}") from error
     return made
+
+
+def line_of(error: Exception) -> str:
+    """Where in a file it was raised: " (my_networks.py, line 3)"; a SyntaxError says so itself."""
+    if isinstance(error, SyntaxError) or error.__traceback__ is None:
+        return ""
+    last = extract_tb(error.__traceback__)[-1]
+    return f" ({Path(last.filename).name}, line {last.lineno})"
 
 
 @contextmanager
@@ -55,7 +68,14 @@ def imported_pictures(name: str) -> tuple[int, Normalisation]:
 
 def imported_network(origin: Origin) -> nn.Module:
     """What the function gives."""
-    network = imported(origin.name)()
+    function = imported(origin.name)
+    try:
+        network = function()
+    except MilrError:
+        raise
+    except Exception as error:  # whatever a user's function raises
+        what = f"{type(error).__name__}: {first_line(error)}{line_of(error)}"
+        raise MilrError(f"backbone.name={origin.name} fails: {what}") from error
     if not isinstance(network, nn.Module):
         raise MilrError(f"backbone.name={origin.name} gives a {type(network).__name__}, no torch.nn.Module")
     return network

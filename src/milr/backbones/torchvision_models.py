@@ -10,6 +10,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from milr.backbones.origins import Origin, no_such
 from milr.data.augmentation import Normalisation
+from milr.errors import MilrError
 
 CLASSIFIERS = ("fc", "classifier", "head", "heads")  # the last of torchvision's modules
 
@@ -17,6 +18,11 @@ CLASSIFIERS = ("fc", "classifier", "head", "heads")  # the last of torchvision's
 def torchvision_weights(name: str) -> Any:
     """The newest of torchvision's weights of a network."""
     if name not in (names := models.list_models(module=models)):
+        if name in models.list_models():
+            raise MilrError(
+                f"backbone.name={name}: it is no classifier of torchvision's, but gives boxes, masks or videos: let a "
+                "function return its body, or one tensor of what it gives (backbone=import)"
+            )
         raise no_such("torchvision", name, names)
     return models.get_model_weights(name).DEFAULT
 

@@ -35,6 +35,7 @@ from milr.networks.paths import PAST, passes_by
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
+from milr.networks.word_order import warn_of_order
 from milr.networks.wrappers import uncompiled, unwrap
 
 __all__ = ["FirstPass", "LayerPair", "SecondPass", "frozen", "weights_sha256"]
@@ -133,6 +134,8 @@ class LayerPair:
                 warn_of_motion(self, own.grid, self._cast(example), probes, size)
         self._warn_of_ways_past(probes)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
+        if self.sequence:
+            warn_of_order(self, own.grid[1], probes)
         self.local_shape = tuple(first.local.shape[1:])  # (C, H, W)
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
