@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from toy import COLOURS, SIZE, SQUARE, pictures, prepared, trained_network
 
+import milr.explanation.explainer as explainer_module
 from milr.errors import MilrError
 from milr.explanation.map_making import MapMaker
+from milr.explanation.maps import KINDS
 from milr.explanation.milr import MILR
 from milr.explanation.refinement import Target, own_class, towards, towards_class
 from milr.explanation.settings import MaskSettings, MilrSettings
@@ -95,6 +97,19 @@ def test_a_refined_map_does_not_depend_on_its_batch() -> None:
     explainer = prepared()
     together, alone = explainer.maps(images, refine=3), explainer.maps(images[2], refine=3)
     torch.testing.assert_close(together.decision[2], alone.decision[0], rtol=1e-3, atol=1e-3)
+
+
+def test_maps_and_what_is_answered_through_their_mask_come_of_one_refinement(monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer, images = prepared(), pictures(2, seed=77)[0]
+    masks: list[Tensor] = []
+    refine, outputs = explainer_module.refined_mask, MapMaker.outputs
+    monkeypatch.setattr(explainer_module, "refined_mask", lambda *given: masks.append(refine(*given)) or masks[-1])
+    monkeypatch.setattr(MapMaker, "outputs", lambda self, batch: masks.append(batch.mask) or outputs(self, batch))
+    maps, answered = explainer.maps_and_outputs(images, refine=3)
+    assert len(masks) == 2 and masks[0] is masks[1]
+    assert answered.shape[1:] == maps.output.shape
+    alone = explainer.maps(images, refine=3)
+    assert all(torch.equal(getattr(maps, kind), getattr(alone, kind)) for kind in (*KINDS, "mask"))
 
 
 def test_refinement_leaves_the_network_and_the_modules_untouched() -> None:

@@ -153,14 +153,26 @@ class Explainer:
         that were never fitted, for readings that there are not, and one that names the image where the network's output
         or a map is not finite.
         """
-        self.require_fitted()
-        if unknown := [reading for reading in readings if reading not in READINGS]:
-            raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+        self._check_asked(readings)
         with own_modes(self.layers, gradients=False):
             maker, batch = self._masked(images, "the images of maps", refine, target)
             maps = maker.maps(batch, self.bank(), readings)
-        maps.require_finite()
-        return maps.of_sequences() if self.layers.sequence else maps
+        return self._finished(maps)
+
+    def maps_and_outputs(
+        self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Any = None
+    ) -> tuple[Maps, Tensor]:
+        """The maps, and what the network gives [draws, K, E] for what the same mask lets pass of each image.
+
+        The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
+        not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
+        """
+        self._check_asked(readings)
+        with own_modes(self.layers, gradients=False):
+            maker, batch = self._masked(images, "the images of maps_and_outputs", refine, target)
+            maps, outputs = maker.maps(batch, self.bank(), readings), maker.outputs(batch)
+        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+        return self._finished(maps), outputs
 
     def decision_map(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
         """The decision-related map alone, [K, H, W] in bits: `maps(...).decision` without the critic and its passes.
@@ -174,18 +186,16 @@ class Explainer:
         require_finite({"the network's output": batch.first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
-    def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
-        """What the network gives [draws, K, E] for what the mask lets pass of each image.
-
-        The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
-        not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
-        """
+    def _check_asked(self, readings: Sequence[str]) -> None:
+        """MilrError for maps that cannot be made, whatever the images."""
         self.require_fitted()
-        with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of masked_outputs", refine, target)
-            outputs = maker.outputs(batch)
-        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
-        return outputs
+        if unknown := [reading for reading in readings if reading not in READINGS]:
+            raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+
+    def _finished(self, maps: Maps) -> Maps:
+        """Maps without a hole, those of sequences without a second side."""
+        maps.require_finite()
+        return maps.of_sequences() if self.layers.sequence else maps
 
     def _masked(self, images: Inputs, what: str, refine: int, target: object) -> tuple[MapMaker, MaskedBatch]:
         """What makes the maps, and the images after the first pass with their mask: the fitted one, or refined."""

@@ -86,8 +86,7 @@ def maps_of(
         if refine:
             with torch.no_grad():
                 target = own_decision(batch, explainer.layers.first_pass(images).output)
-        maps = explainer.maps(images, READINGS, refine, target)
-        outputs = explainer.masked_outputs(images, refine, target)
+        maps, outputs = explainer.maps_and_outputs(images, READINGS, refine, target)
         with torch.no_grad():
             return maps, masked_answers(pictures.records, question, outputs)
 
