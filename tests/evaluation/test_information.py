@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from toy import pictures, prepared
 
 from milr.errors import MilrError
-from milr.evaluation.information import estimate_information
+from milr.evaluation.information import convergence, estimate_information
 from milr.information.infomax import batch_information
 
 
@@ -66,3 +66,17 @@ def test_the_batches_of_a_data_loader_give_the_same_estimate() -> None:
 def test_a_module_that_was_never_fitted_has_no_estimate() -> None:
     with pytest.raises(MilrError, match="never fitted"):
         estimate_information(prepared(fitted=False), pictures(8, seed=5)[0].split(4))
+
+
+@pytest.mark.parametrize(
+    ("curve", "gain"),
+    [
+        ([(100, 1.0)], 1.0),  # one estimate shows no stall
+        ([(80, 1.0), (100, 1.1)], 1.0),
+        ([(50, 1.0), (100, 1.25)], 0.2),
+        ([(50, 1.25), (75, 1.0), (100, 1.25)], 0.0),
+        ([(50, -1.0), (100, -0.5)], 0.0),  # nothing was found, and nothing gained
+    ],
+)
+def test_the_last_quarters_gain_is_over_what_was_there_before(curve: list[tuple[int, float]], gain: float) -> None:
+    assert convergence(curve)["last_quarter_gain"] == pytest.approx(gain)

@@ -52,10 +52,10 @@ def test_the_network_gives_what_it_gives_through_an_open_mask_and_noise_alone_th
     explainer, images = prepared(settings), pictures(4, seed=7)[0]
     set_mask(explainer, 40.0)
     untouched = explainer.maps(images).output
-    torch.testing.assert_close(explainer.maps_and_outputs(images)[1], untouched.expand(draws, -1, -1))
+    torch.testing.assert_close(explainer.masked_outputs(images), untouched.expand(draws, -1, -1))
     set_mask(explainer, -200.0)
-    alone = explainer.maps_and_outputs(images)[1]
-    assert torch.equal(alone, explainer.maps_and_outputs(images.flip(0))[1])  # nothing of the images
+    alone = explainer.masked_outputs(images)
+    assert torch.equal(alone, explainer.masked_outputs(images.flip(0)))  # nothing of the images
     if draws > 1:  # each draw and image has noise of its own
         assert len(alone.flatten(0, 1).unique(dim=0)) == draws * len(images)
 

@@ -84,12 +84,13 @@ def convergence(curve: Sequence[tuple[int, float]]) -> dict[str, float]:
     """How far a critic's fit came, from its held-out bits by step; nothing for a fit that was not validated.
 
     "bits" is the most, at "step" of "steps"; "last_quarter_gain" what the last quarter of the steps added to the most
-    before, as a share: the bound is a lower one, so what it still gains it lacked.
+    before, as a share: the bound is a lower one, so what it still gains it lacked. Without an estimate before its last
+    quarter all is gained in it: such a fit cannot show that it had stalled.
     """
     if not curve:
         return {}
     steps = curve[-1][0]
     step, most = max(curve, key=lambda point: point[1])
-    before = max((value for at, value in curve if at <= 0.75 * steps), default=curve[0][1])
+    before = max((0.0, *(value for at, value in curve if at <= 0.75 * steps)))  # a critic not yet fitted has nothing
     gain = max(0.0, most - before) / most if most > 0 else 0.0
     return {"bits": most, "step": step, "steps": steps, "last_quarter_gain": gain}

@@ -164,12 +164,11 @@ class Explainer:
     ) -> tuple[Maps, Tensor]:
         """The maps, and what the network gives [draws, K, E] for what the same mask lets pass of each image.
 
-        The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
-        not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
+        As `maps` and `masked_outputs`, but a mask that is to be refined is refined once.
         """
         self._check_asked(readings)
         with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of maps_and_outputs", refine, target)
+            maker, batch = self._masked(images, "the images of maps", refine, target)
             maps, outputs = maker.maps(batch, self.bank(), readings), maker.outputs(batch)
         require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
         return self._finished(maps), outputs
@@ -179,12 +178,25 @@ class Explainer:
 
         Arguments and errors: as `maps`.
         """
-        self.require_fitted()
+        self._check_asked(())
         with own_modes(self.layers, gradients=False):
             maker, batch = self._masked(images, "the images of decision_map", refine, target)
             decision = maker.decision(batch)
         require_finite({"the network's output": batch.first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
+
+    def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
+        """What the network gives [draws, K, E] for what the mask lets pass of each image.
+
+        The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
+        not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
+        """
+        self._check_asked(())
+        with own_modes(self.layers, gradients=False):
+            maker, batch = self._masked(images, "the images of masked_outputs", refine, target)
+            outputs = maker.outputs(batch)
+        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+        return outputs
 
     def _check_asked(self, readings: Sequence[str]) -> None:
         """MilrError for maps that cannot be made, whatever the images."""
