@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+from milr.errors import MilrError
+
+OTHERS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -44,3 +49,18 @@ def digest_of(path: Path, algorithm: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def require_file(path: Path, where: str = "") -> None:
+    """MilrError for what is there and is no file. A pipe is waited for without an end, a device may have none.
+
+    where: what it is called in the error, if not by its path. Nothing for what is not there, or may not be looked at:
+    who opens it says so.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        what = next((name for test, name in OTHERS.items() if test(mode)), "a device")
+        raise MilrError(f"{where or path} is {what}: name a file")

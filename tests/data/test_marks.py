@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from milr.data.cache import cached_pictures
 from milr.data.marks import BOX, PART, faults_of
 from milr.data.pictures import load_pictures, read_mask
 from milr.data.records import Box, Catalogue, Record
@@ -55,3 +56,17 @@ def test_a_mask_of_another_size_is_refused(birds: Catalogue, tmp_path: Path) -> 
         regions_of(other, framing_of(other, "none", 32), (8, 8))
     with pytest.raises(MilrError, match=r"1 of 1 pictures cannot be read, or their masks not used: .*32x20"):
         check_pictures([other])
+
+
+def test_of_kept_pictures_faults_are_told_in_every_run(
+    birds: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [*birds.records[:4]]
+    cached_pictures(records, 16, "none", tmp_path)
+    assert not caplog.records
+    wrong = [replace(records[0], parts={"beak": (6000.0, 3.0)}), *records[1:]]  # of the same file of kept pictures
+    for _ in range(2):
+        caplog.clear()
+        cached_pictures(wrong, 16, "none", tmp_path)
+        assert f"of 1 of 4 pictures {PART}, {records[0].path}" in caplog.text
+    assert len(list(tmp_path.glob("*.npy"))) == 1

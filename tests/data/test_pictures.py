@@ -1,9 +1,12 @@
 """Pictures of every colour mode are read; broken ones are named."""
 
 import io
+import logging
+import os
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from milr.backbones.weight_files import read_weight_file
 from milr.data.endings import readable_endings
 from milr.data.pictures import load_pictures, read_mask, read_picture
 from milr.data.records import Box, Record
+from milr.data.tables import rows_of
 from milr.errors import MilrError
 
 
@@ -276,3 +281,22 @@ def test_a_damaged_picture_is_read_or_named_and_nothing_else(
             assert read_picture(path).mode == "RGB"
         except MilrError as error:
             assert str(path) in str(error)
+
+
+def test_what_pillow_warns_of_is_a_line_with_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    with caplog.at_level(logging.WARNING, "milr"):
+        assert [read_picture(tmp_path / name).size for name in ("a.jpg", "b.jpg")] == [(8, 6)] * 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'a.jpg'}: Corrupt EXIF data.  Expecting to read 2 bytes but only got 0."
+    ]
+
+
+@pytest.mark.parametrize("read", [read_picture, read_mask, read_weight_file, rows_of])
+def test_what_is_no_file_is_refused_before_it_is_opened(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, what in (("pipe", "a pipe"), ("folder", "a folder"), ("/dev/null", "a device")):
+        with pytest.raises(MilrError, match=f"{tmp_path / name} is {what}"):
+            read(tmp_path / name)

@@ -357,3 +357,13 @@ class Endless(IterableDataset[Any]):
 def test_a_stream_without_an_end_is_read_until_there_are_enough(decision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_sources, "KEPT", 16)
     assert len(fitted(Small(), DataLoader(Endless(), 4), decision).features or ()) == 16
+
+
+@pytest.mark.parametrize("loader", [DataLoader(Endless(), 4), (image[None] for image, _ in Endless())])
+def test_a_stream_without_an_end_that_is_prepared_alone_is_read_until_there_are_enough(
+    loader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_sources, "KEPT", 16)
+    explainer = milr.MILR(Small(), "body", "pool")
+    explainer.prepare(loader)
+    assert len(explainer.features or ()) == 16

@@ -247,6 +247,15 @@ def test_any_class_name_can_be_drawn_and_stands_in_the_table(tmp_path: Path) -> 
         assert stored["labels"].tolist() == [name, name]
 
 
+def test_letters_that_the_font_has_not_are_told_in_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("first", "second"):
+        drawing = canvas(3, 1)
+        headline(drawing, "日本, été", 9)
+        write(drawing, tmp_path / f"{name}.png")
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["the figures' font has no 日 本: they are drawn as boxes, the tables have them"]
+
+
 @pytest.mark.parametrize("size", [0, 4_000, 20_000])
 def test_a_disk_that_fills_up_during_an_export_leaves_no_part_of_it(size: int, tmp_path: Path) -> None:
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)

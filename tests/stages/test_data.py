@@ -164,3 +164,17 @@ def test_boxes_are_needed_for_a_crop_alone(birds: Catalogue, tmp_path: Path) -> 
     assert len(open_catalogue(CubSettings("cub", str(root), "none", 16, "all")).records) == 96
     with pytest.raises(MilrError, match="dataset.crop=bbox: not every picture .* has a box; take dataset.crop=none"):
         open_catalogue(CubSettings("cub", str(root), "bbox", 16, "all"))
+
+
+def test_the_data_stage_warns_of_pictures_that_are_there_twice(pictures: Path, capsys: Capture) -> None:
+    for number, path in enumerate(sorted(pictures.glob("*/*.png"))):
+        Image.new("RGB", (20, 30), (number, 0, 0)).save(path)
+    command = ["data", "dataset=folder", f"dataset.root={pictures}", "dataset.size=16"]
+    assert cli.main(command) == 0
+    assert "under another name" not in capsys.readouterr().err
+    shutil.copy(pictures / "a" / "0.png", pictures / "b" / "copy.png")
+    (pictures / "c" / "link.png").symlink_to(pictures / "c" / "1.png")
+    assert cli.main(command) == 0
+    told = capsys.readouterr()
+    assert "2 of 10 pictures are a file that stands in the data set under another name too" in told.out + told.err
+    assert f"{pictures / 'b' / 'copy.png'} and {pictures / 'a' / '0.png'} first" in told.out + told.err

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from milr.errors import MilrError
+from milr.files import require_file
 from milr.text import first_few
 
 ENDINGS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
@@ -76,6 +77,7 @@ def first_bytes(path: Path, where: str) -> bytes:
             inside = sorted(entry.name for entry in path.iterdir() if entry.name.endswith(ENDINGS))
             end = f": name the file in it ({', '.join(inside[:3])})" if inside else ", without a file of weights in it"
             raise MilrError(f"{where} is a folder{end}")
+        require_file(path, where)
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from milr.data.access import readable
+from milr.data.marks import Faults, tell_faults
 from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -30,7 +30,8 @@ from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the way in which pictures are decoded and framed: to be raised with every change of it
+VERSION = 3  # of the way in which pictures are decoded and framed: to be raised with every change of it
+SIDES = np.dtype("<u4")  # of a picture's width and height, behind the pictures
 DIGEST = sha256().digest_size
 ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's
 
@@ -45,17 +46,19 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
         return load_pictures(records, size, crop, progress=True)
     path = folder / f"{cache_name(records, size, crop)}.npy"
     shape = (len(records), 3, size, size)
-    images = open_images(path, shape)
-    if images is None:
+    kept = open_images(path, shape)
+    if kept is not None:
+        tell_faults(records, kept[1])
+    else:
         try:
             build(path, records, shape, crop)
         except OSError as error:
             reason = error.strerror or error
             raise MilrError(f"cannot keep pictures in {folder}: {reason}; name another place with cache=") from error
-        images = open_images(path, shape)
-    if images is None:
+        kept = open_images(path, shape)
+    if kept is None:
         raise MilrError(f"{path} is damaged as soon as it is written: the disk of {folder} may be broken")
-    return Pictures(images, labels_of(records), tuple(records))
+    return Pictures(kept[0], labels_of(records), tuple(records))
 
 
 def cache_name(records: Sequence[Record], size: int, crop: str) -> str:
@@ -76,17 +79,22 @@ def header(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def open_images(path: Path, shape: tuple[int, int, int, int]) -> Tensor | None:
-    """uint8 [n, 3, S, S] on the file's memory; None if there is no such file, or if it is damaged."""
+def open_images(path: Path, shape: tuple[int, int, int, int]) -> tuple[Tensor, list[tuple[int, int]]] | None:
+    """uint8 [n, 3, S, S] on the file's memory, and each picture's own width and height.
+
+    None if there is no such file, or if it is damaged.
+    """
     if not path.is_file():
         return None
     start = header(shape)
-    if path.stat().st_size == len(start) + int(np.prod(shape)) + DIGEST:
+    after = len(start) + int(np.prod(shape))
+    if path.stat().st_size == after + SIDES.itemsize * 2 * shape[0] + DIGEST:
         # Copy on write: torch wants memory that may be written to, and the file stays as it is.
         content = np.memmap(path, dtype=np.uint8, mode="c")
         whole, stored = content[:-DIGEST], content[-DIGEST:]
         if whole[: len(start)].tobytes() == start and sha256(whole.data).digest() == stored.tobytes():
-            return torch.from_numpy(whole[len(start) :].reshape(shape))
+            sizes = [(width, height) for width, height in whole[after:].view(SIDES).reshape(-1, 2).tolist()]
+            return torch.from_numpy(whole[len(start) : after].reshape(shape)), sizes
     log.warning("%s is damaged: it is made again", path)
     return None
 
@@ -97,11 +105,18 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
     delete_abandoned(path)
     log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
 
+    def pieces() -> Iterator[bytes]:
+        """Header, pictures, and their own sizes."""
+        faults = Faults()
+        yield header(shape)
+        for image in framed_pictures(records, shape[-1], crop, progress=True, faults=faults):
+            yield image.tobytes()
+        yield np.array(faults.sizes, SIDES).tobytes()
+
     def write(file: IO[bytes]) -> None:
-        """Header, pictures, and the sha256 of both."""
+        """All that, and its sha256."""
         digest = sha256()
-        images = framed_pictures(records, shape[-1], crop, progress=True)
-        for piece in chain([header(shape)], (image.tobytes() for image in images)):
+        for piece in pieces():
             file.write(piece)
             digest.update(piece)
         file.write(digest.digest())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +25,13 @@ from milr.data.marks import Faults
 from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
 from milr.errors import MilrError
+from milr.files import require_file
+
+log = logging.getLogger("milr")
 
 Array = npt.NDArray[np.uint8]
 
+TOLD: set[str] = set()  # what Pillow warned of in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
 # What Pillow's readers raise for damaged files, beside OSError: each has its own way to stumble.
@@ -67,8 +74,9 @@ def read_mask(path: Path) -> Image.Image:
 def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
     register_plugins()
+    require_file(path)
     try:
-        with Image.open(path) as opened:
+        with warnings_of(path), Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise too_large(path, f"{opened.width:,} x {opened.height:,} pixels")
             note_file(opened)
@@ -87,6 +95,23 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
         raise MilrError(f"{path} cannot be read as a picture ({error}): replace it or take it out") from error
 
 
+@contextmanager
+def warnings_of(path: Path) -> Iterator[None]:
+    """What Pillow warns of is logged, with the picture: a damaged EXIF, for one, whose turn is not known then."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in told:
+        tell_once(path, str(warning.message).strip())
+
+
+def tell_once(path: Path, text: str) -> None:
+    """A warning about a picture, the first of which this is to be said."""
+    if text not in TOLD:
+        TOLD.add(text)
+        log.warning("%s: %s", path, text)
+
+
 def too_large(path: Path, size: str) -> MilrError:
     """The error for a picture that would take too much memory."""
     return MilrError(f"{path} is too large ({size}; at most {MOST_PIXELS:,}): make it smaller or take it out")
@@ -100,9 +125,11 @@ def load_pictures(records: Sequence[Record], size: int, crop: str, progress: boo
     return Pictures(images, labels_of(records), tuple(records))
 
 
-def framed_pictures(records: Sequence[Record], size: int, crop: str, progress: bool) -> Iterator[Array]:
-    """Each picture in turn, read and framed: uint8 [3, S, S]."""
-    faults = Faults()
+def framed_pictures(
+    records: Sequence[Record], size: int, crop: str, progress: bool, faults: Faults | None = None
+) -> Iterator[Array]:
+    """Each picture in turn, read and framed: uint8 [3, S, S]. `faults` learns how large they are, as they are seen."""
+    faults = Faults() if faults is None else faults
     for record in bar(records, desc="reading pictures", unit="picture", shown=progress):
         picture = read_picture(record.path)
         faults.see(record, picture.size)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from milr.data.records import Record
 from milr.errors import MilrError
+from milr.files import require_file
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[
 
 def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The first line, and the others with their numbers. MilrError for lines of another length."""
+    require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

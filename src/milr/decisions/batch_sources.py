@@ -65,6 +65,15 @@ def first_items(loader: Iterable[Any]) -> Iterator[Any]:
             return
 
 
+def finite(loader: Iterable[Any]) -> Iterable[Any]:
+    """What a loader gives, of one without a length the first items: it may have no end."""
+    try:
+        len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        return first_items(loader)
+    return loader
+
+
 class KeptBatches:
     """The batches that a loader gave, kept in memory, in an order drawn anew each time through."""
 

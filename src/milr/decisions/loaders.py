@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from milr.decisions.batch_sources import finite
 from milr.decisions.decisions import Batch
 from milr.decisions.inputs import AT_ONCE, described, images_of, named_in, network_device, walked
 from milr.decisions.loading import TARGETS, fit_batches
@@ -109,7 +110,7 @@ def counted(batches: Any, layers: LayerPair) -> tuple[Iterable[Any], int]:
         return batches, known - known % batches.batch_size if batches.drop_last else known
     if isinstance(batches, list | tuple):
         return batches, sum(count(images_of(batch, layers, "a batch of prepare")) for batch in batches)
-    kept = Kept(images_of(batch, layers, "a batch of prepare") for batch in batches)
+    kept = Kept(images_of(batch, layers, "a batch of prepare") for batch in finite(batches))
     return kept, kept.images
 
 

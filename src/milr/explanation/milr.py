@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from milr.bars import bar
-from milr.decisions.batch_sources import first_items, in_batches
+from milr.decisions.batch_sources import finite, in_batches
 from milr.decisions.decisions import Batch
 from milr.decisions.inputs import described, images_of
 from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
@@ -90,7 +90,8 @@ class MILR(Explainer):
         Args:
             batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts; a
                 data set is read in batches of 32.
-            images: how many they hold; found if not given, by way of a temporary file for what has no length.
+            images: how many they hold; found if not given, by way of a temporary file for what has no length, of which
+                the first 4,096 are taken then: a stream may have no end.
             seed: of what is drawn, what a DataLoader that shuffles draws from torch too.
             views: 2 adds the mirror image of every one: more for the critic to learn from, where left is like right.
             progress: show a bar.
@@ -261,12 +262,9 @@ def targets_of(parts: Sequence[Inputs], target: Any) -> list[Any]:
 def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:
     """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes.
 
-    Of one without a length what a fit keeps of it: a stream may have no end.
+    Of one without a length what a fit keeps of it.
     """
-    try:
-        len(loader)  # type: ignore[arg-type]
-    except TypeError:
-        loader = first_items(loader)
+    loader = finite(loader)
     if not callable(decision):
         return loader
     batches = [decision(item) for item in loader]

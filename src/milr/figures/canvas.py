@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +20,9 @@ from matplotlib.figure import Figure
 
 from milr.errors import MilrError
 
+log = logging.getLogger("milr")
+
+BOXED: set[str] = set()  # characters that were named in this process
 INCHES = {"column": 3.35, "page": 7.0}  # one column of a page of two, and both
 SCREEN_DPI, PRINT_DPI = 110, 300
 SMALLEST = 0.35  # inches of a picture that still shows something
@@ -61,8 +69,23 @@ def write(drawing: Figure, file: Path | IO[bytes], format: str = "") -> None:
     """
     format = format or Path(str(file)).suffix[1:].lower()
     dpi = PRINT_DPI if drawing.get_figwidth() in INCHES.values() else SCREEN_DPI
-    with matplotlib.rc_context(WRITING):
+    with matplotlib.rc_context(WRITING), missing_letters():
         drawing.savefig(file, dpi=dpi, format=format, metadata=UNDATED.get(format))
+
+
+@contextmanager
+def missing_letters() -> Iterator[None]:
+    """What the figures' font has no letter for is logged in a line, once; other warnings are given on."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.filterwarnings("always", "Glyph ")
+        yield
+    missing = {chr(int(letter[1])): one for one in told if (letter := re.match(r"Glyph (\d+) ", str(one.message)))}
+    for one in told:
+        if one not in missing.values():
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if new := sorted(missing.keys() - BOXED):
+        BOXED.update(new)
+        log.warning("the figures' font has no %s: they are drawn as boxes, the tables have them", " ".join(new))
 
 
 def picture_inches(width: str, pictures: int, beside: float) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from milr.bars import bar
@@ -17,6 +18,7 @@ from milr.data.pictures import read_mask, read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
+from milr.files import sha256_of
 from milr.settings.schema import Data
 from milr.settings.sections import DataSection
 from milr.text import first_few
@@ -83,8 +85,8 @@ def description(catalogue: Catalogue) -> list[str]:
 def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     """Open every picture and its masks; the smallest and the largest, as "width x height".
 
-    A warning where boxes or parts do not lie on their pictures. Errors: MilrError that names the first pictures that
-    cannot be read, or have a mask of another size, and says how many there are.
+    A warning where boxes or parts do not lie on their pictures, or a picture is there twice. Errors: MilrError that
+    names the first pictures that cannot be read, or have a mask of another size, and says how many there are.
     """
     sizes, broken, first, faults = [], [], "", Faults()
     for record in bar(records, desc="checking pictures", unit="picture"):
@@ -97,6 +99,12 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
             broken.append(record.path)
             first = first or str(error)
     faults.tell()
+    if copies := copies_of(records):
+        log.warning(
+            "%d of %d pictures are a file that stands in the data set under another name too, %s and %s first: one can "
+            "be support and query at once, or lie in two splits",
+            *(len(copies), len(records), copies[0][1], copies[0][0]),
+        )
     if broken:
         raise MilrError(
             f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: "
@@ -104,3 +112,19 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
         )
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
+
+
+def copies_of(records: Sequence[Record]) -> list[tuple[Path, Path]]:
+    """Each picture whose file has the same bytes as an earlier one's, behind that one."""
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for record in records:
+        if record.path.is_file():
+            sizes[record.path.stat().st_size].append(record.path)
+    copies = []
+    for alike in sizes.values():
+        first: dict[str, Path] = {}
+        for path in alike if len(alike) > 1 else []:
+            with suppress(OSError):  # which was said when the picture was opened
+                if (other := first.setdefault(sha256_of(path), path)) is not path:
+                    copies.append((other, path))
+    return copies
