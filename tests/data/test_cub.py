@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,34 @@ def test_a_missing_picture_is_named(root: Path) -> None:
         read_cub(root)
 
 
+@pytest.mark.parametrize(
+    "write", [str.upper, lambda file: f"images/{file}", lambda file: file.replace("/", "\\"), '"{}"'.format]
+)
+def test_a_picture_that_is_called_otherwise_is_named(root: Path, write: Callable[[str], str]) -> None:
+    file = read_cub(root).records[0].path.relative_to(root / "images").as_posix()
+    edit(root / "images.txt", f"1 {file}", f"1 {write(file)}")
+    with pytest.raises(
+        MilrError, match=rf"which is not there \(1 of 96 pictures missing\), but {file} is: write it as"
+    ):
+        read_cub(root)
+
+
+def test_what_is_half_there_is_a_note(root: Path) -> None:
+    assert read_cub(root).notes == ()
+    mask = read_cub(root).records[0].segmentation
+    assert mask
+    mask.unlink()
+    (root / "parts" / "parts.txt").unlink()
+    (root / "bounding_boxes.txt").unlink()
+    catalogue = read_cub(root)
+    assert catalogue.part_names == ()
+    assert catalogue.notes == (
+        f"{root / 'bounding_boxes.txt'} is missing: no picture has a box",
+        f"{root / 'parts' / 'parts.txt'} is missing: no picture has parts",
+        f"1 of 96 pictures have no mask in {root / 'segmentations'}, {mask.parent.name}/{mask.name} first",
+    )
+
+
 @pytest.mark.parametrize("name", ["classes.txt", "image_class_labels.txt"])
 def test_a_missing_file_is_named(root: Path, name: str) -> None:
     (root / name).unlink()
@@ -82,7 +111,10 @@ def test_without_boxes_and_part_names_the_pictures_are_read_and_the_lack_is_said
     catalogue = read_cub(root)
     assert [r.path for r in catalogue.records] == [r.path for r in whole.records]
     assert all(r.box is None and r.parts == {} for r in catalogue.records)
-    assert catalogue.notes == (f"{root / 'bounding_boxes.txt'} is missing: no picture has a box",)
+    assert catalogue.notes == (
+        f"{root / 'bounding_boxes.txt'} is missing: no picture has a box",
+        f"{root / 'parts' / 'parts.txt'} is missing: no picture has parts",
+    )
     assert whole.notes == ()
 
 

@@ -6,11 +6,19 @@ import codecs
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from milr.data.access import readable
+from milr.data.cub_checks import (
+    IncompleteError,
+    named,
+    require_distinct,
+    require_own_folders,
+    require_pictures,
+    require_rows,
+)
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
 
@@ -18,10 +26,6 @@ BOXES = "bounding_boxes.txt"
 
 Value = TypeVar("Value")
 Places = dict[str, tuple[float, float]]  # part -> (x, y)
-
-
-class IncompleteError(MilrError):
-    """Files of the data set are not there."""
 
 
 FETCH = "move {root} away, and `milr data dataset=cub dataset.root={root}` downloads the official one whole"
@@ -75,8 +79,21 @@ def read_index(root: Path) -> Catalogue:
     if not records:
         raise MilrError(f"{root / 'images.txt'} names no picture")
     require_pictures(root, records)
-    notes = (f"{root / BOXES} is missing: no picture has a box",) if boxes is None else ()
-    return Catalogue("cub", root, tuple(records), part_names, notes=notes)
+    return Catalogue("cub", root, tuple(records), part_names, notes=notes_of(root, records))
+
+
+def notes_of(root: Path, records: Sequence[Record]) -> tuple[str, ...]:
+    """What is missing, so that less can be measured, in a line each."""
+    notes = [] if (root / BOXES).exists() else [f"{root / BOXES} is missing: no picture has a box"]
+    parts = [root / "parts" / name for name in ("parts.txt", "part_locs.txt")]
+    if sum(path.is_file() for path in parts) == 1:
+        missing = next(path for path in parts if not path.is_file())
+        notes.append(f"{missing} is missing: no picture has parts")
+    masks, bare = find_masks(root), [record for record in records if record.segmentation is None]
+    if masks and bare:
+        first = f"{Path(bare[0].path.parent.name) / bare[0].path.stem}.png"
+        notes.append(f"{len(bare)} of {len(records)} pictures have no mask in {masks}, {first} first")
+    return tuple(notes)
 
 
 def find_root(root: Path) -> Path:
@@ -143,11 +160,6 @@ def read_rows(path: Path, value: Callable[[str], Value], ids: int = 1) -> dict[A
     return rows
 
 
-def named(row: Any) -> str:
-    """A row's id, or those of part_locs.txt, in words."""
-    return "part {1} of image {0}".format(*row) if isinstance(row, tuple) else f"id {row}"
-
-
 def read_id(word: str) -> int:
     """A whole number from 1. ValueError for anything else, such as the 1_0 and ٣ that Python would take."""
     if not (word.isascii() and word.isdigit() and int(word) > 0):
@@ -203,45 +215,3 @@ def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], 
         if place:
             places[image][names[part]] = place
     return tuple(names.values()), places
-
-
-def require_rows(path: Path, rows: Collection[Any], wanted: Iterable[Any]) -> None:
-    """MilrError naming the first id that has no row."""
-    missing = sorted(key for key in wanted if key not in rows)
-    if missing:
-        raise IncompleteError(
-            f"{path} has no row for {named(missing[0])} ({len(missing)} missing): the data set is incomplete"
-        )
-
-
-def require_distinct(path: Path, rows: dict[int, Any]) -> None:
-    """MilrError naming the first value that stands under two ids."""
-    first: dict[Any, int] = {}
-    for key, value in rows.items():
-        if first.setdefault(value, key) != key:
-            raise MilrError(f"{path}: ids {first[value]} and {key} are both {value}: each needs one of its own")
-
-
-def require_own_folders(path: Path, files: dict[int, str], labels: dict[int, int], names: dict[int, str]) -> None:
-    """MilrError where pictures lie in a folder with the name of another class than theirs: a table is shifted."""
-    ids = {name: key for key, name in names.items()}
-    own = {key: ids.get(PurePosixPath(file).parent.name, labels[key]) for key, file in files.items()}
-    if wrong := sorted(key for key, class_id in own.items() if class_id != labels[key]):
-        raise MilrError(
-            f"{path} says class {labels[wrong[0]]} of image {wrong[0]}, {files[wrong[0]]}, and classes.txt calls that "
-            f"class {names[labels[wrong[0]]]} ({len(wrong)} of {len(files)} pictures lie in another class's folder): "
-            "is one of the two shifted?"
-        )
-
-
-def require_pictures(root: Path, records: list[Record]) -> None:
-    """MilrError if images.txt names pictures that are not there; one look at each class's folder, not at each file."""
-    folders = {record.path.parent for record in records}
-    there = {file for folder in folders if folder.is_dir() for file in folder.iterdir()}
-    missing = [record for record in records if record.path not in there]
-    if missing:
-        first = missing[0].path.relative_to(root / "images")
-        raise IncompleteError(
-            f"{root / 'images.txt'} names {first}, which is not there "
-            f"({len(missing)} of {len(records)} pictures missing)"
-        )

@@ -11,7 +11,8 @@ from pathlib import Path
 from milr.bars import bar
 from milr.data.access import readable
 from milr.data.catalogues import catalogue_sha256, open_catalogue
-from milr.data.cub import IncompleteError, find_masks, find_root
+from milr.data.cub import find_masks, find_root
+from milr.data.cub_checks import IncompleteError
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
 from milr.data.marks import Faults, require_size
 from milr.data.pictures import read_mask, read_picture
