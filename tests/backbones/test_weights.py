@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
         changed("conv1.weight", torch.ones(64, 3, 7, 7, dtype=torch.int8)),
         r"1 of another kind of number \(conv1.weight\)",
     ),
+    "zeros": (lambda state: {key: torch.zeros_like(value) for key, value in state.items()}, "is one number throughout"),
     "nan": (changed("bn1.bias", torch.full((64,), torch.nan)), "nan or inf in bn1.bias: the weights are damaged"),
     "another network": (
         lambda state: {"features.0.weight": torch.ones(2)},

@@ -44,7 +44,7 @@ class InfomaxSettings:
     width: int = setting(128, "hidden units of the critic's local network; 0: one layer", low=0)
     dimension: int = setting(64, "dimensions in which local features and representation meet", low=1)
     critics: int = setting(
-        1, "fitted side by side, their scores' mean read: more bits, steadier maps, more time", low=1
+        1, "fitted side by side, their scores' mean read: more bits, steadier maps, more time", low=1, high=100
     )
     representation_width: int = setting(
         0, "hidden units of the critic's network of the representation, beside a linear map; 0: none", low=0

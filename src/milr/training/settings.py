@@ -24,7 +24,9 @@ class TrainSettings:
     episodes_per_step: int = setting(1, "episodes of each process whose gradients make one optimiser step", low=1)
     validate_every: int = setting(100, "steps between validations", low=1)
     optimizer: str = setting("adam", "adam | adamw | sgd (momentum 0.9)", choices=("adam", "adamw", "sgd"))
-    learning_rate: float = setting(1e-3, "at its highest", low=0)
+    learning_rate: float = setting(
+        1e-3, "at its highest", low=0, never={0: "nothing would be learned; train.episodes=0 keeps the weights"}
+    )
     weight_decay: float = setting(0.0, "of the optimizer", low=0)
     schedule: str = setting(
         "cosine",
