@@ -83,6 +83,39 @@ def test_there_may_be_nothing_to_go_on_from(tmp_path: Path) -> None:
         find_source(tmp_path, "train_protonet", str(tmp_path))
 
 
+def test_a_finished_run_without_its_marker_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run()
+    (folder / "DONE").unlink()
+    with pytest.raises(MilrError, match="is not finished .it has no DONE.: name another"):
+        find_source(tmp_path, "train_protonet", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1\nb: 2", r"config\.yaml:2 cannot be read \(expected ',' or '\]'.*put the file back"),
+        ("", "config.yaml holds no settings: .*put the file back"),
+        (None, r"config\.yaml cannot be read \(No such file or directory\): .*put the file back"),
+    ],
+)
+def test_settings_that_are_gone_or_spoiled_are_a_line(
+    make_run: MakeRun, tmp_path: Path, text: str | None, message: str
+) -> None:
+    config = make_run() / "config.yaml"
+    config.unlink() if text is None else config.write_text(text)
+    with pytest.raises(MilrError, match=message):
+        find_source(tmp_path, "train_protonet", str(config.parent))
+
+
+def test_a_parent_that_is_gone_is_named_with_where_it_belongs(make_run: MakeRun, tmp_path: Path) -> None:
+    parent = make_run()
+    entry = find_source(tmp_path, "train_protonet", str(parent)).as_parent()
+    child = find_source(tmp_path, "fit_milr", str(make_run("fit_milr", parent=entry)))
+    parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(MilrError, match=rf"{child.folder} goes on from {parent}, which is gone: put it back there"):
+        find_parent(child)
+
+
 def test_a_run_of_another_stage_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(MilrError, match="a run of fit-milr; needed is one of train-protonet"):
         find_source(tmp_path, "train_protonet", str(make_run("fit_milr")))

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from milr.errors import MilrError
 from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
 
+LOST = "without it nothing can go on from the run; put the file back, or make the run anew"
 TABLES = ("parent", "checkpoint", "backbone", "episode", "metric", "result", "split")  # in it, where it has them
 
 
@@ -41,9 +42,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # missing, unreadable or no YAML
-        raise MilrError(f"{path} cannot be read ({type(error).__name__})") from error
-    if not isinstance(config, dict):
-        raise MilrError(f"{path} holds no settings")
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        why = getattr(error, "strerror", None) or getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise MilrError(f"{path}{where} cannot be read ({why}): {LOST}") from error
+    if not isinstance(config, dict) or not config:
+        raise MilrError(f"{path} holds no settings: {LOST}")
     return {str(key): value for key, value in config.items()}
 
 

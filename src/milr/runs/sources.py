@@ -11,7 +11,7 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.files import sha256_of
 from milr.runs.find import find_runs, name_of, newest
-from milr.runs.folder import FINISHED
+from milr.runs.folder import FINISHED, MARKER
 from milr.runs.manifests import counts_as_finished, parent_folder, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
@@ -55,7 +55,9 @@ def find_source(outputs: Path, stage: str, source: str) -> SourceRun:
     if manifest.get("stage") != stage:
         raise MilrError(f"{folder} is a run of {cli_name(manifest.get('stage'))}; needed is one of {cli_name(stage)}")
     if not counts_as_finished(folder, manifest):
-        raise MilrError(f"the run {folder} is not finished (its state is {manifest.get('state')!r}): name another")
+        state = manifest.get("state")
+        lacks = f"it has no {MARKER}" if state == FINISHED else f"its state is {state!r}"
+        raise MilrError(f"the run {folder} is not finished ({lacks}): name another")
     return SourceRun(folder, manifest, verified_config(folder, manifest))
 
 
@@ -77,6 +79,11 @@ def find_parent(run: SourceRun) -> SourceRun:
     if not parent or not {"folder", "stage", "sha256"} <= parent.keys():
         raise MilrError(f"the manifest of {run.folder} names no parent run")
     folder = parent_folder(run.folder, parent)
+    if not folder.exists():
+        raise MilrError(
+            f"the run {run.folder} goes on from {folder}, which is gone: put it back there, or beside it as "
+            f"{Path(run.folder.parent.parent, str(parent['stage']), folder.name)}"
+        )
     source = find_source(folder.parent, parent["stage"], str(folder))
     if source.manifest["checkpoint"]["sha256"] != parent["sha256"]:
         raise MilrError(f"{source.checkpoint} is not the checkpoint that {run.folder} was made with")

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from milr.data.settings import DATA_SETS, DatasetSettings
 from milr.errors import MilrError
 from milr.settings.schema import StageSettings
+from milr.text import first_line
 
 Settings = TypeVar("Settings", bound=StageSettings)
 Section = TypeVar("Section")
@@ -33,7 +34,9 @@ def settings_from(kind: type[Settings], saved: Mapping[str, Any], where: Path) -
         schema.dataset = OmegaConf.structured(DATA_SETS[saved["dataset"]["name"]].settings)
         settings = OmegaConf.to_object(OmegaConf.merge(schema, dict(saved)))
     except (OmegaConfBaseException, LookupError, TypeError) as error:
-        raise MilrError(f"{where} is of another version of milr: start a new run ({error})") from error
+        key = getattr(error, "full_key", None)
+        why = f"{key}: {first_line(error)}" if key else first_line(error)
+        raise MilrError(f"{where} is of another version of milr, or was edited: start a new run ({why})") from error
     assert isinstance(settings, kind)
     return settings
 
