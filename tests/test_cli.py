@@ -132,6 +132,8 @@ assert "torch" not in sys.modules
         ("fit-milr", "source is missing: give source=latest or source=<run folder>"),
         ("fit-milr source=latest", "run `milr train-protonet` first"),
         ("visualize source=/no/such/run", "no folder /no/such/run"),
+        ("visualize source=/no/such/run resume=latest", "visualize has no key 'resume': a stopped run of it is begun"),
+        ("evaluate source=/no/such/run evaluate.seeds=3", "fits with several seeds are named by evaluate.sources"),
         ("train-protonet backbone=null", "backbone=null: choose one of conv4, import"),
         ("train-protonet backbone=5", "backbone=5: choose one of conv4, import"),
         ("train-protonet dataset=", "dataset=: choose one of cub, folder, funnybirds"),

@@ -7,6 +7,7 @@ import shown_fit as shown
 from made_runs import make_run
 
 from milr.errors import MilrError
+from milr.report.command import report
 from milr.report.gathering import gather
 
 
@@ -59,3 +60,10 @@ def test_what_no_report_can_be_about_is_refused(outputs: Path) -> None:
     (bare / "DONE").unlink()
     with pytest.raises(MilrError, match="bare is not finished"):
         gather([str(bare)], outputs)
+
+
+def test_a_report_goes_into_a_file(outputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        MilrError, match=rf"--to {tmp_path} is a folder: name the file in it, --to {tmp_path}/report.html"
+    ):
+        report(["fit"], outputs, str(tmp_path), "cpu")

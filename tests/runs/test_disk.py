@@ -15,7 +15,10 @@ import pytest
 import torch
 from disks import fill, full_after, open_folder, unprivileged
 
+from milr.data.catalogues import open_catalogue
+from milr.data.settings import SyntheticSettings
 from milr.errors import MilrError
+from milr.files import write_atomically
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.disk import disk_errors, require_listable
 from milr.runs.folder import MANIFEST, open_run
@@ -38,6 +41,25 @@ def test_a_run_whose_checkpoint_does_not_fit_fails_in_one_line(tmp_path: Path) -
     assert state(run.folder) == "failed"
     assert "File too large" in json.loads((run.folder / MANIFEST).read_text())["error"]
     assert {path.name for path in run.folder.iterdir()} == {MANIFEST, "log.txt"}
+
+
+def test_the_place_that_is_full_is_named_and_not_the_runs_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "birds"
+    drawn = SyntheticSettings(root=str(elsewhere), species=4, images_per_species=2, picture_size=64)
+    for name, work in (
+        (elsewhere, lambda: open_catalogue(drawn)),
+        (
+            tmp_path / "report.html",
+            lambda: write_atomically(tmp_path / "report.html", lambda file: file.write(b"x" * 9000)),
+        ),
+    ):
+        with (
+            pytest.raises(MilrError, match=f"^{name}: File too large; raise the limit on the size of files$"),
+            full_after(2_000),
+            open_run(tmp_path / "visualize", "visualize", "run", {}),
+        ):
+            work()
+    assert not elsewhere.exists()
 
 
 def test_a_disk_that_is_full_even_for_the_manifest_is_told_and_the_run_never_counts_as_finished(

@@ -38,6 +38,10 @@ EXTRAS = {
 }
 BUILT_IN = {"hydra/launcher": ("basic", "joblib"), "hydra/sweeper": ("basic", "optuna")}
 KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./:@$-]*")
+INSTEAD = {  # what keys that a stage has not are taken for, where the nearest name is another thing
+    "resume": "a stopped run of it is begun again, in a new folder; train-protonet, fit-milr and evaluate go on",
+    "evaluate.seeds": "fits with several seeds are named by evaluate.sources, a list of their folders or of a sweep",
+}
 HINTS = {"source": "give source=latest or source=<run folder>"}
 
 
@@ -88,6 +92,8 @@ def unknown_key(key: str, stage: Stage, overrides: Sequence[str]) -> str:
         return line
     if key.startswith("hydra."):
         return f"Hydra has no key {key!r}: --cfg hydra shows its keys, and a new one is added with a +"
+    if key in INSTEAD:
+        return f"{stage.cli_name} has no key {key!r}: {INSTEAD[key]}"
     among = [*types_of(stage, overrides), *groups_of(stage.name)]
     near = get_close_matches(key, among, n=1, cutoff=0.6)
     if key in near:  # in a file, `train.episodes: 5`

@@ -18,6 +18,7 @@ from milr.data.drawing import Drawing
 from milr.data.families import DrawnBirds
 from milr.data.records import Catalogue
 from milr.errors import MilrError
+from milr.files import naming
 
 PART_NAMES = (  # CUB's, in CUB's order
     *("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape"),
@@ -82,7 +83,8 @@ def draw(root: Path, settings: dict[str, Any], birds: DrawnBirds) -> None:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as making:
-            write_data_set(Path(making, "birds"), settings, birds)
+            with naming(root):
+                write_data_set(Path(making, "birds"), settings, birds)
             os.rename(Path(making, "birds"), root)
     except OSError as error:
         if (root / NOTE).is_file():

@@ -40,6 +40,9 @@ def report(words: list[str], outputs: Path, to: str | None, device: str) -> Path
     """Writes the report that the words ask for, and returns where it is."""
     if not words:
         raise MilrError("name a run, several, or the folder of a sweep: latest, or what `milr runs` lists")
+    file = Path(to).expanduser() if to else None
+    if file and file.is_dir():
+        raise MilrError(f"--to {to} is a folder: name the file in it, --to {file / 'report.html'}")
     sweeps = [Path(word).expanduser() for word in words if is_sweep(Path(word).expanduser())]
     if sweeps and len(words) > 1:
         raise MilrError(f"{sweeps[0]} is a sweep: a report is of one sweep, or of runs")
@@ -52,7 +55,7 @@ def report(words: list[str], outputs: Path, to: str | None, device: str) -> Path
         page = load("milr.report.page:page_of_runs")(gathered, to)
         name = "_".join(subject.name for subject in gathered.subjects)
         place = common_place([subject.fit for subject in gathered.subjects])
-    path = Path(to).expanduser() if to else (place or outputs) / "reports" / f"{name[:100]}.html"
+    path = file or (place or outputs) / "reports" / f"{name[:100]}.html"
     load("milr.report.page:write_page")(page, path)
     return path
 
