@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,13 @@ def test_every_test_that_the_table_of_faults_names_exists() -> None:
     named = re.findall(r"`(tests/[^`:]+\.py)::([^`]+)`", text)
     missing = [f"{file}::{name}" for file, name in named if name not in names_in(ROOT / file)]
     assert len(named) > 30 and missing == []
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_what_a_page_calls_by_its_module_is_there(page: Path) -> None:
+    packages = "|".join(sorted(folder.parent.name for folder in (ROOT / "src" / "milr").glob("*/__init__.py")))
+    for name in re.findall(rf"`(milr\.(?:{packages})\.[\w.]+)`", page.read_text(encoding="utf-8")):
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_every_fault_has_a_test_or_says_why_not() -> None:

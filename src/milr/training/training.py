@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from milr.errors import MilrError
+from milr.networks.settings import MetricSettings
 from milr.training.continuation import Continuation, State
 from milr.training.distributed import average, copy_from_first, rank, world
 from milr.training.episodes import EpisodicTask, episode_inputs, episode_loss, forward_pass
@@ -71,11 +72,8 @@ def train_prototypical(
         network.train(training.batch_norm == "train")
         numbers = episode_numbers(step, training)
         inputs = torch.cat([episode_inputs(task, training, number, device) for number in numbers])
-        loss, accuracy = episode_loss(forward(inputs), training, metric)
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        loss = loss.detach()
-        average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
+        loss, accuracy = backward(forward, inputs, training, metric, parameters)
         optimiser.step()
         schedule.step()
 
@@ -98,6 +96,21 @@ def train_prototypical(
     selection.restore()
     network.requires_grad_(True).eval()
     return selection.best
+
+
+def backward(
+    forward: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    training: Training,
+    metric: MetricSettings,
+    parameters: Sequence[nn.Parameter],
+) -> tuple[Tensor, Tensor]:
+    """Loss and accuracy of a step's episodes; the gradients are then at the parameters, averaged over the processes."""
+    loss, accuracy = episode_loss(forward(inputs), training, metric)
+    torch.autograd.backward(loss)
+    loss = loss.detach()
+    average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
+    return loss, accuracy
 
 
 def steps_of(training: Training) -> int:
