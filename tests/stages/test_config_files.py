@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_the_file_and_what_is_wrong_in_it_are_named(
     error = told(tmp_path, ["experiment=mine"], capsys)
     assert error.startswith(str(file).removesuffix(".yaml"))
     assert line in error
+
+
+def test_what_is_no_file_is_no_option(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "experiment" / "folder.yaml").mkdir(parents=True)
+    (tmp_path / "experiment" / "loop.yaml").symlink_to("loop.yaml")
+    os.mkfifo(tmp_path / "experiment" / "pipe.yaml")
+    for name in ("folder", "loop", "pipe"):
+        line = told(tmp_path, [f"experiment={name}"], capsys)
+        assert line.startswith(f"experiment={name}: choose one of") and "did you mean" not in line
 
 
 def test_a_stages_part_and_another_groups_file_are_named(tmp_path: Path, capsys: Capture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,10 @@ def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
         pairs = {(row["map"], row["other"]) for row in csv.DictReader(file)}
     assert {("decision", "refined"), ("refined", "random"), ("refined", "decision")} <= pairs
     capsys.readouterr()
+    saved = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(re.sub(r"(?m)^(  beta:) .*$", r"\1 99.0", saved, count=1))
+    assert call(copy, "evaluate", *words, f"evaluate.sources=[{other.parent}]") == 2
+    assert "has milr.beta=99.0, and" in error(capsys)
     assert call(copy, "evaluate", *words, f"evaluate.sources=[{same}]") == 2
     assert "have both seed=0: leave one" in error(capsys)
     assert call(copy, "evaluate", *words, f"evaluate.sources=[{copy / 'nothing'}]") == 2

@@ -45,9 +45,9 @@ def faulty_file(error: BaseException, words: Sequence[str]) -> Path | None:
 
 
 def chosen_files(words: Sequence[str]) -> list[Path]:
-    """The user's own files among the options that the command line chooses."""
+    """The user's own files among the options that the command line chooses; folders and pipes are none."""
     chosen = typed_values(words).items()
-    files = [(folder, path) for folder in config_dirs(words) for path in folder.rglob("*.yaml")]
+    files = [(folder, path) for folder in config_dirs(words) for path in folder.rglob("*.yaml") if path.is_file()]
     return [path for folder, path in files if (path.relative_to(folder).parts[0], path.stem) in chosen]
 
 

@@ -117,7 +117,8 @@ def unknown_option(error: MissingConfigException, message: str, overrides: Seque
 
 def options_of(group: str, overrides: Sequence[str]) -> list[str]:
     """The options of a group: milr's, Hydra's, and those in the folders of configs that the command line names."""
-    own = {path.stem for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")}
+    files = [path for folder in config_dirs(overrides) for path in (folder / group).glob("*.yaml")]
+    own = {path.stem for path in files if path.is_file()}
     return sorted({*group_options(group), *own, *BUILT_IN.get(group, ())})
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from milr.backbones.protonet import PrototypicalNetwork
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
 from milr.explanation.saving import require_network
+from milr.fields import leaves
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import MANIFEST
 from milr.runs.manifests import is_done
@@ -51,17 +53,25 @@ def further_fits(source: SourceRun, named: Sequence[str], outputs: Path) -> dict
             continue
         if run.manifest["parent"]["sha256"] != parent.manifest["checkpoint"]["sha256"]:
             raise MilrError(f"evaluate.sources: {run.folder} is a fit to another network than {source.folder}")
-        for section in ("decision", "layers"):
-            if run.config.get(section) != source.config.get(section):
-                raise MilrError(
-                    f"evaluate.sources: {run.folder} has {section}={run.config.get(section)}, and {source.folder} "
-                    f"{source.config.get(section)}: name fits that differ in their seeds"
-                )
+        own, other = method_of(source.config), method_of(run.config)
+        for key in (key for key in own | other if own.get(key) != other.get(key)):
+            raise MilrError(
+                f"evaluate.sources: {run.folder} has {key}={other.get(key)}, and {source.folder} {own.get(key)}: name "
+                "fits that differ in their seeds"
+            )
         seed = int(run.config.get("seed", 0))
         if seed in fits:
             raise MilrError(f"evaluate.sources: {run.folder} and {fits[seed].folder} have both seed={seed}: leave one")
         fits[seed] = run
     return fits
+
+
+def method_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted key -> value of what a fit's maps mean by, which fits whose mean is taken must share."""
+    sections = {name: config.get(name) or {} for name in ("decision", "layers", "infomax", "mask", "bottleneck")}
+    milr = config.get("milr") or {}
+    weights = {f"milr.{key}": milr.get(key) for key in ("alpha", "beta", "gamma", "redundancy")}
+    return {**dict(leaves(sections)), **weights}
 
 
 def folders_of(place: Path) -> list[Path]:
