@@ -32,7 +32,7 @@ demo: setup  ## train, fit and draw on the embedded data set: no download, a cof
 docs: setup  ## build the site into site/; a dead link or a missing docstring fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-results: setup  ## the final tables, on drawn birds and, with CROPS= FRAMES= WEIGHTS=, on photographs; hours
+results: setup  ## the final tables, on drawn birds and, with CROPS= WEIGHTS=, on photographs; hours
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/results.sh
 
 rooms: setup  ## draw docs/rooms.svg, the picture in CONTRIBUTING.md, from today's imports

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The final tables: drawn birds always; photographs where they are named. `make results` calls this. Hours on two cores.
-#   CROPS    a CUB_200_2011 folder cropped to the bird       FRAMES    one of whole photographs
+#   CROPS    a CUB_200_2011 folder cropped to the bird
 #   WEIGHTS  ImageNet weights of resnet50 (a file, or "imagenet" to download them)
 set -euo pipefail
 # glibc hands freed memory back at once, and asking for it again takes up to a quarter of the time.
@@ -28,10 +28,6 @@ milr train-protonet experiment=cub_crops_imagenet dataset.root="$CROPS" backbone
     outputs=$photographs
 milr test-protonet source=latest outputs=$photographs
 milr fit-milr source=latest experiment=cub_crops_imagenet outputs=$photographs
-if [ -n "${FRAMES:-}" ]; then
-    milr evaluate source=latest dataset.root="$FRAMES" dataset.split=all 'evaluate.baselines=[grad_cam]' \
-        'evaluate.percent=[20,50]' 'evaluate.pixel_percent=[]' evaluate.episodes=14 episode.query=3 outputs=$photographs
-fi
 # Integrated gradients and occlusion cost 340 passes an image: on one of the episodes only.
 milr evaluate source=latest evaluate.episodes=8 episode.query=4 'evaluate.baselines=[grad_cam,iba]' \
     'evaluate.percent=[5,10,20,30,50,95]' 'evaluate.pixel_percent=[]' outputs=$photographs
