@@ -7,9 +7,11 @@ import pytest
 import shown_fit as shown
 from made_runs import make_run
 
+from milr.checks.calibration import Calibration
 from milr.evaluation.metrics import Metric
 from milr.evaluation.tables import Measurement, compare, summarise, write_csv
 from milr.report.checks import is_met
+from milr.report.reading import read_rows
 from milr.report.tables import NO, PART, UNDECIDED, UNMEASURED, YES, Finding, interval, more_or_less, number, percent
 from milr.report.worth import findings
 from milr.runs.find import read_run
@@ -171,6 +173,10 @@ def test_calibration_of_another_estimate_gives_no_verdict(outputs: Path) -> None
     assert "0.95 bits for each true bit" in finding.sentences[0]
     same = shown.fitted(outputs, "same", **{"infomax.denominator": "representations", "infomax.map": "sample"})
     assert found(same, calibrate=planted)[-1].verdict == YES
+    table = planted / "calibrate.csv"
+    assert "one fit each" in finding.sentences[0]
+    write_csv(table, [replace(row, seeds=3) for row in read_rows(table, Calibration)])
+    assert "the mean of 3 fits each" in found(fit, calibrate=planted)[-1].sentences[0]
 
 
 @pytest.mark.parametrize(

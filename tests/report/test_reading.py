@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import shown_fit as shown
 
+from milr.checks.calibration import Calibration
 from milr.checks.sanity import SanityRow
 from milr.errors import MilrError
 from milr.evaluation.tables import Comparison, Result, compare, summarise, write_csv
@@ -28,3 +29,16 @@ def test_a_table_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MilrError, match=r"rows.csv is of another version of milr"):
         read_rows(tmp_path / "rows.csv", Result)
     assert read_rows(tmp_path / "none.csv", Result) == []
+
+
+def test_a_table_of_before_columns_with_defaults_is_read(tmp_path: Path) -> None:
+    table = shown.calibrate(tmp_path) / "calibrate.csv"
+    lines = [",".join(line.split(",")[:14]) for line in table.read_text().splitlines()]
+    assert lines[0].endswith(",held_out")
+    table.write_text("\n".join(lines))
+    rows = read_rows(table, Calibration)
+    assert len(rows) == 2 and {row.seeds for row in rows} == {1} and rows[0].slope == 0.95
+    assert all(math.isnan(row.slope_over_seeds) and math.isnan(row.seconds) for row in rows)
+    table.write_text("\n".join(line.partition(",")[2] for line in lines))  # a column that never had a default
+    with pytest.raises(MilrError, match="calibrate.csv is of another version"):
+        read_rows(table, Calibration)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from milr.checks.critic_fits import Found, deviation, fitted, mean, spread_of
 from milr.checks.estimators import features_of
 from milr.checks.worlds import LAYERS, World
 from milr.decisions.inputs import own_modes
-from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
+from milr.explanation.critic_fitting import CriticTask
 from milr.explanation.milr import MILR
 from milr.explanation.settings import CriticSettings, InfomaxSettings, MilrSettings
 from milr.information.readings import READINGS, read
@@ -20,8 +22,6 @@ from milr.information.units import bits
 BATCH = 512  # pictures that go through the small networks at once
 EMPTY = 1e-6  # bits: less is a place without information
 QUANTILES = (0.1, 0.9)  # of single pictures, around a place's mean
-
-OnStep = Callable[[int, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,13 @@ class PlacePoint:
     low: float  # 10 % of the pictures lie below
     high: float  # 10 % lie above
     error: float  # RMS over the pictures, against what the true densities give for each of them
+    seed: int = 0  # of the fit and its pictures
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """One reading of one fit, over all its places: a row of calibrate.csv, in bits but for the slope."""
+class Line:
+    """One reading of the fit of one seed, over all its places; in bits but for the slope."""
 
-    world: str
-    estimator: str
-    denominator: str
-    reading: str
-    sound: bool  # whether the fit says what this reading asks (`is_sound`)
     slope: float  # of the least-squares line: estimated mean of a place = intercept + slope x truth
     intercept: float
     empty: float  # mean estimate of the places without information
@@ -67,7 +63,36 @@ class Calibration:
     single_error_empty: float  # the same over the places without information
     true_mean: float
     estimated_mean: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One reading of one estimator, over seeds: a row of calibrate.csv, in bits but for slopes and seconds.
+
+    A number of `Line` is its mean over seeds; `..._over_seeds` its standard deviation over them, NaN of one seed.
+    """
+
+    world: str
+    estimator: str
+    denominator: str
+    reading: str
+    sound: bool  # whether the fit says what this reading asks (`is_sound`)
+    slope: float
+    intercept: float
+    empty: float
+    empty_worst: float  # of all seeds the one farthest from 0
+    single_error: float
+    single_error_empty: float
+    true_mean: float
+    estimated_mean: float
     held_out: float  # the estimator's own value, of batches of critic.images held-out pictures
+    seeds: int = 1  # how many
+    slope_over_seeds: float = math.nan
+    empty_over_seeds: float = math.nan
+    single_error_over_seeds: float = math.nan
+    held_out_over_seeds: float = math.nan
+    held_out_over_batches: float = math.nan  # standard deviation of one fit's batches, mean over seeds
+    seconds: float = math.nan  # of a critic's fit, mean over seeds
 
 
 def is_sound(estimator: str, denominator: str, reading: str) -> bool:
@@ -89,9 +114,8 @@ def planted_fit(
     counts: Counts,
     seed: int,
     device: torch.device,
-    on_step: OnStep = lambda step, nats: None,
-) -> tuple[MILR, float]:
-    """A critic fitted to a world as to any network, and the estimator's own value on held-out pictures in bits."""
+) -> tuple[MILR, Found]:
+    """A critic fitted to a world as to any network, and the estimator's own values on held-out pictures."""
     train, held_out = (
         world.pictures(count, 3 * seed + part).to(device) for part, count in enumerate((counts.train, counts.held_out))
     )
@@ -100,14 +124,14 @@ def planted_fit(
     assert explainer.features is not None
     other = features_of(explainer, held_out.split(BATCH), len(held_out))
     task = CriticTask(explainer.features, other, infomax.estimator, infomax.denominator, seed)
-    fit_critic(explainer.modules.critic, task, critic, on_step)
+    found = fitted(explainer.modules.critic, task, critic, f"{world.name}, {infomax.estimator}, seed {seed}")
     explainer.fitted = True
-    return explainer, bits(held_out_nats(explainer.modules.critic, task, critic.images))
+    return explainer, found
 
 
 @torch.no_grad()
-def planted_points(world: World, explainer: MILR, pictures: Tensor) -> list[PlacePoint]:
-    """Every place in every reading, over test pictures [P, 3, 32, 32]."""
+def planted_points(world: World, explainer: MILR, pictures: Tensor, seed: int) -> list[PlacePoint]:
+    """Every place in every reading of the fit of a seed, over test pictures [P, 3, 32, 32]."""
     infomax = explainer.settings.infomax
     truth = world.truth.flatten()
     points = []
@@ -122,11 +146,13 @@ def planted_points(world: World, explainer: MILR, pictures: Tensor) -> list[Plac
         low, high = (found.quantile(share, dim=0) for share in QUANTILES)
         values = torch.stack([truth, found.mean(0), low, high, errors], dim=1).tolist()
         fit = (world.name, infomax.estimator, infomax.denominator, reading)
-        points += [PlacePoint(*fit, *divmod(place, world.truth.shape[1]), *row) for place, row in enumerate(values)]
+        for place, (true, estimated, lowest, highest, error) in enumerate(values):
+            row, column = divmod(place, world.truth.shape[1])
+            points.append(PlacePoint(*fit, row, column, true, estimated, lowest, highest, error, seed))
     return points
 
 
-def summary(points: list[PlacePoint], held_out: float) -> Calibration:
+def line(points: Sequence[PlacePoint]) -> Line:
     """The line through the places of one reading of one fit, its places without information, and single errors."""
     true, found, error = (
         torch.tensor([getattr(point, name) for point in points], dtype=torch.double)
@@ -136,13 +162,34 @@ def summary(points: list[PlacePoint], held_out: float) -> Calibration:
     offsets = true - true.mean()
     slope = (offsets * found).sum() / offsets.square().sum()
     worst = found[empty][found[empty].abs().argmax()]
-    one = points[0]
-    return Calibration(
-        *(one.world, one.estimator, one.denominator, one.reading),
-        is_sound(one.estimator, one.denominator, one.reading),
+    return Line(
         *(slope.item(), (found.mean() - slope * true.mean()).item(), found[empty].mean().item(), worst.item()),
         *(error.square().mean().sqrt().item(), error[empty].square().mean().sqrt().item()),
-        *(true.mean().item(), found.mean().item(), held_out),
+        *(true.mean().item(), found.mean().item()),
+    )
+
+
+def summary(seeds: Sequence[Sequence[PlacePoint]], found: Sequence[Found]) -> Calibration:
+    """One reading over the fits of several seeds: the places of each, and what each found in held-out pictures."""
+    lines, spread, one = [line(points) for points in seeds], spread_of(found), seeds[0][0]
+    values = {field.name: [getattr(each, field.name) for each in lines] for field in fields(Line)}
+    means = {name: mean(numbers) for name, numbers in values.items()}
+    means["empty_worst"] = max(values["empty_worst"], key=abs)
+    return Calibration(
+        world=one.world,
+        estimator=one.estimator,
+        denominator=one.denominator,
+        reading=one.reading,
+        sound=is_sound(one.estimator, one.denominator, one.reading),
+        **means,
+        held_out=spread.bits,
+        seeds=len(lines),
+        slope_over_seeds=deviation(values["slope"]),
+        empty_over_seeds=deviation(values["empty"]),
+        single_error_over_seeds=deviation(values["single_error"]),
+        held_out_over_seeds=spread.over_seeds,
+        held_out_over_batches=spread.over_batches,
+        seconds=spread.seconds,
     )
 
 
@@ -151,16 +198,17 @@ def calibrate_world(
     infomax: InfomaxSettings,
     critic: CriticSettings,
     counts: Counts,
-    seed: int,
+    seeds: Sequence[int],
     device: torch.device,
-    on_step: OnStep = lambda step, nats: None,
 ) -> tuple[list[PlacePoint], list[Calibration]]:
-    """Fits one estimator to one world; the places of all its readings, and a summary of each."""
-    explainer, held_out = planted_fit(world, infomax, critic, counts, seed, device, on_step)
-    points = planted_points(world, explainer, world.pictures(counts.test, 3 * seed + 2).to(device))
-    count = world.truth.numel()
-    parts = [points[start : start + count] for start in range(0, len(points), count)]
-    return points, [summary(part, held_out) for part in parts]
+    """Fits one estimator to one world with each seed; the places of all its readings, and a summary of each reading."""
+    points, found = [], []
+    for seed in seeds:
+        explainer, of_seed = planted_fit(world, infomax, critic, counts, seed, device)
+        points += planted_points(world, explainer, world.pictures(counts.test, 3 * seed + 2).to(device), seed)
+        found.append(of_seed)
+    parts = [[[p for p in points if (p.reading, p.seed) == (name, seed)] for seed in seeds] for name in READINGS]
+    return points, [summary(part, found) for part in parts]
 
 
 def fits_wanted(infomax: InfomaxSettings, estimators: list[str], denominators: list[str]) -> list[InfomaxSettings]:

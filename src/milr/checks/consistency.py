@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from milr.checks.critic_fits import Fitting, Found, bits_of, deviation, found, over_seeds
+from milr.checks.critic_fits import Fitting, Found, bits_of, deviation, found, over_seeds, spread_of
 from milr.checks.feature_pairs import PROJECTED, mispaired, pairs_of, projected, side_by_side
 from milr.explanation.features import Features
 from milr.information.estimators import ESTIMATORS
@@ -89,11 +89,10 @@ def estimator_table(
 
 def estimator_line(name: str, results: Sequence[Found], best: float) -> EstimatorLine:
     """A row of the table."""
-    mean = bits_of(results)
-    batches = [float(result.batches.std()) if len(result.batches) > 1 else math.nan for result in results]
+    spread = spread_of(results)
     return EstimatorLine(
-        *(name, ESTIMATORS[name].bound, mean, mean - best, deviation([result.bits for result in results])),
-        *(sum(batches) / len(batches), sum(result.seconds for result in results) / len(results)),
+        *(name, ESTIMATORS[name].bound, spread.bits, spread.bits - best),
+        *(spread.over_seeds, spread.over_batches, spread.seconds),
     )
 
 

@@ -1,4 +1,4 @@
-"""One critic fitted to features and read on held-out ones, and the same over several seeds."""
+"""One critic fitted to features and read on held-out ones, the same over several seeds, and how far these spread."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_val
 from milr.explanation.features import Features
 from milr.explanation.modules import critic_of
 from milr.explanation.settings import CriticSettings, InfomaxSettings
+from milr.information.critics import AnyCritic
 from milr.information.statistics import ChannelStatistics, Standardise
 from milr.information.units import bits
 from milr.seeding import seeded
@@ -46,6 +47,16 @@ class Found:
         return float(self.batches.mean())
 
 
+@dataclass(frozen=True)
+class Spread:
+    """What fits that differ in their seed alone found, in bits a place but for the seconds."""
+
+    bits: float  # mean over seeds
+    over_seeds: float  # standard deviation of the seeds' means; NaN of one seed
+    over_batches: float  # standard deviation of one critic's batches, mean over seeds; NaN of one batch
+    seconds: float  # of a fit, mean over seeds
+
+
 def over_seeds(
     train: Features, held_out: Features, fitting: Fitting, seeds: Sequence[int], shuffled: bool = False
 ) -> list[Found]:
@@ -59,11 +70,16 @@ def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuf
     with seeded(seed):
         critic = critic_of(fitting.infomax, local, representation, fitting.grid).to(fitting.device)
     task = CriticTask(train, held_out, fitting.infomax.estimator, fitting.infomax.denominator, seed, shuffled=shuffled)
+    return fitted(critic, task, fitting.critic)
+
+
+def fitted(critic: AnyCritic, task: CriticTask, settings: CriticSettings, label: str = "critic") -> Found:
+    """Fits this critic behind a bar with the label, and reads it on the held-out pictures."""
     started = time.perf_counter()
-    with critic_bar("critic", fitting.critic.steps) as on_step:
-        fit_critic(critic, task, fitting.critic, on_step)
+    with critic_bar(label, settings.steps) as on_step:
+        fit_critic(critic, task, settings, on_step)
     seconds = time.perf_counter() - started
-    return Found(bits(held_out_values(critic, task, fitting.critic.images)).cpu(), seconds)
+    return Found(bits(held_out_values(critic, task, settings.images)).cpu(), seconds)
 
 
 def scales_of(features: Features) -> tuple[Standardise, Standardise]:
@@ -77,7 +93,19 @@ def scales_of(features: Features) -> tuple[Standardise, Standardise]:
 
 def bits_of(results: Sequence[Found]) -> float:
     """The mean over seeds."""
-    return sum(result.bits for result in results) / len(results)
+    return mean([result.bits for result in results])
+
+
+def spread_of(results: Sequence[Found]) -> Spread:
+    """The mean over seeds, how far seeds and batches spread, and the time."""
+    batches = [deviation(result.batches.tolist()) for result in results]
+    seconds = [result.seconds for result in results]
+    return Spread(bits_of(results), deviation([result.bits for result in results]), mean(batches), mean(seconds))
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of at least one value."""
+    return sum(values) / len(values)
 
 
 def deviation(values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from milr.checks.critic_fits import fitted
 from milr.errors import MilrError
 from milr.explanation.bars import critic_bar
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
@@ -50,9 +51,7 @@ def estimator_bits(
     """The mean information in bits that another estimator finds in held-out images, with a critic of its own."""
     critic = new_critic(explainer, seed, estimator)
     task = CriticTask(train, held_out, estimator, explainer.settings.infomax.denominator, seed)
-    with critic_bar("critic", settings.steps) as on_step:
-        fit_critic(critic, task, settings, on_step)
-    return bits(held_out_nats(critic, task, settings.images))
+    return fitted(critic, task, settings).bits
 
 
 def null_bits(explainer: MILR, train: Features, held_out: Features, settings: CriticSettings, seed: int) -> float:

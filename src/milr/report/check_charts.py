@@ -38,13 +38,13 @@ def likeness(rows: Sequence[SanityRow]) -> Chart:
 
 def truth(points: Sequence[PlacePoint]) -> Chart:
     """Estimated against planted bits, a point a place."""
-    names = ("world", "row", "column", "true", "estimated", "low", "high")
+    names = ("world", "row", "column", "seed", "true", "estimated", "low", "high")
     values = [{name: getattr(point, name) for name in names} for point in points]
     most = max(max(point.true, point.estimated) for point in points)
     base = alt.Chart(data(values)).encode(
         x=alt.X("true:Q", title="planted bits"),
         color=alt.Color("world:N", scale=alt.Scale(range=[OWN["total"], OWN["decision"]])),
-        tooltip=["world:N", "row:Q", "column:Q", *tooltips("true", "estimated", "low", "high")],
+        tooltip=["world:N", "row:Q", "column:Q", "seed:Q", *tooltips("true", "estimated", "low", "high")],
     )
     same = alt.Chart(data([{"true": 0, "estimated": 0}, {"true": most, "estimated": most}]))
     estimated = alt.Y("estimated:Q", title="estimated bits")
@@ -56,9 +56,10 @@ def truth(points: Sequence[PlacePoint]) -> Chart:
     title = "Estimated against planted bits"
     description = "A point a place, with the 10 % and 90 % of single pictures; on the broken line they are the same."
     cells = [
-        [f"{p.world}, {p.row + 1}, {p.column + 1}", *map(number, (p.true, p.estimated, p.low, p.high))] for p in points
+        [f"{p.world}, {p.row + 1}, {p.column + 1}, {p.seed}", *map(number, (p.true, p.estimated, p.low, p.high))]
+        for p in points
     ]
-    table = Table(title, ["world, row, column", "planted", "estimated", "10 %", "90 %"], cells)
+    table = Table(title, ["world, row, column, seed", "planted", "estimated", "10 %", "90 %"], cells)
     return Chart(spec_of(drawn), title, description, table)
 
 

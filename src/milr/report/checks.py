@@ -100,11 +100,12 @@ def calibration_finding(calibrate: RunInfo | None, fit: RunInfo, again: str) -> 
     ]
     judged = same or sound or rows
     worst = max(judged, key=lambda row: abs(row.slope - 1))
+    fits = max((row.seeds for row in judged), default=1)
     sentences = [
         "On planted pictures and networks whose information is known at every place (not those of this run), the "
         f"estimate finds {number(worst.slope, 2)} bits for each true bit in the worst case, and "
         f"{number(max((row.empty for row in judged), key=abs), 2)} bits where there are none (both without interval: "
-        "one fit each).",
+        f"{'one fit' if fits == 1 else f'the mean of {fits} fits'} each).",
         f"It is the same estimator, denominator and reading as in this run; a slope within {NEAR} of 1 counts as true."
         if same
         else f"It is another estimate ({worst.estimator}, {worst.denominator}, {worst.reading}) than this run's.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -23,14 +23,19 @@ READ: Mapping[Any, Callable[[str], Any]] = {
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """What `write_csv` wrote; nothing where there is no such file. MilrError for a table of another version."""
+    """What `write_csv` wrote; nothing where there is no such file. MilrError for a table of another version.
+
+    Columns that came later have defaults, so that a table of before them can be read.
+    """
     if not path.is_file():
         return []
     types = get_type_hints(kind)
+    own = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    later = {field.name for field in fields(kind) if field.default is not MISSING}  # type: ignore[arg-type]
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [
-                kind(**{field.name: value_of(cells, field.name, types) for field in fields(kind)})  # type: ignore[arg-type]
+                kind(**{name: value_of(cells, name, types) for name in own if name in cells or name not in later})
                 for cells in csv.DictReader(file)
             ]
     except (KeyError, ValueError, TypeError) as error:

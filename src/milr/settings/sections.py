@@ -164,6 +164,7 @@ class CalibrateSection:
     train_pictures: int = setting(32768, "planted pictures to fit to", low=16)
     held_out_pictures: int = setting(1024, "by which the fit stops", low=2)
     test_pictures: int = setting(256, "whose maps are held against the truth", low=1)
+    seeds: int = setting(1, "fits of each estimator, each with pictures of its own; from 2 on their spread", low=1)
 
 
 @dataclass

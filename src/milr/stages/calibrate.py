@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -11,7 +12,6 @@ from milr.checks.calibration_chart import draw_calibration
 from milr.checks.planted import WORLDS
 from milr.errors import MilrError
 from milr.evaluation.tables import write_csv
-from milr.explanation.bars import critic_bar
 from milr.explanation.settings import InfomaxSettings
 from milr.fields import pick
 from milr.information.estimators import ESTIMATORS
@@ -37,19 +37,18 @@ def calibrate(settings: Calibrate, run: Run) -> float:
             raise MilrError(f"calibrate.{name}={unknown or given}: choose among {', '.join(known)}")
     counts = Counts(section.train_pictures, section.held_out_pictures, section.test_pictures)
     fits = fits_wanted(pick(InfomaxSettings, settings.infomax), section.estimators, section.denominators)
+    seeds = range(settings.seed, settings.seed + section.seeds)
     points, rows = [], []
     for name in section.worlds:
         world = WORLDS[name]()
         for infomax in fits:
-            with critic_bar(f"{world.name}, {infomax.estimator}", settings.critic.steps) as on_step:
-                found, summaries = calibrate_world(
-                    world, infomax, settings.critic, counts, settings.seed, device, on_step
-                )
+            found, summaries = calibrate_world(world, infomax, settings.critic, counts, seeds, device)
             points += found
             rows += summaries
-            write_csv(run.path("places.csv"), points)  # after every fit: minutes should not be lost
+            write_csv(run.path("places.csv"), points)  # after every estimator: minutes should not be lost
             write_csv(run.path("calibrate.csv"), rows)
-    draw_calibration(run.path("calibration.png"), points, f"planted bits, seed {settings.seed}")
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    draw_calibration(run.path("calibration.png"), points, f"planted bits, {which}")
     log_rows(rows)
     for row in rows:
         run.metrics(**asdict(row))
@@ -71,13 +70,27 @@ def result_of(rows: Sequence[Calibration]) -> dict[str, float]:
 
 
 def log_rows(rows: Sequence[Calibration]) -> None:
-    """One line a reading of a fit."""
+    """One line a reading, its spread over seeds with it; and one an estimator, of its held-out value and its time."""
     head = ("world", "estimator", "denominator", "reading", "", "slope", "intercept", "empty", "error", "mean", "true")
     table: list[tuple[str, ...]] = [head]
     for row in rows:
-        values = row.slope, row.intercept, row.empty, row.single_error, row.estimated_mean, row.true_mean
-        note = "" if row.sound else "(not sound)"
+        values = (
+            *(with_spread(row.slope, row.slope_over_seeds), with_spread(row.intercept)),
+            *(with_spread(row.empty, row.empty_over_seeds), with_spread(row.single_error, row.single_error_over_seeds)),
+            *(with_spread(row.estimated_mean), with_spread(row.true_mean)),
+        )
         table.append(
-            (row.world, row.estimator, row.denominator, row.reading, note, *(f"{value:.3f}" for value in values))
+            (row.world, row.estimator, row.denominator, row.reading, "" if row.sound else "(not sound)", *values)
         )
     log.info("%s", "\n".join(aligned(table, right=range(5, len(head)))))
+    fits = [("world", "estimator", "denominator", "held out", "over batches", "seconds")]
+    for row in {(row.world, row.estimator, row.denominator): row for row in rows}.values():
+        held_out = with_spread(row.held_out, row.held_out_over_seeds)
+        numbers = held_out, with_spread(row.held_out_over_batches), f"{row.seconds:.1f}"
+        fits.append((row.world, row.estimator, row.denominator, *numbers))
+    log.info("%s", "\n".join(aligned(fits, right=range(3, len(fits[0])))))
+
+
+def with_spread(value: float, deviation: float = math.nan) -> str:
+    """A number, and its standard deviation where there is one."""
+    return f"{value:.3f}" if math.isnan(deviation) else f"{value:.3f} ± {deviation:.3f}"
