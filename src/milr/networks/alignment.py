@@ -32,9 +32,7 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
     """
     cells = some_cells(grid)
     local = pair.first_pass(with_changed_patches(probes, grid, cells, image)).local
-    changed = (local[1:] - local[:1]).float().cpu()
-    changed /= changed.abs().max().clamp(min=1e-37)  # squares of what is small enough are 0
-    changes = changed.norm(dim=1).flatten(1)  # [cells, places]
+    changes = changes_of(local)
     lost = int((changes.amax(1) <= LOST * changes.max()).sum())
     if lost == len(cells):  # a layer of another input's: nothing is known
         return False
@@ -64,6 +62,13 @@ def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand:
             *(pair.local, *grid, 100 * share),
         )
     return share >= SEEN
+
+
+def changes_of(local: Tensor) -> Tensor:
+    """How much places [n, places] change from the first to each other of local features [1 + n, C, ...], on the CPU."""
+    changed = (local[1:] - local[:1]).float()
+    changed /= changed.abs().max().clamp(min=1e-37)  # squares of what is small enough are 0
+    return changed.norm(dim=1).flatten(1).cpu()
 
 
 def common(away: Tensor) -> Tensor:

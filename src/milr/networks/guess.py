@@ -11,7 +11,6 @@ from torch import nn
 from milr.errors import MilrError
 from milr.networks.inspection import Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
-from milr.networks.outputs import OutputChoice
 from milr.networks.paths import TRIES, Paths
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
@@ -22,16 +21,14 @@ NOTHING = (nn.Dropout, nn.Identity, nn.Flatten)
 LINKS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what makes probabilities of logits
 
 
-def with_guesses(layers: Inspection, choice: LayerSettings, output: OutputChoice = "") -> LayerSettings:
+def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths) -> LayerSettings:
     """The choice with names for the layers that it leaves open; MilrError where none can be.
 
-    Of a network that runs all its layers more than once (a Siamese one) the first run is taken. `output` says on which
-    output the layers must lie (of a network with several heads).
+    Of a network that runs all its layers more than once (a Siamese one) the first run is taken.
     """
     if choice.call < 0 and not layers.readout_layers():
         layers.choice = replace(choice, call=0)
         layers.choice = choice = layers.choice if layers.readout_layers() else choice
-    paths = Paths(layers, output or choice.output)
     z = _named(layers, choice.z) or paths.first(guesses_of_z(layers, _named(layers, choice.local)))
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):

@@ -14,6 +14,7 @@ from milr.networks.freezing import same_buffers
 from milr.networks.guess import with_guesses
 from milr.networks.inputs import Inputs, checked_example
 from milr.networks.inspection import Inspection, check_network
+from milr.networks.paths import Paths
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call, Shape
@@ -90,7 +91,7 @@ def _table(network: nn.Module, probes: Inputs, choice: LayerSettings) -> LayerTa
     for given in filter(None, (choice.local, choice.z)):
         seen.name_of(given)
     with suppress(MilrError):  # the table is what helps where nothing can be guessed
-        seen.choice = choice = with_guesses(seen, choice)
+        seen.choice = choice = with_guesses(seen, choice, Paths(seen, choice.output))
     stages = seen.readout_layers()
     rows = {}
     for run in seen.order[:-2]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from milr.networks.outputs import (
     with_features,
 )
 from milr.networks.passes import FirstPass, SecondPass, check_passes
-from milr.networks.paths import PAST, passes_by
+from milr.networks.paths import Paths
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -86,17 +85,18 @@ class LayerPair:
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
         with same_buffers(self.network):  # a network that changes them is refused, and is as it was
-            layers = Inspection(self.network, probes, choice)
-            choice = self._name_layers(layers, choice, stages, read)
-            self._try_passes(layers, probes, others, example)
+            paths = Paths(Inspection(self.network, probes, choice), self._output)
+            choice = self._name_layers(paths, choice, stages, read)
+            self._try_passes(paths, probes, others, example)
         self.choice = self._as_found(choice)
 
     def _name_layers(
-        self, layers: Inspection, choice: LayerSettings, stages: Sequence[str] | None, read: Reading | None
+        self, paths: Paths, choice: LayerSettings, stages: Sequence[str] | None, read: Reading | None
     ) -> LayerSettings:
         """The layers, their layouts and their modules; the choice with what was guessed in it."""
+        layers = paths.layers
         if not (choice.local and choice.z):
-            layers.choice = choice = with_guesses(layers, choice, self._output)
+            layers.choice = choice = with_guesses(layers, choice, paths)
             self._read = read or choice.read
             log.info("the layer pair is a guess: local=%s, z=%s (milr.layers shows all)", choice.local, choice.z)
         self.local, self.z = layers.name_of(choice.local), layers.name_of(choice.z)
@@ -112,11 +112,12 @@ class LayerPair:
         }
         return choice
 
-    def _try_passes(self, layers: Inspection, probes: Inputs, others: Inputs, example: Inputs) -> None:
+    def _try_passes(self, paths: Paths, probes: Inputs, others: Inputs, example: Inputs) -> None:
         """Runs both passes on probes: which token z is, what they may be spared, and where the places are."""
         # Everything above the local layer depends on x alone in a plain chain of layers, so that the part below may see
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
+        layers = paths.layers
         self._class_token: int | None = None
         self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
@@ -132,7 +133,7 @@ class LayerPair:
             warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
                 warn_of_motion(self, own.grid, self._cast(example), probes, size)
-        self._warn_of_ways_past(probes)
+        paths.warn_of_past(layers.run_of(self.local), self.local)
         self.sequence = own.kind == SEQUENCE or (own.grid[0] == 1 and main.ndim < 4)  # its maps are rows [K, T]
         if self.sequence:
             warn_of_order(self, own.grid[1], probes)
@@ -140,18 +141,6 @@ class LayerPair:
         self.grid = (first.local.shape[2], first.local.shape[3])  # (H, W)
         self.stage_channels = tuple(features.shape[1] for features in first.stages)  # C_s of each
         self.dimension = first.representation.shape[1]  # D
-
-    def _warn_of_ways_past(self, probes: Inputs) -> None:
-        """A warning where the network's output reads the picture past the local layer, which no mask can take away."""
-        picked = partial(pick, choice=self._output)
-        share = passes_by(self.network, self._layers[self.local], probes, picked)
-        if share > PAST:
-            log.warning(
-                "%.0f %% of what the picture changes in the network's output goes past the local layer '%s' (other "
-                "members of an ensemble, branches, a skip connection, or the same layers run again): no mask takes it "
-                "away, and the maps say what the decision needs beside it; name a layer that all of it goes through",
-                *(100 * min(share, 1.0), self.local),
-            )
 
     def _as_found(self, choice: LayerSettings) -> LayerSettings:
         """The choice with everything in it that was left open: another pair by it reads the same."""

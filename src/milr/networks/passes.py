@@ -58,28 +58,22 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
     Seen on two batches of which the first image is the same. `before` is the block before the last, where the local
     layer is in that or behind it. MilrError where the passes would not give what they must.
     """
-    takes_one = one_below = False
+    found: tuple[bool, bool] | MilrError | None = None
 
-    def run() -> None:
-        """Tries both passes."""
-        nonlocal takes_one, one_below
-        takes_one, one_below = _check(pair, probes, others, before)
-
-    failed: MilrError | None = None
-
-    def tried() -> None:
-        """The same, what is wrong being said afterwards."""
-        nonlocal failed
+    def attempt() -> None:
+        """Tries both passes; what is wrong is told after the buffers, whose change may be the cause."""
+        nonlocal found
         try:
-            run()
+            found = _check(pair, probes, others, before)
         except MilrError as error:
-            failed = error
+            found = error
 
-    if changed := changed_buffers(pair.network, tried):
+    if changed := changed_buffers(pair.network, attempt):
         raise MilrError(f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result")
-    if failed:
-        raise failed
-    return takes_one, one_below
+    if isinstance(found, MilrError):
+        raise found
+    assert found is not None
+    return found
 
 
 def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import cached_property
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from milr.networks.freezing import frozen
 from milr.networks.hooks import HookedLayer
-from milr.networks.inputs import Inputs, call, main_name, main_tensor
+from milr.networks.inputs import Inputs, call, main_tensor, with_main
 from milr.networks.inspection import Inspection
 from milr.networks.outputs import OutputChoice, choose, pick, with_features
 from milr.networks.trace import Call, trace
 from milr.networks.wrappers import uncompiled
+
+log = logging.getLogger("milr")
 
 TRIES = 16  # candidates that are tried before the first of them is taken
 PAST = 0.05  # of the output's change may go past a layer: rounding, and what is hardly read
@@ -31,6 +34,7 @@ class Paths:
 
     def __init__(self, layers: Inspection, output: OutputChoice) -> None:
         self.layers, self.output = layers, output
+        self._past: dict[int, float] = {}
 
     def first(self, runs: Iterable[Call], above: Call | None = None) -> Call | None:
         """The first of the runs that `leads` on; where none of a few does the first of all, None of none.
@@ -48,10 +52,24 @@ class Paths:
 
     def past(self, run: Call) -> float:
         """What `passes_by` says of the layer; 0 where there is no trying."""
-        try:
-            return passes_by(self.layers.network, self._hooked(run), self.layers.images, self._picked)
-        except Exception:  # whatever a network raises
-            return 0.0
+        if id(run) not in self._past:
+            try:
+                share = passes_by(self.layers.network, self._hooked(run), self.layers.images, self._picked)
+            except Exception:  # whatever a network raises
+                share = 0.0
+            self._past[id(run)] = share
+        return self._past[id(run)]
+
+    def warn_of_past(self, run: Call, name: str) -> None:
+        """A warning where the output reads the picture past this local layer, which no mask can take away."""
+        share = self.past(run)
+        if share > PAST:
+            log.warning(
+                "%.0f %% of what the picture changes in the network's output goes past the local layer '%s' (other "
+                "members of an ensemble, branches, a skip connection, or the same layers run again): no mask takes it "
+                "away, and the maps say what the decision needs beside it; name a layer that all of it goes through",
+                *(100 * min(share, 1.0), name),
+            )
 
     def leads(self, run: Call, above: Call | None) -> bool:
         """Whether the output, and what the run `above` gives, depend on what this run gives at its places.
@@ -113,34 +131,25 @@ class Paths:
 def passes_by(network: nn.Module, layer: HookedLayer, images: Inputs, picked: Callable[[Any], Tensor]) -> float:
     """The share of what changes the network's output with the picture that goes past a layer, 0 to about 1.
 
-    Seen where two pictures change places and all that the layer gives stays: of a member of an ensemble or one branch
-    of several, or beside a skip connection, the output still changes. A class token that the layer gives is not past.
+    Seen where what the layer gives of two pictures changes places, and they do not: where a member of an ensemble, one
+    branch of several or a skip connection reads them too, the outputs do not change places with it. A class token that
+    the layer gives is not past.
     """
+    pictures = with_main(images, main_tensor(images))  # which alone are not the same in each row
 
-    def run(given: Inputs, kept: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the layer and the network give, the layer's output being kept."""
-        seen: list[Tensor] = []
+    def output(change: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the network gives with what the layer gives changed."""
 
         def act(made: Any) -> Any:
-            """Keeps what the layer gives, or gives what is kept."""
-            seen.append(layer.features(made).clone())
-            return None if kept is None else with_features(made, kept.clone())
+            """What the layer gives, changed."""
+            return with_features(made, change(layer.features(made)))
 
         with torch.no_grad(), frozen(network), uncompiled(), layer.on_output(act):
-            return picked(call(network, given)).double(), seen[0]
+            return picked(call(network, pictures)).double()
 
-    main, name = main_tensor(images), main_name(images)
-    order = main.flip(0)
-    if isinstance(images, Tensor):
-        others: Inputs = order
-    elif isinstance(images, dict):
-        others = {**images, name: order}
-    else:
-        others = tuple(order if str(number) == name else one for number, one in enumerate(images))
-    own, features = run(images, None)
-    other, past = run(others, None)[0], run(others, features)[0]
-    change = (other - own).norm()
-    return float((past - own).norm() / change) if change > 0 else 0.0
+    own, exchanged = output(lambda features: features), output(lambda features: features.flip(0))
+    change = (own.flip(0) - own).norm()
+    return float((exchanged.flip(0) - own).norm() / change) if change > 0 else 0.0
 
 
 def some_numbers(features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from milr.networks.alignment import CLEAR, NEAR
+from milr.networks.alignment import CLEAR, NEAR, changes_of
 from milr.networks.inputs import Inputs, main_tensor, with_main
 from milr.networks.passes import Passes
 
@@ -45,9 +45,7 @@ def away_by(pair: Passes, places: int, probes: Inputs, axis: int) -> float | Non
     rows = main[:1].repeat(SPANS + 1, *[1] * (main.ndim - 1))
     for number, (start, end) in enumerate(pairwise(edges), 1):
         rows[number].narrow(axis - 1, start, end - start).copy_(main[1].narrow(axis - 1, start, end - start))
-    local = pair.first_pass(with_main(probes, rows)).local.flatten(2)  # [1 + spans, C, places]
-    changed = (local[1:] - local[:1]).float().cpu()
-    changes = (changed / changed.abs().max().clamp(min=1e-37)).norm(dim=1)
+    changes = changes_of(pair.first_pass(with_main(probes, rows)).local)
     usual = changes.median(1, keepdim=True).values
     clear = changes.amax(1) > CLEAR * usual[:, 0]
     if clear.sum() < SPANS / 2:
