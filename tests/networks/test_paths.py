@@ -13,6 +13,7 @@ from transformers import CLIPConfig, CLIPForImageClassification
 
 import milr
 from milr.errors import MilrError
+from milr.networks import paths
 from milr.networks.outputs import choose
 from milr.networks.probes import probe_inputs
 
@@ -170,6 +171,14 @@ def test_what_goes_past_the_local_layer_is_warned_of(caplog: pytest.LogCaptureFi
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+def test_what_goes_past_a_guessed_layer_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    seen = paths.passes_by
+    monkeypatch.setattr(paths, "passes_by", lambda *given: looks.append("") or seen(*given))
+    milr.MILR(Members().members[0], example=torch.randn(2, 3, 32, 32))
+    assert len(looks) == 1
+
+
 def test_a_layer_that_all_of_the_picture_goes_through_is_explained_first(caplog: pytest.LogCaptureFixture) -> None:
     network = Members(nn.Conv2d(3, 3, 3, 2, 1))
     assert milr.MILR(network, example=torch.randn(2, 3, 32, 32)).layers.local == "stem"
@@ -201,6 +210,31 @@ def test_a_network_that_is_refused_for_changing_its_buffers_has_them_as_they_wer
     with pytest.raises(MilrError, match="changes its buffer 'bank' while it runs in eval"):
         milr.MILR(network, "body.1", "body.2", example=torch.randn(2, 3, 16, 16))
     assert torch.equal(network.bank, before)
+
+
+class Graph(Heads):
+    """Channels that are mixed along the edges of a graph, as a sparse buffer has them."""
+
+    edges: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.eye(8).roll(1, 0).to_sparse())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.embed(torch.sparse.mm(self.edges, self.body(images).mean((2, 3)).T).T)
+
+
+def test_a_sparse_buffer_is_one_like_others() -> None:
+    network, images = Graph(), torch.randn(2, 3, 16, 16)
+    assert milr.layers(network, images)
+    explainer = milr.MILR(network, "body", "embed", example=images)
+    explainer.prepare([images])
+    explainer.fitted = True
+    assert explainer(images).total.shape == (2, 8, 8)
+    network.edges = 2 * network.edges
+    with pytest.raises(MilrError, match="weights or buffers changed"):
+        explainer(images)
 
 
 class Drops(Heads):

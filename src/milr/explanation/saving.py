@@ -19,6 +19,7 @@ from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.files import write_atomically
 from milr.information.statistics import Standardise
+from milr.networks.freezing import dense
 from milr.networks.layers import LayerPair, weights_sha256
 from milr.networks.settings import LayerSettings
 
@@ -59,7 +60,11 @@ class KnownNetwork:
 def versions(network: nn.Module) -> list[tuple[int, int, int]]:
     """What changes with most ways of writing to a network's tensors, without reading them."""
     return [
-        (id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+        (
+            id(tensor),
+            tensor.data_ptr() if tensor.layout == torch.strided else 0,
+            0 if tensor.is_inference() else tensor._version,
+        )
         for tensor in chain(network.parameters(), network.buffers())
     ]
 
@@ -68,7 +73,7 @@ def versions(network: nn.Module) -> list[tuple[int, int, int]]:
 def norms(network: nn.Module) -> list[float]:
     """The norm of every parameter and buffer of floats: writing through `.data` or NumPy leaves the versions alone."""
     tensors = [tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point()]
-    result = [vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+    result = [vector_norm(dense(tensor), dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
     joined: list[float] = torch.stack([norm.to(result[0].device) for norm in result]).tolist() if result else []
     return joined
 

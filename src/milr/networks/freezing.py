@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from milr.networks.wrappers import without_wrappers, wrapper_names
 
@@ -50,8 +50,21 @@ def same_buffers(network: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for name, buffer in network.named_buffers():
                 was = before.get(name)
-                if was is not None and was.shape == buffer.shape and not torch.equal(buffer, was):
+                if was is not None and was.shape == buffer.shape and not same_values(buffer, was):
                     buffer.copy_(was)
+
+
+def same_values(first: Tensor, second: Tensor) -> bool:
+    """Whether two buffers hold the same; nan is as nan, and a sparse one may be, too."""
+    if first.shape != second.shape:
+        return False
+    one, other = dense(first), dense(second)
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def dense(value: Tensor) -> Tensor:
+    """The same, not sparse: of a sparse one torch tells neither what is equal nor what is nan."""
+    return value if value.layout == torch.strided else value.to_dense()
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -65,8 +78,8 @@ def weights_sha256(network: nn.Module) -> str:
     inner = wrapper_names(network)
     for name, value in (saved | unsaved).items():
         digest.update(without_wrappers(name, inner).encode())
-        if isinstance(value, torch.Tensor):
-            plain = value.detach().cpu().contiguous().flatten()
+        if isinstance(value, Tensor):
+            plain = dense(value).detach().cpu().contiguous().flatten()
             digest.update(plain.view(torch.uint8).numpy().tobytes())  # bytes: NumPy has no bfloat16
         else:  # what a module adds by get_extra_state
             digest.update(repr(value).encode())

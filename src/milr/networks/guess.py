@@ -139,6 +139,7 @@ def _side(layers: Inspection, run: Call) -> float:
 
 def _pooled(layers: Inspection, run: Call) -> bool:
     shape = run.output or ()
-    if not shape or shape[0] != layers.count or id(run) in layers.layouts:
-        return len(shape) > 2 and shape[2:] == (1, 1)
-    return len(shape) == 2 or shape[2:] == (1, 1) or (len(shape) == 3 and shape[1] == 1)  # of one query that attends
+    if shape[:1] != (layers.count,):
+        return False
+    one = len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)  # of one query that attends
+    return shape[2:] == (1, 1) or (one and id(run) not in layers.layouts)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milr.networks.freezing import frozen
+from milr.networks.freezing import dense, frozen, same_values
 from milr.networks.inputs import Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
 from milr.networks.wrappers import hookable, uncompiled
@@ -121,14 +121,10 @@ def changed_buffers(network: nn.Module, run: Callable[[], object]) -> list[str]:
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     run()
     after = dict(network.named_buffers())
-    return [name for name, buffer in before.items() if name in after and not _equal(buffer, after[name])]
-
-
-def _equal(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and bool(((first == second) | ((first != first) & (second != second))).all())
+    return [name for name, buffer in before.items() if name in after and not same_values(buffer, after[name])]
 
 
 def not_finite(network: nn.Module) -> list[str]:
     """Names of the parameters that are not finite and of the buffers with NaN: -inf in a buffer may be a mask."""
     names = [name for name, value in network.named_parameters() if not value.isfinite().all()]
-    return names + [name for name, value in network.named_buffers() if value.isnan().any()]
+    return names + [name for name, value in network.named_buffers() if dense(value).isnan().any()]
