@@ -20,7 +20,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file under a temporary name in its own folder, flush it to the disk, and rename it into place."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file, naming(path):
+        with naming(path), os.fdopen(handle, "wb") as file:  # closing it may fail, too
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,17 @@ def test_a_run_whose_checkpoint_does_not_fit_fails_in_one_line(tmp_path: Path) -
     assert {path.name for path in run.folder.iterdir()} == {MANIFEST, "log.txt"}
 
 
+def write_of(path: Path, size: int) -> None:
+    """As many bytes as go into the file's buffer, or more: a write that fails when it is closed, or at once."""
+    write_atomically(path, lambda file: file.write(b"x" * size))
+
+
 def test_the_place_that_is_full_is_named_and_not_the_runs_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere" / "birds"
     drawn = SyntheticSettings(root=str(elsewhere), species=4, images_per_species=2, picture_size=64)
     for name, work in (
         (elsewhere, lambda: open_catalogue(drawn)),
-        (
-            tmp_path / "report.html",
-            lambda: write_atomically(tmp_path / "report.html", lambda file: file.write(b"x" * 9000)),
-        ),
+        *((tmp_path / f"{size}.html", partial(write_of, tmp_path / f"{size}.html", size)) for size in (3_000, 9_000)),
     ):
         with (
             pytest.raises(MilrError, match=f"^{name}: File too large; raise the limit on the size of files$"),
