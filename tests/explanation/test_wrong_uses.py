@@ -151,6 +151,13 @@ def test_a_list_of_single_images_with_their_labels_is_a_data_set() -> None:
     assert len(fitted(Small(), items).features or ()) == len(expected.features or ()) == 8
 
 
+@pytest.mark.parametrize("beside", [None, "a name", {"labels": LABELS[:4]}, LABELS[:4]])
+def test_a_list_of_two_things_is_a_batch_whatever_stands_beside_its_images(beside: Any) -> None:
+    explainer = milr.MILR(Small())
+    explainer.prepare([(IMAGES[:4], beside), (IMAGES[4:], beside)])
+    assert len(explainer.features or ()) == 8
+
+
 def test_two_images_of_a_pair_are_the_networks_two_arguments() -> None:
     items = [((image, numbers), label) for image, numbers, label in zip(IMAGES, torch.randn(8, 5), LABELS, strict=True)]
     explainer = milr.MILR(Both()).fit(loader(items), settings=SHORT, progress=False)

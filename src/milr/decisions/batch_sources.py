@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import count
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,19 @@ EACH = 4  # images of an identity or a class in a batch that compares them
 
 def in_batches(given: Any) -> Any:
     """A loader of a data set's items, or of a list of single (image, label); anything else as it is."""
-    first = given[0] if isinstance(given, list) and given else None
-    singles = isinstance(first, list | tuple) and len(first) == 2 and not np.ndim(first[1]) and np.ndim(first[0])
+    singles = isinstance(given, list) and bool(given) and is_single(given[0])
     if singles or (isinstance(given, Dataset) and not isinstance(given, IterableDataset)):
         return DataLoader(given, AT_ONCE)
     return given
+
+
+def is_single(item: Any) -> bool:
+    """Whether this is one (image, label), and no batch, with which anything may stand: a dict, a name, nothing."""
+    if not isinstance(item, list | tuple) or len(item) != 2 or isinstance(item[0], list | tuple):
+        return False
+    image, label = item
+    number = isinstance(label, Number) or (isinstance(label, np.ndarray | Tensor) and label.ndim == 0)
+    return number and 0 < np.ndim(image) < 4
 
 
 def can_be_drawn(loader: object) -> bool:

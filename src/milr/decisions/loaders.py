@@ -46,9 +46,8 @@ def example_of(batch: Any, network: nn.Module) -> Inputs:
     """What the network is called with of a batch about which nothing is known yet, on the network's device.
 
     Of a pair the first thing, or the arguments in it. Of a dict without its targets the arguments that the network
-    names, or the one tensor
-    that there is, or that is named like images. One image [C, H, W] counts as a batch of one. MilrError for anything
-    else.
+    names, or the one tensor that there is, or that is named like images. One image [C, H, W] counts as a batch of one.
+    MilrError for anything else.
     """
     batch = named_in(batch)
     given = batch[0] if isinstance(batch, list | tuple) and batch else batch
