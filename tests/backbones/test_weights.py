@@ -21,6 +21,7 @@ from torchvision.models.resnet import BasicBlock
 
 from milr.backbones.backbones import build_backbone
 from milr.backbones.weight_files import read_weight_file
+from milr.backbones.weights import choose_weights
 from milr.errors import MilrError
 from milr.runs.checkpoints import save_checkpoint
 
@@ -179,6 +180,11 @@ def test_weights_in_doubt_are_refused_by_name(form: str, tmp_path: Path) -> None
     with pytest.raises(MilrError, match=words) as told:
         build_backbone("resnet10", str(tmp_path / "weights.pth"))
     assert "\n" not in str(told.value)
+
+
+def test_weights_without_a_matrix_are_in_no_doubt() -> None:
+    scale = {"scale": torch.ones(4), "tokens": torch.ones(1, 0, 4)}  # no tokens at all
+    assert choose_weights(scale, scale, "a network", "a file").keys() == scale.keys()
 
 
 def truncated(file: Path, **how: Any) -> None:

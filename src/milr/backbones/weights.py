@@ -64,7 +64,8 @@ def choose_weights(
     broken = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise MilrError(f"{source} has nan or inf in {shortened(broken)}: the weights are damaged")
-    if all(bool((value == value.flatten()[0]).all()) for key, value in weights.items() if value.ndim > 1):
+    matrices = [value.flatten() for value in weights.values() if value.ndim > 1 and value.numel()]
+    if matrices and all(bool((value == value[0]).all()) for value in matrices):
         raise MilrError(f"{source}: each of its weights is one number throughout: was it filled before it was saved?")
     tell(part, source)
     return weights
