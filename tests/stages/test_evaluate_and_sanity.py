@@ -14,6 +14,7 @@ from small import Capture, call, error, manifest, run_of
 from milr.baselines.methods import BASELINES, CONTROLS, KINDS
 from milr.data.pictures import read_mask
 from milr.evaluation import regions
+from milr.stages.explainers import method_of
 
 PAIR = ("decision", "random", "area, accuracy")
 
@@ -171,3 +172,10 @@ def test_sanity_asks_whether_the_masks_are_honest(copy: Path) -> None:
 def test_sanity_refuses_what_would_check_nothing(copy: Path, override: str, message: str, capsys: Capture) -> None:
     assert call(copy, "sanity", "source=latest", *override.split()) == 2
     assert message in error(capsys)
+
+
+def test_where_a_fits_features_lay_is_no_part_of_its_method() -> None:
+    def method(**infomax: object) -> dict[str, object]:
+        return method_of({"infomax": infomax, "milr": {"alpha": 1.0}})
+
+    assert method(memory_gib=2.0, width=4) == method(memory_gib=0.5, width=4) != method(width=8)

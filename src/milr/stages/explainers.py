@@ -71,7 +71,8 @@ def method_of(config: Mapping[str, Any]) -> dict[str, Any]:
     sections = {name: config.get(name) or {} for name in ("decision", "layers", "infomax", "mask", "bottleneck")}
     milr = config.get("milr") or {}
     weights = {f"milr.{key}": milr.get(key) for key in ("alpha", "beta", "gamma", "redundancy")}
-    return {**dict(leaves(sections)), **weights}
+    values = {**dict(leaves(sections)), **weights}
+    return {key: value for key, value in values.items() if key != "infomax.memory_gib"}  # the same, in memory or a file
 
 
 def folders_of(place: Path) -> list[Path]:
