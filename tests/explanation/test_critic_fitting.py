@@ -14,7 +14,7 @@ from gaussian import correlation_of, gaussian_features, plain_critic
 from torch import Tensor
 
 from milr.errors import MilrError
-from milr.explanation import critic_fitting
+from milr.explanation import critic_fitting, progress
 from milr.explanation.critic_fitting import (
     CriticTask,
     critic_loss,
@@ -24,7 +24,7 @@ from milr.explanation.critic_fitting import (
     split_features,
 )
 from milr.explanation.features import Features
-from milr.explanation.progress import DECAY, moving_average
+from milr.explanation.progress import DECAY
 from milr.explanation.settings import CriticSettings
 from milr.information.critic import Critic
 from milr.information.infomax import batch_information
@@ -60,15 +60,27 @@ def test_it_ends_where_it_found_most_in_the_held_out_images() -> None:
     assert seen[kept] > 0.3
 
 
-def test_what_is_kept_is_the_mean_of_the_weights_of_a_tenth_of_the_steps_and_of_500_at_most() -> None:
+def test_what_is_kept_is_the_mean_of_the_weights_of_a_tenth_of_the_steps_and_of_so_many_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "LONGEST", 50)
     weights = torch.nn.Linear(1, 1, bias=False)
-    average = moving_average(weights)
-    for step in range(20001):
+    average = progress.moving_average(weights)
+    for step in range(1501):
         torch.nn.init.constant_(weights.weight, step)
         average.update_parameters(weights)
-        if step in (200, 1000, 20000):  # of weights that grow by 1 a step it lags by as much as it reaches back
-            assert step - average.module.weight.item() == pytest.approx(min(step / 10, 499), rel=0.1)
+        if step in (200, 400, 1500):  # of weights that grow by 1 a step it lags by as much as it reaches back
+            assert step - average.module.weight.item() == pytest.approx(min(step / 10, 49), rel=0.1)
     assert not average.module.weight.requires_grad
+
+
+def test_a_state_without_the_mean_of_the_weights_is_told() -> None:
+    states: list[dict[str, Any]] = []
+    noted = Continuation(None, lambda step, take: states.append(take()))
+    fit_critic(critic(), TASK, replace(HOW, steps=1), continuation=noted)
+    del states[0]["average"]
+    with pytest.raises(MilrError, match="of an earlier version, without the mean of its weights"):
+        fit_critic(critic(), TASK, replace(HOW, steps=2), continuation=Continuation(states[0]))
 
 
 def test_the_last_step_is_validated_wherever_it_falls() -> None:

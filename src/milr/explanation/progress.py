@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from milr.errors import MilrError
 from milr.training.continuation import Continuation, State
 
 Weights = tuple[Tensor, ...] | list[Tensor]
@@ -104,7 +105,8 @@ class Progress:
     def restore(self) -> None:
         """Puts the best state back, into the modules and their average."""
         self.best.restore()
-        self.modules.load_state_dict(self.best.state)
+        if self.average:
+            self.modules.load_state_dict(self.best.state)
 
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""
@@ -124,6 +126,10 @@ class Progress:
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
         if self.average:
+            if "average" not in state:
+                raise MilrError(
+                    "the critic's state is of an earlier version, without the mean of its weights: fit anew"
+                )
             self.average.load_state_dict(state["average"])
 
 
