@@ -65,17 +65,20 @@ def test_a_default_device_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("default_of_meta")
-def test_a_decision_of_ones_own_runs_where_the_user_said() -> None:
-    seen = set()
+def test_functions_of_ones_own_run_where_the_user_said() -> None:
+    seen: dict[str, str] = {}
     with torch.device("cpu"):
         network = Recording()
 
+    def note(what: str, given: Any) -> Any:
+        seen[what] = torch.get_default_device().type
+        return given
+
     def decide(item: Any) -> milr.Batch:
-        def answer(output: Tensor) -> tuple[Tensor, Tensor]:
-            seen.add(torch.get_default_device().type)
-            return output, item[1]
+        return note("batch", milr.Batch(item[0], lambda output: note("answers", (output, item[1]))))
 
-        return milr.Batch(item[0], answer)
-
-    assert fitted(network, DataLoader(TensorDataset(IMAGES, LABELS), 8), decide).fitted
-    assert seen == {"meta"}
+    functions = {"read": lambda z: note("read", z.flatten(1)), "output": lambda given: note("output", given)}
+    explainer = milr.MILR(network, "body", "pool", **functions)
+    explainer.fit(DataLoader(TensorDataset(IMAGES, LABELS), 8), decide, settings=SHORT, progress=False)
+    explainer(IMAGES[:2], refine=1, target=lambda output: note("target", output.sum(1)))
+    assert seen == dict.fromkeys(("batch", "answers", "read", "output", "target"), "meta")

@@ -16,6 +16,7 @@ from milr.decisions.comparisons import pairs, prototypes
 from milr.decisions.decision_kinds import classify, multilabel, numbers, regress
 from milr.decisions.decisions import Batch, Decision
 from milr.decisions.inputs import described, named_in
+from milr.default_device import on_the_users
 from milr.errors import MilrError
 
 TARGETS = ("labels", "label", "targets", "target")  # names of them in a dict
@@ -88,7 +89,7 @@ def checked_kind(decision: Any) -> str | Callable[[Any], Batch]:
         ) from None
     except ValueError:  # a function that does not tell
         pass
-    return decision
+    return on_the_users()(decision)
 
 
 def maker(decision: str, held_out: Sequence[Any]) -> Callable[[Any], Batch]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
 from milr.decisions.loaders import with_mirrored
-from milr.default_device import on_the_cpu
+from milr.default_device import on_the_cpu, on_the_users
 from milr.errors import MilrError
 from milr.explanation.features import Features
 from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
@@ -65,7 +65,7 @@ class Explainer:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.network, self.precision = network, precision
-        self.functions = {name: how.pop(name) for name in ("read", "output") if callable(how.get(name))}
+        self.functions = {name: on_the_users()(how.pop(name)) for name in ("read", "output") if callable(how.get(name))}
         self.choice = layer_settings(layers, local=local, z=z, **how)
         self._layers: LayerPair | None = None
         if example is not None:

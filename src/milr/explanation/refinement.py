@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from milr.decisions.inputs import described
+from milr.default_device import on_the_users
 from milr.errors import MilrError
 from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
@@ -167,7 +168,7 @@ def checked_target(steps: object, target: object, count: int) -> Target | None:
         return None
     if not steps:
         raise MilrError("maps(images, target): give the steps too, refine=10")
-    return target if callable(target) else towards_class(class_numbers(target, count))
+    return on_the_users()(target) if callable(target) else towards_class(class_numbers(target, count))
 
 
 def own_class(first: FirstPass) -> Target:
