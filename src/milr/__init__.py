@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from milr.explanation.milr import MILR, load
     from milr.explanation.objective import Terms
     from milr.explanation.quantus import quantus_explain
-    from milr.explanation.refinement import towards, towards_class
     from milr.explanation.settings import (
         BottleneckSettings,
         CriticSettings,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         MaskSettings,
         MilrSettings,
     )
+    from milr.explanation.targets import towards, towards_class
     from milr.figures.columns import Column
     from milr.figures.export import export
     from milr.figures.figures import save_figures
@@ -53,7 +53,7 @@ _PLACES = {
     "milr.explanation.maps": ("Maps",),
     "milr.explanation.milr": ("MILR", "load"),
     "milr.explanation.objective": ("Terms",),
-    "milr.explanation.refinement": ("towards", "towards_class"),
+    "milr.explanation.targets": ("towards", "towards_class"),
     "milr.explanation.quantus": ("quantus_explain",),
     "milr.explanation.settings": (
         *("BottleneckSettings", "CriticSettings", "FitSettings", "InfomaxSettings", "MaskSettings", "MilrSettings"),

@@ -16,8 +16,8 @@ from milr.errors import MilrError
 from milr.explanation.map_making import MapMaker
 from milr.explanation.maps import KINDS
 from milr.explanation.milr import MILR
-from milr.explanation.refinement import Target, own_class, towards, towards_class
 from milr.explanation.settings import MaskSettings, MilrSettings
+from milr.explanation.targets import Target, own_class, towards, towards_class
 from milr.networks.layers import FirstPass
 from milr.networks.settings import MetricSettings
 

@@ -136,6 +136,21 @@ class Kept:
             yield pickle.load(self.file)
 
 
+def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:
+    """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes.
+
+    Of one without a length what a fit keeps of it.
+    """
+    loader = finite(loader)
+    if not callable(decision):
+        return loader
+    batches = [decision(item) for item in loader]
+    for batch in batches:
+        if not isinstance(batch, Batch):
+            raise MilrError(f"the function decision must make a milr.Batch(images, decide), not {described(batch)}")
+    return [batch.images for batch in batches]
+
+
 def with_mirrored(batches: Iterable[Inputs]) -> Iterator[Inputs]:
     """Each batch of images [K, C, H, W], and then the same mirrored. MilrError for anything else."""
     for images in batches:

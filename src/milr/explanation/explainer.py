@@ -19,7 +19,7 @@ from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
 from milr.explanation.map_tensors import require_finite
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
-from milr.explanation.refinement import Target, checked_target, refined_mask
+from milr.explanation.refinement import refined_mask
 from milr.explanation.saving import (
     KnownNetwork,
     check_state,
@@ -29,6 +29,7 @@ from milr.explanation.saving import (
     require_same_reading,
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
+from milr.explanation.targets import Target, checked_target
 from milr.information.readings import READINGS
 from milr.networks.inputs import Inputs, count, mapped, take
 from milr.networks.inspection import check_names, check_network

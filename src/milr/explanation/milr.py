@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from milr.bars import bar
-from milr.decisions.batch_sources import finite, in_batches
+from milr.decisions.batch_sources import in_batches
 from milr.decisions.decisions import Batch
 from milr.decisions.inputs import described, images_of
-from milr.decisions.loaders import counted, example_of, first_batch, validation_batches
+from milr.decisions.loaders import counted, example_of, first_batch, images_to_prepare, validation_batches
 from milr.decisions.loading import checked_kind, fit_batches
 from milr.default_device import on_the_cpu
 from milr.errors import MilrError
@@ -25,11 +25,11 @@ from milr.explanation.decision_checks import check_own_output, warn_of_answers
 from milr.explanation.explainer import Explainer
 from milr.explanation.map_tensors import upsampled
 from milr.explanation.maps import KINDS, Maps, stack
-from milr.explanation.refinement import class_numbers
 from milr.explanation.saving import read_state, save_state
 from milr.explanation.settings import FitSettings
+from milr.explanation.targets import targets_of
 from milr.fields import check, nearest
-from milr.networks.inputs import Inputs, count, split
+from milr.networks.inputs import Inputs, split
 from milr.seeding import seeded
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
@@ -249,29 +249,6 @@ class MILR(Explainer):
         stage = "fitted" if self.fitted else "prepared, not fitted" if self._modules else "not prepared"
         grid = " x ".join(map(str, self._layers.grid))
         return f"MILR({name}, local={self._layers.local!r}, z={self._layers.z!r}, {grid} places, {stage})"
-
-
-def targets_of(parts: Sequence[Inputs], target: Any) -> list[Any]:
-    """The target of each part: its own class numbers, or the function that is given."""
-    if target is None or callable(target):
-        return [target] * len(parts)
-    sizes = [count(part) for part in parts]
-    return list(class_numbers(target, sum(sizes)).split(sizes))
-
-
-def images_to_prepare(loader: Iterable[Any], decision: str | Callable[[Any], Batch]) -> Iterable[Any]:
-    """What `prepare` reads of a fit's loader: itself, or the images of the batches that a function makes.
-
-    Of one without a length what a fit keeps of it.
-    """
-    loader = finite(loader)
-    if not callable(decision):
-        return loader
-    batches = [decision(item) for item in loader]
-    for batch in batches:
-        if not isinstance(batch, Batch):
-            raise MilrError(f"the function decision must make a milr.Batch(images, decide), not {described(batch)}")
-    return [batch.images for batch in batches]
 
 
 def load(
