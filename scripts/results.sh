@@ -28,10 +28,7 @@ milr train-protonet experiment=cub_crops_imagenet dataset.root="$CROPS" backbone
     outputs=$photographs
 milr test-protonet source=latest outputs=$photographs
 milr fit-milr source=latest experiment=cub_crops_imagenet outputs=$photographs
-# Integrated gradients and occlusion cost 340 passes an image: on one of the episodes only.
-milr evaluate source=latest evaluate.episodes=8 episode.query=4 'evaluate.baselines=[grad_cam,iba]' \
-    'evaluate.percent=[5,10,20,30,50,95]' 'evaluate.pixel_percent=[]' outputs=$photographs
-milr evaluate source=latest evaluate.episodes=1 episode.query=4 'evaluate.percent=[5,10,20,30,50,95]' \
-    'evaluate.pixel_percent=[]' outputs=$photographs
+milr evaluate source=latest episode.query=4 evaluate.episodes=5 'evaluate.baselines=[saliency,refined]' \
+    'evaluate.percent=[5,10,20,30,50]' 'evaluate.pixel_percent=[]' outputs=$photographs
 milr sanity source=latest 'sanity.cascade=[1,6]' outputs=$photographs
 python scripts/tables.py $photographs/evaluate/* $photographs/sanity/*
