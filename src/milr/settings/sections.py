@@ -185,7 +185,7 @@ class PlantedInfomax(InfomaxSettings):
 class PlantedCritic(CriticSettings):
     """The fit of such a critic."""
 
-    steps: int = setting(1500, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
+    steps: int = setting(3000, "optimiser steps at most; it stops when the held-out bits have stalled", low=1)
     images: int = setting(128, "images of a step: the bound of a step cannot exceed their log2", low=2)
     places: int = setting(32, "places of each image in a step, drawn anew", low=1)
     learning_rate: float = setting(
