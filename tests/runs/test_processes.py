@@ -86,7 +86,8 @@ def torchrun(words: list[str], said: Path) -> None:
             max_restarts=0,
             start_method=CONTEXT.get_start_method(),
         )
-        print("codes:", elastic_launch(launched, cli.main)(["train-protonet", *words]), flush=True)
+        codes = elastic_launch(launched, cli.main)(["train-protonet", *words])  # in the order in which they ended
+        print("codes:", dict(sorted(codes.items())), flush=True)
 
 
 @pytest.mark.slow
