@@ -152,7 +152,7 @@ def test_a_reading_that_cannot_be_is_refused(read: str | Callable[[Tensor], Tens
 
 def test_words_and_times_are_rows() -> None:
     pair = LayerPair(Recurrent().eval(), words()[:2])
-    assert pair.sequence and pair.local == "embed" and pair.local_shape == (8, 1, 10) and pair.z == "gru"
+    assert pair.sequence and pair.local == "embed" and pair.local_shape == (8, 1, 10)
     signal = nn.Sequential(
         nn.Conv1d(6, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 2)
     )

@@ -1,7 +1,8 @@
-"""Which token of the global layer is the class token: the one that the network's output comes from."""
+"""Which token of the global layer is z: the class token, or the word of a row, that the network's output comes from."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from milr.networks.layouts import Layout
 from milr.networks.probes import same
+
+log = logging.getLogger("milr")
 
 Change = Callable[[Tensor], Tensor]
 Outputs = Callable[[Change], Tensor]
@@ -37,6 +40,45 @@ def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int |
     if not read:  # of nothing here at all: the output is another part's of the network, and the first is as good
         return None if not torch.equal(output(exchanged(places)), before) else others[0]
     return None if same(output(swapped(read[0], places[0])), before, rounding) else read[0]
+
+
+def fixed_word(output: Outputs, words: int, rounding: torch.dtype, name: str) -> int | None:
+    """The word that the output of every sequence comes from; None where it comes from several.
+
+    A warning for one that may be another in other sequences: the last before their padding.
+    """
+    read = words_read(output, words, rounding) or []
+    word = read[0] if len(set(read)) == 1 else None
+    if read and read not in ([0, 0], [words - 1] * 2):
+        log.warning(
+            "of two sequences the network reads word %d and %d of '%s' (from 0), neither the first nor the last, as "
+            "one that looks for the end before the padding; z is %s in all: give sequences of one length, or name "
+            "what goes into the layer that reads the word, z=<its name>.input",
+            *(*read, name, "the mean" if word is None else f"word {word}"),
+        )
+    return word
+
+
+def words_read(output: Outputs, words: int, rounding: torch.dtype) -> list[int] | None:
+    """Of each of the two images the one of its words that the output comes from; None where it is not one alone.
+
+    `output` is as for `class_token`, of tokens [2, T, C]. The word is looked for by halves.
+    """
+
+    def changes(numbers: Tensor) -> Tensor:
+        """Whether each image's output is another one where these words [2, T] are exchanged between the two."""
+        now = output(lambda tokens: torch.where(numbers.to(tokens.device)[..., None], tokens.flip(0), tokens))
+        return torch.tensor([not same(one, two, rounding) for one, two in zip(before, now, strict=True)])
+
+    before, numbers = output(Tensor.clone), torch.arange(words)
+    low, high = torch.zeros(2, 1, dtype=torch.long), torch.full((2, 1), words)
+    while bool((high - low > 1).any()):
+        middle = (low + high + 1) // 2
+        below = changes((numbers >= low) & (numbers < middle))[:, None]
+        low, high = torch.where(below, low, middle).clamp(max=words - 1), torch.where(below, middle, high)
+    alone = numbers == low
+    one = changes(alone) & ~changes(~alone)
+    return low[:, 0].tolist() if bool(one.all()) else None
 
 
 def exchanged(numbers: list[int]) -> Change:

@@ -9,9 +9,9 @@ from itertools import chain
 from torch import nn
 
 from milr.errors import MilrError
-from milr.networks.inspection import Inspection
+from milr.networks.inspection import ENTRY, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
-from milr.networks.paths import TRIES, Paths
+from milr.networks.paths import PAST, TRIES, Paths
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -30,6 +30,8 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths) -> Lay
         layers.choice = replace(choice, call=0)
         layers.choice = choice = layers.choice if layers.readout_layers() else choice
     z = _named(layers, choice.z) or paths.first(guesses_of_z(layers, _named(layers, choice.local)))
+    head = None if choice.z else head_of(layers, z, paths)
+    z = head or z
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
@@ -40,6 +42,7 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths) -> Lay
     if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
         read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
     names = [layers.names[id(run.module)] for run in (local, z)]
+    names[1] += ENTRY if head else ""
     return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
 
 
@@ -111,6 +114,22 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     blocks = [run for run in blocks if run in candidates]
     groups = (*map(reversed, (learned, norms, tokens, pooled, blocks)), lowest)
     return list(dict.fromkeys(chain.from_iterable(groups)))
+
+
+def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
+    """The linear layer with which the network ends, where what goes into it is the representation itself.
+
+    So it is taken where no layer gives that: where the network itself pools a map, or takes the last word of a row.
+    """
+    layout = layers.layouts.get(id(z)) if z else None
+    if z and (layout is None or layout.grid == (1, 1) or layout.kind == TOKENS):
+        return None
+    leaves = [run for run in layers.order if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
+    last = leaves[-1] if leaves else None
+    if last is None or not isinstance(last.module, nn.Linear) or not layers.usable(last):
+        return None
+    whole = len(last.input or ()) == len(last.output or ()) == 2 and (last.input or ())[0] == layers.count
+    return last if whole and id(last.module) in layers.names and paths.past(last) <= PAST else None
 
 
 def _before_classifier(pooled: list[Call]) -> list[Call]:

@@ -18,11 +18,12 @@ from milr.networks.outputs import describe, features_in
 
 @dataclass(frozen=True)
 class HookedLayer:
-    """A layer, and which of its runs in one pass counts (from 0)."""
+    """A layer, and which of its runs in one pass counts (from 0); or what goes into it, which is only read."""
 
     name: str
     module: nn.Module
     run: int
+    entry: bool = False  # whether what goes in is meant
 
     def on_output(self, act: Callable[[Any], Any]) -> RemovableHandle:
         """A hook whose function sees what the layer gives in that run, and may give something else; None: the same."""
@@ -35,6 +36,19 @@ class HookedLayer:
             return act(output) if runs - 1 == self.run else None
 
         return self.module.register_forward_hook(hook)
+
+    def on_input(self, act: Callable[[Any], Any]) -> RemovableHandle:
+        """A hook whose function sees what goes into the layer in that run."""
+        runs = 0
+
+        def hook(module: nn.Module, inputs: Any) -> None:
+            """Counts the runs."""
+            nonlocal runs
+            runs += 1
+            if runs - 1 == self.run:
+                act(inputs[0])
+
+        return self.module.register_forward_pre_hook(hook)
 
     def features(self, output: Any) -> Tensor:
         """The features in what it gave. MilrError where these are no dense tensor."""
@@ -58,7 +72,8 @@ def recorded(layers: Iterable[HookedLayer]) -> Iterator[dict[str, Tensor]]:
     seen: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for layer in layers:
-            hooks.enter_context(layer.on_output(partial(layer.keep_in, seen)))
+            see = layer.on_input if layer.entry else layer.on_output
+            hooks.enter_context(see(partial(layer.keep_in, seen)))
         yield seen
 
 

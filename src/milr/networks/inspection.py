@@ -27,6 +27,7 @@ log = logging.getLogger("milr")
 DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyond rounding
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
 MOST_MAPS = 0.85  # of all maps: a network of stages has three quarters in one at most; attention pads some to windows
+ENTRY = ".input"  # behind a layer's name: what goes into it
 FEWEST = 3  # equal blocks of a network of convolutions that is taken for one of one resolution
 
 
@@ -61,25 +62,35 @@ class Inspection:
                 f"layers are given by their names in the network, not as {what}" + (f": '{own[0]}'" if own else "")
             )
         for known in (name, plain_name(name)):
-            if known in self.modules:
+            if known in self.modules or self.is_entry(known):
                 return known
         near = difflib.get_close_matches(name, self.modules, n=5, cutoff=0.4)
         names = ", ".join(near or [child for child, _ in self.network.named_children()]) or "it has none"
         raise MilrError(f"the network has no layer '{name}'; nearest: {names}")
 
+    def is_entry(self, name: str) -> bool:
+        """Whether the name means what goes into a layer, as "fc.input" does."""
+        return name not in self.modules and name.endswith(ENTRY) and name.removesuffix(ENTRY) in self.modules
+
+    def module_of(self, name: str) -> nn.Module:
+        """The layer of this name, or the one that what is named goes into."""
+        return self.modules[name.removesuffix(ENTRY) if self.is_entry(name) else name]
+
     def check_order(self, local: str, z: str) -> None:
         """MilrError unless both run once, give one tensor with a row for each image, and `z` ends later."""
+        if self.is_entry(local):
+            raise MilrError(f"local='{local}': what goes into a layer can be z alone; name the layer that gives it")
         runs = {name: self.run_of(name) for name in (local, z)}
         if self.order.index(runs[z]) <= self.order.index(runs[local]):
             raise MilrError(f"z='{z}' must be a later layer than local='{local}'")
         for name, run in runs.items():
-            if run.output is None:
-                raise MilrError(f"layer '{name}' gives {run.description}: name one that gives one tensor")
-            if not run.output or run.output[0] != self.count:
-                raise MilrError(
-                    f"layer '{name}' gives {run.description} for {self.count} images: its first dimension must "
-                    "count the images"
-                )
+            shape, given = run.output, f"layer '{name}' gives {run.description}"
+            if self.is_entry(name):
+                shape, given = run.input, f"'{name}' is {list(run.input) if run.input else 'no tensor'}"
+            if shape is None:
+                raise MilrError(f"{given}: name one that gives one tensor")
+            if not shape or shape[0] != self.count:
+                raise MilrError(f"{given} for {self.count} images: its first dimension must count the images")
 
     def layout(self, name: str, what: str, trust: bool = True) -> Layout:
         """How the layer's map lies in memory; what is chosen counts, without `trust` only where it cannot be inferred.
@@ -117,6 +128,8 @@ class Inspection:
     def reading_layout(self, name: str, local: str, layout: Layout) -> Layout | None:
         """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those."""
         run = self.run_of(name)
+        if self.is_entry(name):
+            return None
         shapes = [layer.output or () for layer in (run, self.run_of(local))]
         same = len(shapes[0]) == len(shapes[1]) == 3 and shapes[0][1] == shapes[1][1]
         return self.layouts.get(id(run)) or self._given(run) or (layout if same else None)
@@ -176,7 +189,7 @@ class Inspection:
 
     def run_number(self, name: str) -> int:
         """Which run of the layer counts, from 0."""
-        return self.runs[id(self.modules[name])].index(self.run_of(name))
+        return self.runs[id(self.module_of(name))].index(self.run_of(name))
 
     def block_before(self, name: str) -> str:
         """The last block but one of a transformer, for a layer of the last one or behind; empty for any other layer."""
@@ -192,7 +205,7 @@ class Inspection:
 
     def run_of(self, name: str) -> Call:
         """The run of a layer that counts: its only one, or the one chosen."""
-        runs = self.runs.get(id(self.modules[name]), [])
+        runs = self.runs.get(id(self.module_of(name)), [])
         chosen = [run for run in runs if self.usable(run)]
         if chosen:
             return chosen[0]

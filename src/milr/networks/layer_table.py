@@ -96,6 +96,8 @@ def _table(network: nn.Module, probes: Inputs, choice: LayerSettings) -> LayerTa
     rows = {}
     for run in seen.order[:-2]:
         name = seen.names.get(id(run.module))
+        if choice.z and seen.is_entry(choice.z) and run is seen.run_of(choice.z) and run.input:
+            rows[choice.z] = LayerRow(choice.z, run.input[1:], "", 1, ("z",), ("z",))
         if isinstance(run.module, SAME):
             continue
         if name and name not in rows and run.output and run.output[0] == seen.count and len(run.output) > 1:

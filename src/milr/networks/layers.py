@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.alignment import check_places
-from milr.networks.class_token import class_token
+from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.freezing import frozen, same_buffers, weights_sha256
 from milr.networks.guess import with_guesses
@@ -107,7 +107,7 @@ class LayerPair:
             self.layouts[name] = layers.layout(name, "a layer that the mask reads", trust=False)
         self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
         self._layers = {
-            name: HookedLayer(name, layers.modules[name], layers.run_number(name))
+            name: HookedLayer(name, layers.module_of(name), layers.run_number(name), layers.is_entry(name))
             for name in (self.local, self.z, *self.stages)
         }
         return choice
@@ -122,7 +122,7 @@ class LayerPair:
         self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         self._one_image_below = False
-        if self._read in ("auto", "cls") and self._z_layout and self._z_layout.kind == TOKENS:
+        if self._read in ("auto", "cls") and self._z_layout and self._z_layout.kind in (TOKENS, SEQUENCE):
             self._find_class_token(probes)
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
@@ -206,9 +206,9 @@ class LayerPair:
             return self._run(images).flatten(1).float()
 
     def _find_class_token(self, probes: Inputs) -> None:
-        """Which of the tokens that are no places is z; of none z is a mean."""
+        """Which of the tokens that are no places is z, or which of the words; of none z is a mean."""
         assert self._z_layout is not None
-        last = self._layers[self.z]
+        last, layout = self._layers[self.z], self._z_layout
 
         def output(change: Callable[[Tensor], Tensor]) -> Tensor:
             """What the network gives with other tokens of the global layer."""
@@ -220,7 +220,10 @@ class LayerPair:
             with torch.no_grad(), frozen(self.network), last.on_output(changed):
                 return self._run(probes)
 
-        self._class_token = class_token(output, self._z_layout, self.rounding)
+        if layout.kind == SEQUENCE:
+            self._class_token = fixed_word(output, layout.grid[1], self.rounding, self.z)
+        else:
+            self._class_token = class_token(output, layout, self.rounding)
         if self._read == "auto":
             self._read = "pool" if self._class_token is None else "cls"
             self.reads_otherwise = self._class_token != (0 if self._z_layout.prefix else None)

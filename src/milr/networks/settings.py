@@ -20,7 +20,10 @@ class LayerSettings:
     """
 
     local: str = setting("", "the layer whose places are explained, a name of the module tree; empty: a first guess")
-    z: str = setting("", "a later layer that is the representation; empty: the last pooled embedding")
+    z: str = setting(
+        "",
+        "a later layer that is the representation, or NAME.input: what goes into it; empty: the last pooled embedding",
+    )
     read: str = setting(
         "auto",
         "what of that layer is z: auto (the class token; of other tokens the mean; of maps all) | flatten (all) | pool "

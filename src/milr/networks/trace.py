@@ -24,6 +24,7 @@ class Call:
     """One run of one module; `children` are the runs of other modules in it, in their order."""
 
     module: nn.Module
+    input: Shape | None = None  # of its first argument; None: no tensor
     output: Shape | None = None  # of its features; None: no tensor
     description: str = ""  # of the output, for people
     seen: Tensor | None = None  # what `look` made of the features
@@ -45,7 +46,8 @@ def trace(
 
     def begin(module: nn.Module, inputs: Any) -> None:
         """A run begins, inside the one that began last."""
-        run = Call(module)
+        shape = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else None
+        run = Call(module, shape)
         stack[-1].children.append(run)
         stack.append(run)
 

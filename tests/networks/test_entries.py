@@ -1,0 +1,123 @@
+"""z where no layer gives it: what goes into the last layer, and the word of a row that the output comes from."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torchvision.models import densenet121
+
+import milr
+from milr.errors import MilrError
+from milr.networks.layers import LayerPair
+from milr.networks.settings import LayerSettings
+
+WORDS = torch.randint(1, 20, (4, 10), generator=torch.Generator().manual_seed(0))
+
+
+class Rows(nn.Module):
+    """Words through a network of which `ending` makes the output."""
+
+    def __init__(self, ending: Callable[["Rows", Tensor], Tensor]) -> None:
+        super().__init__()
+        self.embed, self.gru, self.head = nn.Embedding(20, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 4)
+        self.both = nn.GRU(8, 4, batch_first=True, bidirectional=True)  # each of its words knows of all
+        self.ending = ending
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.ending(self, self.embed(words))
+
+
+def went_in(network: nn.Module, layer: nn.Module, given: Tensor) -> Tensor:
+    """What goes into a layer."""
+    seen: list[Tensor] = []
+    with torch.no_grad(), layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
+        network(given)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda rows, words: rows.head(rows.gru(words)[0][:, -1]),
+        lambda rows, words: rows.head(rows.gru(words)[1][-1]),  # the state at the end, which no row holds
+        lambda rows, words: rows.head(rows.gru(words)[0].amax(1)),
+        lambda rows, words: rows.head(rows.gru(words)[0].mean(1)),
+    ],
+)
+def test_what_a_network_of_words_makes_of_its_row_is_z(ending: Callable[[Rows, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    network = Rows(ending).eval()
+    pair = LayerPair(network, WORDS)
+    assert (pair.local, pair.z) == ("embed", "head.input")
+    first = pair.first_pass(WORDS)
+    assert torch.equal(first.representation, went_in(network, network.head, WORDS))
+    torch.testing.assert_close(pair.second_pass(first.local, WORDS).representation, first.representation)
+
+
+def test_what_a_network_pools_itself_is_z() -> None:
+    torch.manual_seed(0)
+    network, images = densenet121(num_classes=3).eval(), torch.randn(2, 3, 64, 64)
+    pair = LayerPair(network, images)
+    assert pair.z == "classifier.input"
+    with torch.no_grad():
+        pooled = adaptive_avg_pool2d(network.features(images).relu(), 1).flatten(1)
+    torch.testing.assert_close(pair.first_pass(images).representation, pooled)
+    (row,) = [row for row in milr.layers(network, images) if "z" in row.default]
+    assert (row.name, row.shape, row.can) == ("classifier.input", (1024,), ("z",))
+
+
+@pytest.mark.parametrize(("word", "number"), [(-1, 9), (0, 0), (4, 4)])
+def test_the_word_that_the_output_comes_from_is_z(word: int, number: int) -> None:
+    torch.manual_seed(0)
+    network = Rows(lambda rows, words: rows.head(rows.both(words)[0])[:, word]).eval()
+    pair = LayerPair(network, WORDS, LayerSettings("embed", "both"))
+    with torch.no_grad():
+        given = network.both(network.embed(WORDS))[0]
+    again = LayerPair(network, WORDS, pair.choice)
+    for one in (pair, again):
+        torch.testing.assert_close(one.first_pass(WORDS).representation, given[:, number])
+
+
+def test_of_words_that_all_count_z_is_the_mean() -> None:
+    torch.manual_seed(0)
+    network = Rows(lambda rows, words: rows.head(rows.both(words)[0]).mean(1)).eval()
+    pair = LayerPair(network, WORDS, LayerSettings("embed", "both"))
+    with torch.no_grad():
+        mean = network.both(network.embed(WORDS))[0].mean(1)
+    torch.testing.assert_close(pair.first_pass(WORDS).representation, mean)
+
+
+class Padded(Rows):
+    """The output is that of the last word before the padding."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda rows, words: rows.head(rows.gru(words)[0]))
+
+    def forward(self, words: Tensor) -> Tensor:
+        end = (words != 0).sum(1) - 1
+        return super().forward(words)[torch.arange(len(words)), end]
+
+
+def test_an_end_before_the_padding_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    given = WORDS.clone()
+    given[:, 7:] = 0
+    with caplog.at_level(logging.WARNING, "milr"):
+        LayerPair(Padded().eval(), given, LayerSettings("embed", "gru"))
+    assert "neither the first nor the last" in caplog.text
+    caplog.clear()
+    LayerPair(Padded().eval(), WORDS, LayerSettings("embed", "gru"))
+    assert not caplog.text
+
+
+def test_what_goes_into_a_layer_can_be_named_as_z_alone() -> None:
+    network = Rows(lambda rows, words: rows.head(rows.gru(words)[0][:, -1])).eval()
+    with pytest.raises(MilrError, match="local='gru.input': what goes into a layer can be z alone"):
+        LayerPair(network, WORDS, LayerSettings("gru.input", "head"))
+    with pytest.raises(MilrError, match="no layer 'hed.input'; nearest: .*head"):
+        LayerPair(network, WORDS, LayerSettings("embed", "hed.input"))
+    pair = LayerPair(network, WORDS, LayerSettings("embed", "head.input"))
+    assert pair.dimension == 8 and not network.head._forward_pre_hooks
