@@ -12,12 +12,14 @@ from torch.nn.functional import cross_entropy
 from toy import COLOURS, SIZE, SQUARE, pictures, prepared, trained_network
 
 import milr.explanation.explainer as explainer_module
+from milr.baselines.attribution import own_decision
+from milr.decisions.decisions import Batch, asking_for
 from milr.errors import MilrError
 from milr.explanation.map_making import MapMaker
 from milr.explanation.maps import KINDS
 from milr.explanation.milr import MILR
 from milr.explanation.settings import MaskSettings, MilrSettings
-from milr.explanation.targets import Target, own_class, towards, towards_class
+from milr.explanation.targets import OwnDecision, Target, own_class, towards, towards_class
 from milr.networks.layers import FirstPass
 from milr.networks.settings import MetricSettings
 
@@ -47,7 +49,7 @@ def test_refined_for_its_own_class_a_mask_costs_less_and_decides_as_before() -> 
     explainer = prepared(SHARED)
     own = trained_network()(images).argmax(1)
     before, after = explainer.maps(images), explainer.maps(images, refine=10)
-    assert torch.equal(explainer.maps(images, refine=10, target=towards_class(own)).mask, after.mask)
+    assert torch.equal(explainer.maps(images, refine=10, target=OwnDecision(towards_class(own))).mask, after.mask)
     assert torch.equal(explainer.decision_map(images, refine=10), after.decision)
     assert torch.equal(explainer.decision_map(images), before.decision)
     assert after.decision.sum() < 0.5 * before.decision.sum()
@@ -59,7 +61,7 @@ def test_refined_for_its_own_class_a_mask_costs_less_and_decides_as_before() -> 
     assert torch.equal(explainer.maps(images).mask, before.mask)  # the fitted mask is as it was
 
 
-def test_a_refined_mask_is_one_for_each_channel_also_where_the_fitted_one_is_shared(
+def test_for_its_own_decision_each_channel_has_a_refined_mask_and_towards_a_target_as_the_fit_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     explainer, images = prepared(SHARED), pictures(2, seed=75)[0]
@@ -68,8 +70,23 @@ def test_a_refined_mask_is_one_for_each_channel_also_where_the_fitted_one_is_sha
     monkeypatch.setattr(MapMaker, "decision", lambda self, batch: seen.append(batch.mask) or decision(self, batch))
     explainer.decision_map(images)
     explainer.decision_map(images, refine=2)
-    assert [mask.shape[1] for mask in seen] == [1, 16]
+    explainer.decision_map(images, refine=2, target=1)
+    assert [mask.shape[1] for mask in seen] == [1, 16, 1]
     assert seen[1].std(1).max() > 0.01
+    seen.clear()
+    prepared().decision_map(images, refine=2, target=1)
+    assert seen[0].shape[1] == 16
+
+
+def test_a_batch_that_asks_for_other_answers_is_no_own_decision() -> None:
+    explainer, (images, labels, _) = prepared(), pictures(4, seed=77)
+    batch = Batch(images, lambda output: (output, labels))
+    output = explainer.layers.first_pass(images).output
+    assert isinstance(own_decision(batch, output), OwnDecision)
+    other = (labels + 1) % output.shape[1]
+    asked = own_decision(asking_for(batch, other), output)
+    assert not isinstance(asked, OwnDecision)
+    torch.testing.assert_close(asked(output), cross_entropy(output, other, reduction="none"))
 
 
 @pytest.mark.parametrize(("steps", "averaged"), [(1, 1), (3, 3), (8, 5)])

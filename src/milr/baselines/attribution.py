@@ -18,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 from milr.baselines.batching import at_once, laid_out
 from milr.decisions.decisions import Batch, Decided
 from milr.explanation.milr import MILR
+from milr.explanation.targets import OwnDecision
 from milr.networks.layers import frozen
 
 INTEGRATION_STEPS = 50  # Captum's own default
@@ -72,9 +73,17 @@ class Untouched:
 
 
 def own_decision(batch: Batch, output: Tensor) -> Callable[[Tensor], Tensor]:
-    """A target for `MILR.maps`: each image's own decision, of the untouched output [K, E]; `Untouched.loss`."""
+    """A target for `MILR.maps`: each image's decision, of the untouched output [K, E]; `Untouched.loss`.
+
+    It is the image's own, unless `asking_for` names others.
+    """
     untouched, rows = Untouched.of(output, batch.decided), torch.arange(len(output))
-    return lambda changed: untouched.loss(changed, rows.to(changed.device))
+
+    def loss(changed: Tensor) -> Tensor:
+        """Of each changed image [K]."""
+        return untouched.loss(changed, rows.to(changed.device))
+
+    return loss if batch.decided(output).asked is not None else OwnDecision(loss)
 
 
 def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from milr.decisions.inputs import described
 from milr.errors import MilrError
 from milr.explanation.modules import Modules
 from milr.explanation.settings import MilrSettings
-from milr.explanation.targets import Target, own_class
+from milr.explanation.targets import OwnDecision, Target, own_class
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.inputs import Inputs
 from milr.networks.layers import FirstPass, LayerPair, frozen
@@ -29,17 +29,19 @@ def refined_mask(
 ) -> Tensor:
     """The mask [K, C, H, W] after some steps of Adam from the amortised one, each image's on its own.
 
-    It is one for each channel, also where the amortised one is shared by all. What passes is to be sufficient, and
-    needed, which the steps ask in turn: the first, third, ... lower the target's loss of what passes; the others raise
-    the target's loss of what does not pass (the mask turned over) up to that of noise alone. Each lowers beta times the
-    mean nats per place and channel too. Alpha has no part in it: what a picture knows beside the target is not asked
-    for. Each step has one draw of noise, the same for every image: a map must not depend on its batch. Without a target
-    it is the classifier's own decision. MilrError for a target that gives no loss of each image, or none with a
-    gradient.
+    For the picture's own decision it is one for each channel, also where the amortised one is shared by all; towards a
+    target it is as the amortised one is, since its channels could say the class that its places should show. What
+    passes is to be sufficient, and needed, which the steps ask in turn: the first, third, ... lower the target's loss
+    of what passes; the others raise the target's loss of what does not pass (the mask turned over) up to that of noise
+    alone. Each lowers beta times the mean nats per place and channel too. Alpha has no part in it: what a picture knows
+    beside the target is not asked for. Each step has one draw of noise, the same for every image: a map must not depend
+    on its batch. Without a target it is the classifier's own decision. MilrError for a target that gives no loss of
+    each image, or none with a gradient.
     """
     target = target or own_class(first)
     scores = modules.mask.scores(first.stages, layers.grid).detach()
-    scores = scores.expand(-1, first.local.shape[1], -1, -1).clone().requires_grad_()
+    channels = first.local.shape[1] if isinstance(target, OwnDecision) else -1
+    scores = scores.expand(-1, channels, -1, -1).clone().requires_grad_()
     mean = torch.zeros_like(scores, requires_grad=False)
     optimiser = torch.optim.Adam([scores], lr=RATE, betas=BETAS)
     generator = torch.Generator().manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -19,6 +20,17 @@ from milr.networks.prototypes import logits
 from milr.networks.settings import MetricSettings
 
 Target = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class OwnDecision:
+    """The target of a picture that is asked for nothing but what the untouched network decides about it."""
+
+    loss: Target  # of each image [K]
+
+    def __call__(self, output: Tensor) -> Tensor:
+        return self.loss(output)
+
 
 COSINE = MetricSettings("cosine", 0.1)
 
@@ -117,6 +129,8 @@ def checked_target(steps: object, target: object, images: int) -> Target | None:
         return None
     if not steps:
         raise MilrError("maps(images, target): give the steps too, refine=10")
+    if isinstance(target, OwnDecision):
+        return OwnDecision(on_the_users()(target.loss))
     return on_the_users()(target) if callable(target) else towards_class(class_numbers(target, images))
 
 
@@ -128,7 +142,7 @@ def targets_of(parts: Sequence[Inputs], target: Any) -> list[Any]:
     return list(class_numbers(target, sum(sizes)).split(sizes))
 
 
-def own_class(first: FirstPass) -> Target:
+def own_class(first: FirstPass) -> OwnDecision:
     """The class that the untouched network decides for. MilrError for one whose output is the representation."""
     output = first.output
     if output.shape == first.representation.shape and torch.equal(output, first.representation):
@@ -138,4 +152,4 @@ def own_class(first: FirstPass) -> Target:
         )
     if output.shape[1] < 2:
         raise MilrError("maps(images, refine): one number decides for no class: name a target, a loss of the output")
-    return towards_class(output.argmax(1))
+    return OwnDecision(towards_class(output.argmax(1)))
