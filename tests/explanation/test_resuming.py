@@ -42,14 +42,12 @@ def through_a_file(state: State) -> State:
     return dict(torch.load(file, weights_only=True))
 
 
-def states_of(explainer: MILR, how: FitSettings, stop: int = 0) -> tuple[int, dict[int, State]]:
-    """A fit's kept step and its states, saved at every step; stopped after `stop`."""
+def states_of(explainer: MILR, how: FitSettings) -> tuple[int, dict[int, State]]:
+    """A fit's kept step and its states, saved at every step."""
     states: dict[int, State] = {}
 
     def note(step: int, take: Callable[[], State]) -> None:
         states[step] = through_a_file(take())
-        if step == stop:
-            raise KeyboardInterrupt
 
     return fit(explainer, batch, how, HELD_OUT, continuation=Continuation(None, note)), states
 

@@ -17,10 +17,10 @@ RHO = 0.9
 TRUTH = -0.5 * math.log(1 - RHO**2)  # nats
 
 
-def gaussian_pairs(count: int, seed: int, rho: float = RHO) -> tuple[Tensor, Tensor]:
+def gaussian_pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x, noise = torch.randn(2, count, 1, generator=generator, dtype=torch.double)
-    return x, rho * x + math.sqrt(1 - rho**2) * noise
+    return x, RHO * x + math.sqrt(1 - RHO**2) * noise
 
 
 def optimal_scores(count: int, seed: int) -> Tensor:

@@ -20,15 +20,14 @@ from milr.networks.inputs import Inputs, call, count, split, take
 from milr.networks.wrappers import uncompiled
 
 VIT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 4}
-MAXVIT = "maxvit_rmlp_pico_rw_256"
 
 
 def images(size: int = 32) -> Tensor:
     return torch.randn(IMAGES, 3, size, size)
 
 
-def timm_vit(name: str, size: int = 32, patch: int = 4) -> nn.Module:
-    return timm.create_model(name, img_size=size, patch_size=patch, **LAYERS)
+def timm_vit(name: str) -> nn.Module:
+    return timm.create_model(name, img_size=32, patch_size=4, **LAYERS)
 
 
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs]]] = {

@@ -135,9 +135,9 @@ def rank_agreement(first: Judged, other: Judged) -> tuple[float, float, float]:
     return value, low, high
 
 
-def redrawn(episodes: Tensor, seed: int = 0) -> Tensor:
+def redrawn(episodes: Tensor) -> Tensor:
     """Numbers of queries [RESAMPLES, Q]: those of each episode drawn anew, with replacement."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     parts = []
     for episode in episodes.unique():
         own = (episodes == episode).nonzero().flatten()

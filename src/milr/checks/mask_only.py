@@ -33,6 +33,7 @@ from milr.networks.prototypes import logits, prototypes
 
 FOLLOWING = ("activation", "edges")  # controls that follow the picture, and were not fitted to its class
 CHANNELS = "mask, by channel"
+AT_ONCE = 32  # pictures
 OUTLINES = ("box", "bird", "defining")
 AS_IT_IS, RANDOM, WRITTEN = "as it is", "random shape", "one random shape a class"
 
@@ -94,14 +95,13 @@ def maps_of(
     decision: Callable[[Tensor], Decision],
     seed: int,
     device: torch.device,
-    at_once: int = 32,
 ) -> dict[str, Tensor]:
     """Name -> [n, H, W] of all pictures: the mask, the decision map, the baselines', and the controls to hold beside.
 
     And how far the mask is open in each channel [n, channels], whatever the place.
     """
     parts: dict[str, list[Tensor]] = {}
-    batches = torch.arange(len(pictures.labels)).split(at_once)
+    batches = torch.arange(len(pictures.labels)).split(AT_ONCE)
     for number, chosen in enumerate(bar(batches, desc="masks", unit="batch")):
         images = to_input(to_device(pictures.chosen(chosen), device), normalisation=pictures.normalisation)
         made = methods.maps(Batch(images, decision(chosen)), seed + number)

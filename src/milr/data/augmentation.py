@@ -120,7 +120,7 @@ def to_input(images: Tensor, device: torch.device | None = None, normalisation: 
 
 
 def input_batches(
-    images: Tensor, device: torch.device, batch_size: int = 32, normalisation: Normalisation = IMAGENET
+    images: Tensor, device: torch.device, batch_size: int, normalisation: Normalisation
 ) -> Iterator[Tensor]:
     """uint8 images [n, 3, S, S] as `to_input` makes them: batches [<= batch_size, 3, S, S] on the device, in order."""
     for part in images.split(batch_size):

@@ -53,7 +53,7 @@ def read_index(root: Path) -> Catalogue:
     files = read_rows(root / "images.txt", read_file)
     labels = read_rows(root / "image_class_labels.txt", read_id)
     boxes = read_rows(root / BOXES, read_box) if (root / BOXES).exists() else None
-    part_names, parts = read_parts(root / "parts", files)
+    parts = read_parts(root / "parts", files)
     require_rows(root / "image_class_labels.txt", labels, files)
     if boxes is not None:
         require_rows(root / BOXES, boxes, files)
@@ -79,7 +79,7 @@ def read_index(root: Path) -> Catalogue:
     if not records:
         raise MilrError(f"{root / 'images.txt'} names no picture")
     require_pictures(root, records)
-    return Catalogue("cub", root, tuple(records), part_names, notes=notes_of(root, records))
+    return Catalogue("cub", root, tuple(records), notes=notes_of(root, records))
 
 
 def notes_of(root: Path, records: Sequence[Record]) -> tuple[str, ...]:
@@ -198,14 +198,14 @@ def read_place(text: str) -> tuple[float, float] | None:
     return (x, y) if visible else None
 
 
-def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], dict[int, Places]]:
-    """Part names, and image id -> the visible parts' places; nothing where the data set has no parts.
+def read_parts(folder: Path, images: Collection[int]) -> dict[int, Places]:
+    """Image id -> the visible parts' places; nothing where the data set has no parts.
 
     MilrError for a line that is malformed or doubled, and for an image of `images` that lacks a part's row.
     """
     path = folder / "part_locs.txt"
     if not (path.is_file() and (folder / "parts.txt").is_file()):
-        return (), {}
+        return {}
     names = dict(sorted(read_rows(folder / "parts.txt", str).items()))
     rows = read_rows(path, read_place, ids=2)
     require_rows(folder / "parts.txt", names, {part for _, part in rows})
@@ -214,4 +214,4 @@ def read_parts(folder: Path, images: Collection[int]) -> tuple[tuple[str, ...], 
     for (image, part), place in rows.items():
         if place:
             places[image][names[part]] = place
-    return tuple(names.values()), places
+    return places

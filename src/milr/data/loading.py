@@ -52,14 +52,10 @@ def pictures_of(
 
 
 def episode_pictures(
-    dataset: DatasetSettings,
-    shape: tuple[int, int, int],
-    seed: int,
-    numbers: range,
-    catalogue: Catalogue | None = None,
+    dataset: DatasetSettings, shape: tuple[int, int, int], seed: int, numbers: range
 ) -> Iterator[Pictures]:
-    """The pictures of the seeded episodes of these numbers. catalogue: of the split, if it was opened already."""
-    catalogue = catalogue or open_split(dataset)
+    """The pictures of the seeded episodes of these numbers."""
+    catalogue = open_split(dataset)
     labels = labels_of(catalogue.records)
     for drawn in draw_episodes(labels, *shape, seed=seed, numbers=numbers):
         chosen = torch.cat([drawn.support.flatten(), drawn.query.flatten()]).tolist()

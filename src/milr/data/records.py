@@ -91,7 +91,6 @@ class Catalogue:
     name: str
     root: Path
     records: tuple[Record, ...]
-    part_names: tuple[str, ...] = ()
     split: Split | None = None
     notes: tuple[str, ...] = ()
     tests: frozenset[int] = frozenset()  # image ids

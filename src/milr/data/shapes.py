@@ -90,9 +90,9 @@ def turn(points: list[Point], angle: float) -> list[Point]:
     return [(x * cosine - y * sine, x * sine + y * cosine) for x, y in points]
 
 
-def smooth(points: list[Point], rounds: int = 3) -> list[Point]:
+def smooth(points: list[Point]) -> list[Point]:
     """Corners cut off again and again (Chaikin 1974)."""
-    for _ in range(rounds):
+    for _ in range(3):
         pairs = list(zip(points, points[1:] + points[:1], strict=True))
         points = [
             (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share) for a, b in pairs for share in (0.25, 0.75)

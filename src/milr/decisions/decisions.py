@@ -159,7 +159,7 @@ def checked_batch(batch: object, layers: LayerPair, what: str) -> Batch:
     return replace(batch, images=images_of(batch.images, layers, f"the images of {what}"))
 
 
-def checked_decision(given: object, device: torch.device, look: bool = False) -> Decided:
+def checked_decision(given: object, device: torch.device, look: bool) -> Decided:
     """What a user's `decide` gave, each value [Q] on the device; MilrError for anything else."""
     if isinstance(given, Decided):
         return _checked_values(given, device, look)

@@ -26,10 +26,10 @@ Sample = Sequence[tuple[Place, float]]
 Interval = tuple[float, float, float]  # mean, low, high
 
 
-def bootstrap(values: Sequence[float], episodes: Sequence[int], seed: int = 0) -> Interval:
+def bootstrap(values: Sequence[float], episodes: Sequence[int]) -> Interval:
     """Mean and its 95 % interval, from drawing the images of each episode anew, with replacement. NaN for no values."""
     sample = [(Place(0, episode, ""), value) for value, episode in zip(values, episodes, strict=True)]
-    return intervals([sample], seed)[0]
+    return intervals([sample])[0]
 
 
 def intervals(samples: Sequence[Sample], seed: int = 0) -> list[Interval]:

@@ -22,6 +22,7 @@ from milr.seeding import seed_of
 from milr.training.continuation import Continuation
 from milr.training.finite import FiniteCheck
 
+HELD_OUT_SHARE = 0.2  # of the images
 HELD_OUT_PLACES = 256  # of each held-out image at most: more make the estimate no surer, its images are few
 HELD_OUT_BATCHES = 8
 LEAST = 4  # images, two to fit to and two held out: one alone has nothing to be told from
@@ -182,13 +183,13 @@ def held_out_values(critic: AnyCritic, task: CriticTask, images: int) -> Tensor:
     return torch.stack(values)
 
 
-def split_features(features: Features, share: float = 0.2, seed: int = 0) -> tuple[Features, Features]:
+def split_features(features: Features) -> tuple[Features, Features]:
     """Features to fit to, and a share of the images, at least two, to hold out. MilrError for too few."""
-    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
     if len(order) < LEAST:
         raise MilrError(
             f"the critic's fit has {len(order)} images: it needs at least {LEAST}, half of them held out; prepare with "
             "more images, or give validation batches"
         )
-    count = max(2, round(share * len(order)))
+    count = max(2, round(HELD_OUT_SHARE * len(order)))
     return features.at(order[count:].sort().values), features.at(order[:count])

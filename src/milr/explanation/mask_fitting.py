@@ -41,16 +41,15 @@ def fit_mask(
     batches: Callable[[int], Batch],
     settings: FitSettings,
     validation: Sequence[Batch],
-    on_step: Callable[[int, Terms], None] | None = None,
-    on_validation: Callable[[int, dict[str, float]], None] | None = None,
-    continuation: Continuation | None = None,
+    on_step: Callable[[int, Terms], None] | None,
+    on_validation: Callable[[int, dict[str, float]], None] | None,
+    continuation: Continuation,
 ) -> int:
     """Fits the mask, and the bottleneck where it has weights, as `fit` says; returns the step that was kept.
 
     Where the objective has stalled the rate falls, and the fit goes on from the best step; at last it ends.
     """
     modules, fitted_before = explainer.ready(), explainer.fitted
-    continuation = continuation or Continuation()
     progress = begin(modules, settings)
     best, finite = progress.best, FiniteCheck(modules.bank.local.device)
     if continuation.state:

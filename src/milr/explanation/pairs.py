@@ -9,6 +9,7 @@ from torch import Tensor
 
 from milr.decisions.decisions import Batch, checked_batch
 from milr.errors import MilrError
+from milr.explanation.critic_fitting import HELD_OUT_SHARE
 from milr.explanation.explainer import Explainer
 from milr.explanation.features import GIB, Features, scale_of, stored
 from milr.explanation.modules import in_half
@@ -78,11 +79,11 @@ def passed(explainer: Explainer, first: FirstPass, noise: torch.Generator) -> Te
 
 
 @torch.no_grad()
-def fill_bank(explainer: Explainer, batches: Iterable[Batch], seed: int = 0) -> None:
+def fill_bank(explainer: Explainer, batches: Iterable[Batch]) -> None:
     """Puts x' of the batches' first images at all places into the bank: what a map's x' is compared with."""
     modules = explainer.ready().eval()
     bank = modules.bank
-    noise = torch.Generator(bank.local.device).manual_seed(seed)
+    noise = torch.Generator(bank.local.device).manual_seed(0)
     parts: list[Tensor] = []
     for given in batches:
         occluded = modules.local(passed(explainer, explainer.layers.first_pass(given.images), noise))
@@ -103,16 +104,14 @@ def close(one: Tensor, other: Tensor, within: float = SAME) -> Tensor:
     return torch.cdist(one - centre, other - centre) <= within * spread
 
 
-def split_images(
-    pairs: Features, known: Features | None, share: float = 0.2, seed: int = 0
-) -> tuple[Features, Features, Features | None]:
+def split_images(pairs: Features, known: Features | None) -> tuple[Features, Features, Features | None]:
     """Pairs to fit to, pairs to hold out, and what is `known` without the images of the latter.
 
     A share of the images, at least two, is held out, each once; none of them is among what the critic is fitted to.
     """
     images = first_rows(pairs.representation)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    held_out = pairs.at(images[order[: max(2, round(share * len(images)))]])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    held_out = pairs.at(images[order[: max(2, round(HELD_OUT_SHARE * len(images)))]])
 
     rest = without(known, held_out) if known is not None else None
     return without(pairs, held_out), held_out, rest if rest is not None and len(rest) > 1 else None

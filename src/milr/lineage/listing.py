@@ -16,6 +16,7 @@ from milr.settings.stages import STAGES, cli_name
 from milr.text import aligned, first_line
 
 COLUMNS = ("stage", "name", "when", "state", "parent", "key figure")
+LONGEST_LINE = 80
 
 
 def main(options: Namespace) -> int:
@@ -100,7 +101,7 @@ def key_figure(run: RunInfo) -> str:
     return "?"
 
 
-def shortened_line(text: object, longest: int = 80) -> str:
+def shortened_line(text: object) -> str:
     """The first line of a message, cut where it is long."""
     line = first_line(text)
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."

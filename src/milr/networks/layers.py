@@ -77,7 +77,7 @@ class LayerPair:
         self.network, self.precision = unwrap(network), precision
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
-        self.input_shape, self.input_dtype = tuple(main.shape[1:]), main.dtype
+        self.input_shape = tuple(main.shape[1:])
         self.image_size = image_size(main.shape) if main.ndim == 4 else tuple(main.shape[-2:])  # (H, W) of images
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32

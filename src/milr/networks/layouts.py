@@ -60,7 +60,7 @@ class Layout:
 
 
 def read_representation(
-    tensor: Tensor, read: str | Reading, layout: Layout | None, name: str, class_token: int | None = None
+    tensor: Tensor, read: str | Reading, layout: Layout | None, name: str, class_token: int | None
 ) -> Tensor:
     """z [K, D] of what the layer of this name gives, as the setting `read` says; MilrError where that cannot be.
 
