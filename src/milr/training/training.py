@@ -33,6 +33,36 @@ class Step:
     accuracy: Tensor
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Everything that changes from step to step: the batches are functions of the seed and the step."""
+
+    network: nn.Module
+    optimiser: Optimizer
+    schedule: LambdaLR
+    selection: Selection
+
+    def snapshot(self, step: int) -> State:
+        """All that the training needs to go on after `step`."""
+        best = self.selection.best
+        return {
+            "step": step,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": {"weights": best.weights, "step": best.step, "accuracy": best.accuracy},
+        }
+
+    def resume(self, state: State) -> None:
+        """Puts back what `snapshot` took, the best so far on the network's device."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        best = state["best"]
+        weights = {name: value.to(self.selection.device) for name, value in best["weights"].items()}
+        self.selection.resume(Trained(weights, best["step"], best["accuracy"]))
+
+
 def train_prototypical(
     network: nn.Module,
     task: EpisodicTask,
@@ -60,42 +90,46 @@ def train_prototypical(
     parameters = freeze(network, tuple(training.freeze))
     optimiser = build_optimiser(parameters, training)
     schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
-    forward, finite = forward_pass(network, training, device), FiniteCheck(device)
     selection = Selection(network, validate, on_validation, device)
+    progress = Progress(network, optimiser, schedule, selection)
+    forward, finite = forward_pass(network, training, device), FiniteCheck(device)
 
     continuation = continuation or Continuation()
     if continuation.state:
-        restore(continuation.state, network, optimiser, schedule, selection)
+        progress.resume(continuation.state)
     else:
         selection.look(0)
     for step in range(continuation.done + 1, steps + 1):
         network.train(training.batch_norm == "train")
-        numbers = episode_numbers(step, training)
-        inputs = torch.cat([episode_inputs(task, training, number, device) for number in numbers])
+        inputs = step_inputs(step, task, training, device)
         optimiser.zero_grad(set_to_none=True)
         loss, accuracy = backward(forward, inputs, training, metric, parameters)
         optimiser.step()
         schedule.step()
 
-        validates = step % training.validate_every == 0 or step == steps
         finite.see(step, loss)
-        # Reading a loss waits for a GPU: not at every step.
-        if (validates or device.type == "cpu") and (bad := finite.first()):
-            selection.restore()
-            raise MilrError(f"the loss is {bad.loss} at step {bad.step}: lower train.learning_rate")
+        validates = step % training.validate_every == 0 or step == steps
+        if validates or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
+            require_finite(finite, selection)
         if on_step:
             on_step(Step(step, loss, accuracy))
         if validates:
-            if training.batch_norm == "train":  # each process has seen other episodes
-                average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+            average_statistics(network, training)
             selection.look(step)
-        continuation.on_state(step, partial(snapshot, step, network, optimiser, schedule, selection.best))
+        continuation.on_state(step, partial(progress.snapshot, step))
 
     if first_weights:
         selection.look_between(first_weights)
     selection.restore()
     network.requires_grad_(True).eval()
     return selection.best
+
+
+def step_inputs(step: int, task: EpisodicTask, training: Training, device: torch.device) -> Tensor:
+    """The pictures of the episodes that this process sees in a step, counted from 1: float32 [K, 3, S, S]."""
+    first = ((step - 1) * world() + rank()) * training.episodes_per_step
+    numbers = range(first, first + training.episodes_per_step)
+    return torch.cat([episode_inputs(task, training, number, device) for number in numbers])
 
 
 def backward(
@@ -113,33 +147,19 @@ def backward(
     return loss, accuracy
 
 
+def require_finite(finite: FiniteCheck, selection: Selection) -> None:
+    """MilrError if a loss was not finite; the network is then in its best state so far."""
+    if bad := finite.first():
+        selection.restore()
+        raise MilrError(f"the loss is {bad.loss} at step {bad.step}: lower train.learning_rate")
+
+
+def average_statistics(network: nn.Module, training: Training) -> None:
+    """Gives every process the mean of batch normalisation's statistics: each has seen other episodes."""
+    if training.batch_norm == "train":
+        average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+
+
 def steps_of(training: Training) -> int:
     """The optimiser steps that see all episodes, of all processes together."""
     return math.ceil(training.episodes / (training.episodes_per_step * world()))
-
-
-def episode_numbers(step: int, training: Training) -> range:
-    """The numbers of the episodes that this process sees in a step, counted from 1."""
-    first = ((step - 1) * world() + rank()) * training.episodes_per_step
-    return range(first, first + training.episodes_per_step)
-
-
-def snapshot(step: int, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR, best: Trained) -> State:
-    """All that the training needs to go on after `step`: its batches are functions of the seed and the step."""
-    return {
-        "step": step,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule.state_dict(),
-        "best": {"weights": best.weights, "step": best.step, "accuracy": best.accuracy},
-    }
-
-
-def restore(state: State, network: nn.Module, optimiser: Optimizer, schedule: LambdaLR, selection: Selection) -> None:
-    """Puts back what `snapshot` took, the best so far on the network's device."""
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    best = state["best"]
-    weights = {name: value.to(selection.device) for name, value in best["weights"].items()}
-    selection.resume(Trained(weights, best["step"], best["accuracy"]))
