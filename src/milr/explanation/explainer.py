@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -15,13 +16,13 @@ from milr.decisions.loaders import with_mirrored
 from milr.default_device import on_the_cpu, on_the_users
 from milr.errors import MilrError
 from milr.explanation.features import Features
+from milr.explanation.known_network import KnownNetwork
 from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
 from milr.explanation.map_tensors import require_finite
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import refined_mask
 from milr.explanation.saving import (
-    KnownNetwork,
     check_state,
     layers_from_state,
     rebuilt_modules,
@@ -154,11 +155,9 @@ class Explainer:
         that were never fitted, for readings that there are not, and one that names the image where the network's output
         or a map is not finite.
         """
-        self._check_asked(readings)
-        with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of maps", refine, target)
-            maps = maker.maps(batch, self.bank(), readings)
-        return self._finished(maps)
+        check_readings(readings)
+        with self._masked(images, "the images of maps", refine, target) as (maker, batch):
+            return self._maps(maker, batch, readings)
 
     def maps_and_outputs(
         self, images: Inputs, readings: Sequence[str] = (), refine: int = 0, target: Any = None
@@ -167,23 +166,18 @@ class Explainer:
 
         As `maps` and `masked_outputs`, but a mask that is to be refined is refined once.
         """
-        self._check_asked(readings)
-        with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of maps", refine, target)
-            maps, outputs = maker.maps(batch, self.bank(), readings), maker.outputs(batch)
-        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
-        return self._finished(maps), outputs
+        check_readings(readings)
+        with self._masked(images, "the images of maps", refine, target) as (maker, batch):
+            return self._maps(maker, batch, readings), finite_outputs(maker, batch)
 
     def decision_map(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
         """The decision-related map alone, [K, H, W] in bits: `maps(...).decision` without the critic and its passes.
 
         Arguments and errors: as `maps`.
         """
-        self._check_asked(())
-        with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of decision_map", refine, target)
+        with self._masked(images, "the images of decision_map", refine, target) as (maker, batch):
             decision = maker.decision(batch)
-        require_finite({"the network's output": batch.first.output, "the decision map": decision})
+            require_finite({"the network's output": batch.first.output, "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
     def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
@@ -192,44 +186,33 @@ class Explainer:
         The draws are of the mask's noise, which each image has of its own, as in the fit: noise that all share would
         not disturb a decision that compares them. With zero fill there is one. Arguments and errors: as `maps`.
         """
-        self._check_asked(())
-        with own_modes(self.layers, gradients=False):
-            maker, batch = self._masked(images, "the images of masked_outputs", refine, target)
-            outputs = maker.outputs(batch)
-        require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
-        return outputs
+        with self._masked(images, "the images of masked_outputs", refine, target) as (maker, batch):
+            return finite_outputs(maker, batch)
 
-    def _check_asked(self, readings: Sequence[str]) -> None:
-        """MilrError for maps that cannot be made, whatever the images."""
+    @contextmanager
+    def _masked(self, images: Inputs, what: str, refine: int, target: object) -> Iterator[tuple[MapMaker, MaskedBatch]]:
+        """What makes the maps, and the images after the first pass with their mask: the fitted one, or refined."""
         self.require_fitted()
-        if unknown := [reading for reading in readings if reading not in READINGS]:
-            raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+        with own_modes(self.layers, gradients=False):
+            images = images_of(images, self.layers, what)
+            wanted = checked_target(refine, target, count(images))
+            modules, first = self.ready().eval(), self.layers.first_pass(images)
+            warn_of_far(modules, first.local, self.layers.local)
+            if refine:
+                mask = refined_mask(self.settings, self.layers, modules, first, images, int(refine), wanted)
+            else:
+                mask = modules.mask(first.stages, self.layers.grid)
+            yield MapMaker(self.settings, self.layers, modules), MaskedBatch(images, first, mask)
 
-    def _finished(self, maps: Maps) -> Maps:
-        """Maps without a hole, those of sequences without a second side."""
+    def _maps(self, maker: MapMaker, batch: MaskedBatch, readings: Sequence[str]) -> Maps:
+        """All maps, each value finite; those of sequences without a second side."""
+        maps = maker.maps(batch, self.bank(), readings)
         maps.require_finite()
         return maps.of_sequences() if self.layers.sequence else maps
-
-    def _masked(self, images: Inputs, what: str, refine: int, target: object) -> tuple[MapMaker, MaskedBatch]:
-        """What makes the maps, and the images after the first pass with their mask: the fitted one, or refined."""
-        images = images_of(images, self.layers, what)
-        wanted = checked_target(refine, target, count(images))
-        modules, first = self.ready().eval(), self.layers.first_pass(images)
-        warn_of_far(modules, first.local, self.layers.local)
-        if refine:
-            mask = refined_mask(self.settings, self.layers, modules, first, images, int(refine), wanted)
-        else:
-            mask = modules.mask(first.stages, self.layers.grid)
-        return MapMaker(self.settings, self.layers, modules), MaskedBatch(images, first, mask)
 
     def bank(self) -> Banks:
         """What maps are compared with: untouched training images, and what the mask lets pass of such, projected."""
         return self._bank.of(self.modules)
-
-    def decision_nats(self, mask: Tensor, local: Tensor, occluded: Tensor) -> Tensor:
-        """The upper bound on I(x'_i; z) in nats [K, H, W]; its gradient reaches the mask (and x') only."""
-        nats: Tensor = self.modules.bottleneck.nats(mask, local, occluded)
-        return nats
 
     @on_the_cpu()
     def state(self) -> dict[str, Any]:
@@ -285,3 +268,16 @@ class Explainer:
             explainer._known = KnownNetwork(layers.network)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
+
+
+def check_readings(readings: Sequence[str]) -> None:
+    """MilrError for readings of eq. 1 that there are not."""
+    if unknown := [reading for reading in readings if reading not in READINGS]:
+        raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
+
+
+def finite_outputs(maker: MapMaker, batch: MaskedBatch) -> Tensor:
+    """What the network gives [draws, K, E] for what the mask lets pass. MilrError where that is not finite."""
+    outputs = maker.outputs(batch)
+    require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+    return outputs

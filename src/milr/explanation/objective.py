@@ -102,7 +102,7 @@ def measure(explainer: Explainer, batch: Batch, first: FirstPass, generator: tor
         information=information,
         information_kept=kept,
         redundant=redundant,
-        bottleneck=explainer.decision_nats(mask, first.local, occluded).mean(),
+        bottleneck=modules.bottleneck.nats(mask, first.local, occluded).mean(),
         likelihood=modules.bottleneck.likelihood(occluded, first.representation),
         mask_mean=mask.mean(),
         cap=bank.cap("sample", settings.infomax.denominator),
