@@ -64,8 +64,8 @@ def test_numbers_beside_a_bar_add_no_lines(monkeypatch: pytest.MonkeyPatch) -> N
     with Bars(FitSettings(), shown=True) as shown_bars:
         for step in range(1, 4):
             shown_bars.on_critic("critic", step, 0.5)
-        shown_bars.moved("mask", 1, 10)
-        shown_bars.tell("mask", dict.fromkeys(SHOWN, 0.5))
+        shown_bars.advance("mask", 1, 10)
+        shown_bars.show_metrics("mask", dict.fromkeys(SHOWN, 0.5))
     assert stream.getvalue() == ""
 
 

@@ -20,7 +20,7 @@ from milr.checks.calibration import (
     line,
     summary,
 )
-from milr.checks.critic_fits import Found, spread_of
+from milr.checks.critic_fits import CriticFit, spread_of
 from milr.checks.drawn_symbols import drawn_symbols
 from milr.explanation.settings import CriticSettings, InfomaxSettings
 from milr.information.infomax import DENOMINATORS
@@ -47,7 +47,7 @@ def test_a_fit_is_the_line_through_the_places_and_the_places_without_information
 
 def test_the_summary_of_several_seeds_is_their_mean_and_how_far_seeds_and_batches_spread() -> None:
     fits = [[point(0, 0.1, 0.2), point(2, 2.1)], [point(0, -0.3, 0.6), point(2, 1.1)]]
-    found = [Found(torch.tensor([1.0, 1.2]), 3.0), Found(torch.tensor([0.6, 1.0]), 5.0)]
+    found = [CriticFit(torch.tensor([1.0, 1.2]), 3.0), CriticFit(torch.tensor([0.6, 1.0]), 5.0)]
     both, one = summary(fits, found), summary(fits[:1], found[:1])
     assert (both.seeds, one.seeds) == (2, 1)
     assert both.slope == pytest.approx((1.0 + 0.7) / 2) and both.empty == pytest.approx(-0.1)
@@ -59,7 +59,7 @@ def test_the_summary_of_several_seeds_is_their_mean_and_how_far_seeds_and_batche
     assert both.held_out_over_batches == pytest.approx((0.2 + 0.4) / 2 / math.sqrt(2)) and both.seconds == 4.0
     assert one.slope == 1.0 and one.held_out_over_batches == pytest.approx(0.2 / math.sqrt(2))
     assert all(map(math.isnan, (one.slope_over_seeds, one.single_error_over_seeds, one.held_out_over_seeds)))
-    assert math.isnan(spread_of([Found(torch.tensor([1.0]), 0.0)]).over_batches)
+    assert math.isnan(spread_of([CriticFit(torch.tensor([1.0]), 0.0)]).over_batches)
 
 
 def test_two_seeds_are_two_runs_and_spread_as_they_do() -> None:

@@ -11,9 +11,9 @@ from milr.training.finite import FiniteCheck
 
 def test_the_first_loss_that_is_not_finite_is_kept_with_its_step() -> None:
     finite = FiniteCheck(torch.device("cpu"))
-    finite.see(1, torch.tensor(1.0))
+    finite.update(1, torch.tensor(1.0))
     assert finite.first() is None
     for step, loss in ((2, float("inf")), (3, float("nan")), (4, 2.0)):
-        finite.see(step, torch.tensor(loss))
+        finite.update(step, torch.tensor(loss))
     found = finite.first()
     assert found is not None and found.step == 2 and math.isinf(found.loss)

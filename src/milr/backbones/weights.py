@@ -67,11 +67,11 @@ def choose_weights(
     matrices = [value.flatten() for value in weights.values() if value.ndim > 1 and value.numel()]
     if matrices and all(bool((value == value[0]).all()) for value in matrices):
         raise MilrError(f"{source}: each of its weights is one number throughout: was it filled before it was saved?")
-    tell(part, source)
+    log_differences(part, source)
     return weights
 
 
-def tell(part: Part, source: str) -> None:
+def log_differences(part: Part, source: str) -> None:
     """Log what was not as the network itself would have saved it."""
     if part.place or part.prefix:
         log.info("%s: the weights are those under %s", source, part)

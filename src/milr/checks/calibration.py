@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from milr.checks.critic_fits import Found, deviation, fitted, mean, spread_of
+from milr.checks.critic_fits import CriticFit, deviation, mean, spread_of, timed_fit
 from milr.checks.estimators import features_of
 from milr.checks.worlds import LAYERS, World
 from milr.decisions.inputs import own_modes
@@ -114,7 +114,7 @@ def planted_fit(
     counts: Counts,
     seed: int,
     device: torch.device,
-) -> tuple[MILR, Found]:
+) -> tuple[MILR, CriticFit]:
     """A critic fitted to a world as to any network, and the estimator's own values on held-out pictures."""
     train, held_out = (
         world.pictures(count, 3 * seed + part).to(device) for part, count in enumerate((counts.train, counts.held_out))
@@ -124,9 +124,9 @@ def planted_fit(
     assert explainer.features is not None
     other = features_of(explainer, held_out.split(BATCH), len(held_out))
     task = CriticTask(explainer.features, other, infomax.estimator, infomax.denominator, seed)
-    found = fitted(explainer.modules.critic, task, critic, f"{world.name}, {infomax.estimator}, seed {seed}")
+    fit = timed_fit(explainer.modules.critic, task, critic, f"{world.name}, {infomax.estimator}, seed {seed}")
     explainer.fitted = True
-    return explainer, found
+    return explainer, fit
 
 
 @torch.no_grad()
@@ -169,9 +169,9 @@ def line(points: Sequence[PlacePoint]) -> Line:
     )
 
 
-def summary(seeds: Sequence[Sequence[PlacePoint]], found: Sequence[Found]) -> Calibration:
+def summary(seeds: Sequence[Sequence[PlacePoint]], fits: Sequence[CriticFit]) -> Calibration:
     """One reading over the fits of several seeds: the places of each, and what each found in held-out pictures."""
-    lines, spread, one = [line(points) for points in seeds], spread_of(found), seeds[0][0]
+    lines, spread, one = [line(points) for points in seeds], spread_of(fits), seeds[0][0]
     values = {field.name: [getattr(each, field.name) for each in lines] for field in fields(Line)}
     means = {name: mean(numbers) for name, numbers in values.items()}
     means["empty_worst"] = max(values["empty_worst"], key=abs)
@@ -202,13 +202,13 @@ def calibrate_world(
     device: torch.device,
 ) -> tuple[list[PlacePoint], list[Calibration]]:
     """Fits one estimator to one world with each seed; the places of all its readings, and a summary of each reading."""
-    points, found = [], []
+    points, fits = [], []
     for seed in seeds:
         explainer, of_seed = planted_fit(world, infomax, critic, counts, seed, device)
         points += planted_points(world, explainer, world.pictures(counts.test, 3 * seed + 2).to(device), seed)
-        found.append(of_seed)
+        fits.append(of_seed)
     parts = [[[p for p in points if (p.reading, p.seed) == (name, seed)] for seed in seeds] for name in READINGS]
-    return points, [summary(part, found) for part in parts]
+    return points, [summary(part, fits) for part in parts]
 
 
 def fits_wanted(infomax: InfomaxSettings, estimators: list[str], denominators: list[str]) -> list[InfomaxSettings]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from milr.checks.critic_fits import Fitting, Found, bits_of, deviation, found, over_seeds, spread_of
+from milr.checks.critic_fits import CriticFit, Fitting, bits_of, deviation, fit_to_features, over_seeds, spread_of
 from milr.checks.feature_pairs import PROJECTED, mispaired, pairs_of, projected, side_by_side
 from milr.explanation.features import Features
 from milr.information.estimators import ESTIMATORS
@@ -69,7 +69,7 @@ def self_consistency(train: Features, held_out: Features, fitting: Fitting, seed
     ]
 
 
-def comparison(name: str, results: Sequence[Found], wanted: str) -> Comparison:
+def comparison(name: str, results: Sequence[CriticFit], wanted: str) -> Comparison:
     """A row of the table."""
     return Comparison(name, bits_of(results), deviation([result.bits for result in results]), wanted)
 
@@ -87,7 +87,7 @@ def estimator_table(
     return [estimator_line(name, results[name], best) for name in names]
 
 
-def estimator_line(name: str, results: Sequence[Found], best: float) -> EstimatorLine:
+def estimator_line(name: str, results: Sequence[CriticFit], best: float) -> EstimatorLine:
     """A row of the table."""
     spread = spread_of(results)
     return EstimatorLine(
@@ -111,7 +111,7 @@ def convergence(train: Features, held_out: Features, fitting: Fitting, seeds: Se
         parts = list(parts_of(train, SHARES, seed))
         counts = [len(part) for part in parts]
         for row, part in zip(values, parts, strict=True):
-            row.append(found(part, held_out, fitting, seed).bits)
+            row.append(fit_to_features(part, held_out, fitting, seed).bits)
     limit, error = extrapolated(counts, values)
     last = sum(values[-1]) / len(values[-1])
     return Convergence(tuple(counts), tuple(map(tuple, values)), limit, error, last / limit)

@@ -35,8 +35,8 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one critic found in held-out pictures."""
+class CriticFit:
+    """What one fitted critic estimates on held-out pictures, and how long its fit took."""
 
     batches: Tensor  # bits a place of each batch [B]
     seconds: float  # of the fit
@@ -59,27 +59,29 @@ class Spread:
 
 def over_seeds(
     train: Features, held_out: Features, fitting: Fitting, seeds: Sequence[int], shuffled: bool = False
-) -> list[Found]:
+) -> list[CriticFit]:
     """The same with each seed."""
-    return [found(train, held_out, fitting, seed, shuffled) for seed in seeds]
+    return [fit_to_features(train, held_out, fitting, seed, shuffled) for seed in seeds]
 
 
-def found(train: Features, held_out: Features, fitting: Fitting, seed: int, shuffled: bool = False) -> Found:
+def fit_to_features(
+    train: Features, held_out: Features, fitting: Fitting, seed: int, shuffled: bool = False
+) -> CriticFit:
     """Fits one critic to features, standardised by their own statistics, and reads it on held-out ones."""
     local, representation = scales_of(side_by_side(train, 0) if isinstance(train, Pairs) else train)
     with seeded(seed):
         critic = critic_of(fitting.infomax, local, representation, fitting.grid).to(fitting.device)
     task = CriticTask(train, held_out, fitting.infomax.estimator, fitting.infomax.denominator, seed, shuffled=shuffled)
-    return fitted(critic, task, fitting.critic)
+    return timed_fit(critic, task, fitting.critic)
 
 
-def fitted(critic: AnyCritic, task: CriticTask, settings: CriticSettings, label: str = "critic") -> Found:
+def timed_fit(critic: AnyCritic, task: CriticTask, settings: CriticSettings, label: str = "critic") -> CriticFit:
     """Fits this critic behind a bar with the label, and reads it on the held-out pictures."""
     started = time.perf_counter()
     with critic_bar(label, settings.steps) as on_step:
         fit_critic(critic, task, settings, on_step)
     seconds = time.perf_counter() - started
-    return Found(bits(held_out_values(critic, task, settings.images)).cpu(), seconds)
+    return CriticFit(bits(held_out_values(critic, task, settings.images)).cpu(), seconds)
 
 
 def scales_of(features: Features) -> tuple[Standardise, Standardise]:
@@ -91,12 +93,12 @@ def scales_of(features: Features) -> tuple[Standardise, Standardise]:
     return local.standardise(), representation.standardise()
 
 
-def bits_of(results: Sequence[Found]) -> float:
+def bits_of(results: Sequence[CriticFit]) -> float:
     """The mean over seeds."""
     return mean([result.bits for result in results])
 
 
-def spread_of(results: Sequence[Found]) -> Spread:
+def spread_of(results: Sequence[CriticFit]) -> Spread:
     """The mean over seeds, how far seeds and batches spread, and the time."""
     batches = [deviation(result.batches.tolist()) for result in results]
     seconds = [result.seconds for result in results]

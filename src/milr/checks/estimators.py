@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from milr.checks.critic_fits import fitted
+from milr.checks.critic_fits import timed_fit
 from milr.errors import MilrError
 from milr.explanation.bars import critic_bar
 from milr.explanation.critic_fitting import CriticTask, fit_critic, held_out_nats
@@ -51,7 +51,7 @@ def estimator_bits(
     """The mean information in bits that another estimator finds in held-out images, with a critic of its own."""
     critic = new_critic(explainer, seed, estimator)
     task = CriticTask(train, held_out, estimator, explainer.settings.infomax.denominator, seed)
-    return fitted(critic, task, settings).bits
+    return timed_fit(critic, task, settings).bits
 
 
 def null_bits(explainer: MILR, train: Features, held_out: Features, settings: CriticSettings, seed: int) -> float:
@@ -92,7 +92,7 @@ def gaussian_bits(explainer: MILR, train: Features, held_out: Features, settings
         optimiser.step()
         if step % settings.validate_every == 0 or step == settings.steps:
             with torch.no_grad():
-                best.see(step, -float(log_ratio(bottleneck, whitening, held_out.sample(*everything, device))))
+                best.update(step, -float(log_ratio(bottleneck, whitening, held_out.sample(*everything, device))))
             if settings.patience and best.waited >= settings.patience:
                 break
     if not math.isfinite(best.objective):

@@ -50,7 +50,7 @@ def mask_only_rows(
     known = enough_of_each(joined(pictures))
     labels = known.labels.unique(return_inverse=True)[1]
     maps = maps_of(methods, known, decision_of(decision, methods, known, labels, device), seed, device)
-    return told_rows(maps, outlines(known, crop, maps["mask"].shape[1:]), labels, seed)
+    return accuracy_rows(maps, outlines(known, crop, maps["mask"].shape[1:]), labels, seed)
 
 
 def joined(pictures: Sequence[Pictures]) -> Pictures:
@@ -127,7 +127,9 @@ def outlines(pictures: Pictures, crop: str, shape: Sequence[int]) -> dict[str, T
     return {f"outline: {name}": torch.stack([each[name].float() for each in regions]) for name in there}
 
 
-def told_rows(maps: Mapping[str, Tensor], outlines: Mapping[str, Tensor], labels: Tensor, seed: int) -> list[SanityRow]:
+def accuracy_rows(
+    maps: Mapping[str, Tensor], outlines: Mapping[str, Tensor], labels: Tensor, seed: int
+) -> list[SanityRow]:
     """The accuracy of each map [n, H, W], of its twins of random shapes, and the difference; of outlines the first.
 
     The mask with one random shape for each class is what the classifier would tell if the label were written.

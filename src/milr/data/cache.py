@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from milr.data.access import readable
-from milr.data.marks import Faults, tell_faults
+from milr.data.marks import Faults, warn_of_faults
 from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.errors import MilrError
@@ -48,7 +48,7 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     shape = (len(records), 3, size, size)
     kept = open_images(path, shape)
     if kept is not None:
-        tell_faults(records, kept[1])
+        warn_of_faults(records, kept[1])
     else:
         try:
             build(path, records, shape, crop)

@@ -34,30 +34,30 @@ def faults_of(record: Record, width: int, height: int) -> list[str]:
 
 @dataclass
 class Faults:
-    """Pictures whose marks do not lie on them, counted; `tell` warns of them."""
+    """Pictures whose marks do not lie on them, counted; `warn` warns of them."""
 
     found: dict[str, list[str]] = field(default_factory=dict)  # what is wrong -> pictures
     sizes: list[tuple[int, int]] = field(default_factory=list)  # of the pictures so far, as they are seen
 
-    def see(self, record: Record, size: tuple[int, int]) -> None:
-        """Look at one picture, by its size as it is seen."""
+    def add(self, record: Record, size: tuple[int, int]) -> None:
+        """Checks one picture, by its size as it is seen."""
         self.sizes.append(size)
         for fault in faults_of(record, *size):
             self.found.setdefault(fault, []).append(f"{record.path} of {size[0]}x{size[1]} pixels")
 
-    def tell(self) -> None:
+    def warn(self) -> None:
         """A warning for each kind of fault."""
         for fault, pictures in self.found.items():
             seen = len(self.sizes)
             log.warning("of %d of %d pictures %s, %s first: %s", len(pictures), seen, fault, pictures[0], MEANT)
 
 
-def tell_faults(records: Iterable[Record], sizes: Iterable[tuple[int, int]]) -> None:
+def warn_of_faults(records: Iterable[Record], sizes: Iterable[tuple[int, int]]) -> None:
     """The same warnings for pictures whose sizes are known."""
     faults = Faults()
     for record, size in zip(records, sizes, strict=True):
-        faults.see(record, size)
-    faults.tell()
+        faults.add(record, size)
+    faults.warn()
 
 
 def require_size(mask: Image.Image, record: Record, size: tuple[int, int]) -> None:

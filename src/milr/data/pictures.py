@@ -31,7 +31,7 @@ log = logging.getLogger("milr")
 
 Array = npt.NDArray[np.uint8]
 
-TOLD: set[str] = set()  # what Pillow warned of in this process
+WARNED: set[str] = set()  # what Pillow warned of in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
 # What Pillow's readers raise for damaged files, beside OSError: each has its own way to stumble.
@@ -98,17 +98,17 @@ def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
 @contextmanager
 def warnings_of(path: Path) -> Iterator[None]:
     """What Pillow warns of is logged, with the picture: a damaged EXIF, for one, whose turn is not known then."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    for warning in told:
-        tell_once(path, str(warning.message).strip())
+    for warning in caught:
+        warn_once(path, str(warning.message).strip())
 
 
-def tell_once(path: Path, text: str) -> None:
+def warn_once(path: Path, text: str) -> None:
     """A warning about a picture, the first of which this is to be said."""
-    if text not in TOLD:
-        TOLD.add(text)
+    if text not in WARNED:
+        WARNED.add(text)
         log.warning("%s: %s", path, text)
 
 
@@ -132,10 +132,10 @@ def framed_pictures(
     faults = Faults() if faults is None else faults
     for record in bar(records, desc="reading pictures", unit="picture", shown=progress):
         picture = read_picture(record.path)
-        faults.see(record, picture.size)
+        faults.add(record, picture.size)
         framing = frame(picture.width, picture.height, record.box, crop, size)
         yield np.array(framing.picture(picture)).transpose(2, 0, 1)
-    faults.tell()
+    faults.warn()
 
 
 def labels_of(records: Sequence[Record]) -> Tensor:

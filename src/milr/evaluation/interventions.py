@@ -33,8 +33,8 @@ OWN, BEST = "threshold of validation", "best threshold"  # where completeness ha
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is found of one picture."""
+class PictureResult:
+    """What was measured of one picture."""
 
     episode: int
     case: Removed
@@ -44,9 +44,9 @@ class Found:
     mask: Tensor  # its mean over each part [P], NaN where a part is hidden
 
 
-def find(
+def picture_results(
     subject: Subject, methods: Methods, batch: Batch, records: Sequence[Record], classes: Sequence[int], episode: int
-) -> list[Found]:
+) -> list[PictureResult]:
     """Of each picture that a batch decides about. classes: the class id of each answer."""
     maps, size = methods.maps(batch, seed=episode), batch.images.shape[-1]
     cases = removed(subject, batch, records, classes)
@@ -70,7 +70,7 @@ def find(
         totals = {name: float(heat.double().sum()) for name, heat in own.items()}
         area = case.areas[: len(parts)]
         inside = part_sums(masks[owner], area) / area.sum((1, 2))
-        result.append(Found(episode, case, sums, totals, located, inside))
+        result.append(PictureResult(episode, case, sums, totals, located, inside))
     return result
 
 
@@ -79,9 +79,9 @@ def chance_of(kind: str, area: Tensor) -> float:
     return float(area.double().mean()) if kind == "mass" else 1.0
 
 
-def table_of_checks(found: Sequence[Found], name: str) -> dict[str, Tensor]:
+def table_of_checks(results: Sequence[PictureResult], name: str) -> dict[str, Tensor]:
     """The four parts of completeness of one map: each [pictures, N]."""
-    rows = [checks(one.case, one.sums[name], one.totals[name]) for one in found]
+    rows = [checks(one.case, one.sums[name], one.totals[name]) for one in results]
     return {check: torch.stack([row[check] for row in rows]) for check in CHECKS}
 
 
@@ -98,39 +98,39 @@ def best_threshold(table: Mapping[str, Tensor]) -> int:
 
 
 def completeness_rows(
-    found: Sequence[Found], name: str, table: Mapping[str, Tensor], place: int, whose: str
+    results: Sequence[PictureResult], name: str, table: Mapping[str, Tensor], place: int, whose: str
 ) -> list[Measurement]:
     """Completeness and its parts at one threshold. A picture's completeness is its share of the mean of all."""
     rows, weighted = [], {}
     for check in CHECKS:
         values = table[check][:, place]
-        asked = ~values.isnan()
-        weighted[check] = torch.where(asked, values, 0) * len(values) / asked.sum()
-        rows += rows_of(found, name, Metric(check, whose), values)
+        counted = ~values.isnan()
+        weighted[check] = torch.where(counted, values, 0) * len(values) / counted.sum()
+        rows += rows_of(results, name, Metric(check, whose), values)
     whole = (sum(weighted[check] for check in CHECKS[:3]) / 3 + weighted[CHECKS[3]]) / 2
-    return rows_of(found, name, Metric("completeness", whose), whole) + rows
+    return rows_of(results, name, Metric("completeness", whose), whole) + rows
 
 
-def correctness_rows(found: Sequence[Found], name: str) -> list[Measurement]:
+def correctness_rows(results: Sequence[PictureResult], name: str) -> list[Measurement]:
     """By the logit, as Hesse et al. have it, and by the log probability, which says more of a decision among few."""
     rows = []
     for what in ("logit", "log probability"):
         values = []
-        for one in found:
+        for one in results:
             count = len(one.case.look)
             drops: Sequence[float] | Tensor = one.case.drops()[:count]
             if what == "log probability":
                 drops = [one.case.log_probability_drop([part]) for part in range(count)]
             values.append(correctness(one.sums[name][:count], drops))
-        rows += rows_of(found, name, Metric("correctness", what), torch.tensor(values))
+        rows += rows_of(results, name, Metric("correctness", what), torch.tensor(values))
     return rows
 
 
-def rows_of(found: Sequence[Found], name: str, metric: Metric, values: Tensor) -> list[Measurement]:
+def rows_of(results: Sequence[PictureResult], name: str, metric: Metric, values: Tensor) -> list[Measurement]:
     """A row for each picture."""
     return [
         Measurement(name, one.episode, one.case.file, metric, value, math.nan)
-        for one, value in zip(found, values.tolist(), strict=True)
+        for one, value in zip(results, values.tolist(), strict=True)
     ]
 
 
@@ -177,17 +177,17 @@ def contrast_rows(
 
 
 def all_rows(
-    found: Sequence[Found], names: Sequence[str], chosen: Mapping[str, int]
+    results: Sequence[PictureResult], names: Sequence[str], chosen: Mapping[str, int]
 ) -> tuple[list[Measurement], dict[str, dict[str, float]]]:
     """All measurements of some pictures, with the thresholds of `chosen` (of each map, or none) and with the best ones;
     and of each map its thresholds."""
     rows, thresholds = [], dict[str, dict[str, float]]()
     for name in names:
-        table = table_of_checks(found, name)
+        table = table_of_checks(results, name)
         places = {BEST: best_threshold(table)} | ({OWN: chosen[name]} if name in chosen else {})
         for whose, place in sorted(places.items(), reverse=True):
-            rows += completeness_rows(found, name, table, place, whose)
-        rows += correctness_rows(found, name)
+            rows += completeness_rows(results, name, table, place, whose)
+        rows += correctness_rows(results, name)
         thresholds[name] = {whose: float(THRESHOLDS[place]) for whose, place in places.items()}
-    located = [row for one in found for row in one.located]
+    located = [row for one in results for row in one.located]
     return rows + located, thresholds

@@ -31,29 +31,29 @@ class Bars:
         for each in self.bars.values():
             each.close()
 
-    def moved(self, phase: str, step: int, total: int) -> tqdm[Any]:
-        """The phase's bar, a step further; the one before it ends."""
+    def advance(self, phase: str, step: int, total: int) -> tqdm[Any]:
+        """Moves the phase's bar a step further and returns it; the one before it ends."""
         if phase not in self.bars:
             self.__exit__()
             self.bars[phase] = bar(total=total, initial=step - 1, desc=phase, unit="step", shown=self.shown)
         self.bars[phase].update()
         return self.bars[phase]
 
-    def tell(self, phase: str, metrics: dict[str, float]) -> None:
+    def show_metrics(self, phase: str, metrics: dict[str, float]) -> None:
         """Shows some of the terms' metrics beside the phase's bar."""
         self.bars[phase].set_postfix({name: f"{metrics[name]:.3g}" for name in SHOWN}, refresh=False)
 
     def on_critic(self, phase: str, step: int, nats: float | None) -> None:
         """As `fit` calls it."""
-        bar = self.moved(phase, step, self.settings.critic.steps)
+        bar = self.advance(phase, step, self.settings.critic.steps)
         if nats is not None:
             bar.set_postfix({"held_out_bits": f"{bits(nats):.3f}"}, refresh=False)
 
     def on_step(self, step: int, terms: Terms) -> None:
         """As `fit` calls it."""
-        self.moved("mask", step, self.settings.steps)
+        self.advance("mask", step, self.settings.steps)
         if self.shown and step % EVERY == 0:
-            self.tell("mask", terms.metrics())
+            self.show_metrics("mask", terms.metrics())
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def fit_critic(
     if continuation.state:
         progress.resume(continuation.state)
     else:
-        best.see(0, -held_out_nats(averaged, task, settings.images))
+        best.update(0, -held_out_nats(averaged, task, settings.images))
     for step in range(continuation.done + 1, settings.steps + 1):
         if not progress.goes_on(settings.patience, settings.decays):
             break
@@ -95,7 +95,7 @@ def fit_critic(
         # Dropout's is a function of the step's number: nothing to save, and no other generator is disturbed.
         dropout = torch.Generator(device).manual_seed(seed_of("dropout", task.seed, step))
         loss = critic_loss(critic, drawn, task, dropout)
-        finite.see(step, loss)
+        finite.update(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
@@ -106,7 +106,7 @@ def fit_critic(
             if finite.first() or not math.isfinite(nats):
                 progress.restore()
                 raise MilrError(f"the critic's loss is not finite at step {step}: lower critic.learning_rate")
-            best.see(step, -nats)
+            best.update(step, -nats)
         on_step(step, nats)
         continuation.on_state(step, partial(progress.snapshot, step))
     progress.restore()

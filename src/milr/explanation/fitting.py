@@ -99,7 +99,7 @@ def fit(
         phases.resume()
         if (going_on := phases.phase("critic", 0)) and explainer.features is not None:
             task = critic_task(explainer, explainer.features, held_out, settings.seed)
-            fit_critic(modules.critic, task, critic, tell(on_critic, "critic"), going_on)
+            fit_critic(modules.critic, task, critic, critic_callback(on_critic, "critic"), going_on)
         if going_on := phases.phase("mask", critic.steps):
             phases.result = fit_mask(explainer, batches, settings, held_out, on_step, on_validation, going_on)
         if going_on := phases.phase("pairs", critic.steps + settings.steps):
@@ -107,7 +107,7 @@ def fit(
             fill_bank(explainer, some_batches(explainer.layers, batches, settings.steps, len(modules.bank.local)))
             pairs = pairs_task(explainer, batches, settings.steps, held_out, settings.seed) if critic.pairs else None
             if pairs:
-                fit_critic(modules.critic, pairs, critic, tell(on_critic, "pairs"), going_on)
+                fit_critic(modules.critic, pairs, critic, critic_callback(on_critic, "pairs"), going_on)
         warn_of(masks_of(explainer, held_out[0] if held_out else first))
         return phases.result
 
@@ -121,7 +121,7 @@ def masks_of(explainer: Explainer, batch: Batch) -> Tensor:
     return mask.mean(1)
 
 
-def tell(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None], None]:
+def critic_callback(on_critic: OnCritic | None, phase: str) -> Callable[[int, float | None], None]:
     """What `fit_critic` calls after each step."""
     return (lambda step, nats: on_critic(phase, step, nats)) if on_critic else (lambda step, nats: None)
 

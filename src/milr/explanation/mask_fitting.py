@@ -63,7 +63,7 @@ def fit_mask(
         batch = checked_batch(batches(step), explainer.layers, f"batches({step})")
         with fewer_products(explainer, settings):
             terms, loss = backward(explainer, batch, progress, weights_at(step, explainer, settings))
-        finite.see(step, loss)
+        finite.update(step, loss)
         validates = step == settings.steps or step % settings.validate_every == 0
         if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
             put_back(explainer, best, fitted_before)
@@ -77,7 +77,7 @@ def fit_mask(
             if not math.isfinite(metrics["objective"]):
                 put_back(explainer, best, fitted_before)
                 raise diverged("the objective on the validation batches", metrics["objective"], step)
-            best.see(step, metrics["objective"])
+            best.update(step, metrics["objective"])
             if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
                 best.waited = 0
             if validation and on_validation:

@@ -33,7 +33,7 @@ from milr.networks.inputs import Inputs, split
 from milr.seeding import seeded
 
 HELD_OUT_SHARE = 0.1  # of a loader's images
-ASKED = 8  # batches that the untouched network is asked about
+CHECKED = 8  # batches of which the untouched network's answers are checked
 
 
 class MILR(Explainer):
@@ -172,7 +172,7 @@ class MILR(Explainer):
             self.prepare(images_to_prepare(loader, decision), seed=seed, progress=progress)
         if isinstance(decision, str):
             check_own_output(self.layers, decision)
-        warn_of_answers(self.layers, islice(chain(held_out, map(batches, range(1, ASKED + 1))), ASKED))
+        warn_of_answers(self.layers, islice(chain(held_out, map(batches, range(1, CHECKED + 1))), CHECKED))
         with Bars(how, progress) as bars:
             fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
 

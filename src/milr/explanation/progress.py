@@ -34,7 +34,7 @@ class Best:
         self.decays = 0
         self.state = copy.deepcopy(modules.state_dict())
 
-    def see(self, step: int, objective: float) -> None:
+    def update(self, step: int, objective: float) -> None:
         """Takes the present state if it is better than all before."""
         self.waited += 1
         if objective < self.objective:

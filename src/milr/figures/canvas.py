@@ -76,11 +76,11 @@ def write(drawing: Figure, file: Path | IO[bytes], format: str = "") -> None:
 @contextmanager
 def missing_letters() -> Iterator[None]:
     """What the figures' font has no letter for is logged in a line, once; other warnings are given on."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", "Glyph ")
         yield
-    missing = {chr(int(letter[1])): one for one in told if (letter := re.match(r"Glyph (\d+) ", str(one.message)))}
-    for one in told:
+    missing = {chr(int(letter[1])): one for one in caught if (letter := re.match(r"Glyph (\d+) ", str(one.message)))}
+    for one in caught:
         if one not in missing.values():
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if new := sorted(missing.keys() - BOXED):

@@ -76,8 +76,8 @@ def data_problem(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str 
         return "it is gone"
     try:
         catalogue = open_catalogue(dataset_from(dataset, Path(CONFIG)))
-        looked_at = [*(manifest.get("split") or {}).values()]
-        if len(looked_at) == 1 and {*looked_at[0]} & {*catalogue.class_names.values()}:  # at the classes of one split
+        splits = [*(manifest.get("split") or {}).values()]
+        if len(splits) == 1 and {*splits[0]} & {*catalogue.class_names.values()}:  # classes of one split alone
             catalogue = of_split(catalogue, str(dataset["split"]))
         now = catalogue_sha256(catalogue, Path(data["table"]) if "table" in data else None)
     except MilrError as error:

@@ -49,8 +49,8 @@ def main(options: Namespace) -> int:
     def check_job(job: Job) -> float:
         """Make every check in place of the run, and keep the names of those that found a problem."""
         settings = job.settings
-        looked_at = f"{view(settings.dataset)}, backbone={settings.backbone.name}, " if job.stage.reads_data else ""
-        print(f"settings  ok: {looked_at}seed={settings.seed}")
+        data = f"{view(settings.dataset)}, backbone={settings.backbone.name}, " if job.stage.reads_data else ""
+        print(f"settings  ok: {data}seed={settings.seed}")
         for name, check in checks_of(job):
             line = outcome(check)
             problems.extend([name] if not line.startswith("ok") else [])

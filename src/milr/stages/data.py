@@ -93,13 +93,13 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     for record in bar(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
-            faults.see(record, sizes[-1])
+            faults.add(record, sizes[-1])
             for mask in filter(None, (record.segmentation, record.defining_mask)):
                 require_size(read_mask(mask), record, sizes[-1])
         except MilrError as error:
             broken.append(record.path)
             first = first or str(error)
-    faults.tell()
+    faults.warn()
     if copies := copies_of(records):
         log.warning(
             "%d of %d pictures are a file that stands in the data set under another name too, %s and %s first: one can "

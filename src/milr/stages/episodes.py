@@ -73,8 +73,8 @@ def scenes(
     dataset = settings.dataset
     drawn = pictures_of(decision, dataset, batches, count, done)
     chosen = part(decision.section, decision.catalogue, dataset.split)
-    looked_at = decision.catalogue if decision.row.divided else chosen  # what the fingerprint is of
-    run.record_data(data_entry(dataset, looked_at, decision.table), decision.split_entry([dataset.split]))
+    fingerprinted = decision.catalogue if decision.row.divided else chosen  # what the fingerprint is of
+    run.record_data(data_entry(dataset, fingerprinted, decision.table), decision.split_entry([dataset.split]))
     yield from drawn
 
 

@@ -193,11 +193,11 @@ def progress_bars(run: Run, how: FitSettings, every: int) -> Iterator[tuple[OnCr
 
         def on_step(step: int, terms: Terms) -> None:
             """Move the bar, and every few steps read the terms."""
-            bars.moved("mask", step, how.steps)
+            bars.advance("mask", step, how.steps)
             if step % every == 0 or step == how.steps:
                 metrics = known(terms.metrics())
                 run.metrics(split="train", step=step, **metrics)
-                bars.tell("mask", metrics)
+                bars.show_metrics("mask", metrics)
 
         yield on_critic, on_step
 

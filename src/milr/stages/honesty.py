@@ -46,7 +46,7 @@ class Bench:
     device: torch.device
 
     @property
-    def looked_at(self) -> Pictures:
+    def split_pictures(self) -> Pictures:
         """Those of dataset.split."""
         return self.pictures[self.settings.dataset.split]
 
@@ -126,7 +126,7 @@ def judge_of(bench: Bench) -> Way:
 
 def scenes_of(bench: Bench) -> Iterator[tuple[int, Tensor, Sequence[Record]]]:
     """The batches of dataset.split: number, images as the network takes them, and their records."""
-    pool, question = bench.looked_at, bench.decision.question(bench.batches)
+    pool, question = bench.split_pictures, bench.decision.question(bench.batches)
     count = question.count(bench.settings.sanity.episodes, len(pool.records))
     for number in bar(range(count), desc="episodes", unit="episode"):
         chosen = question.draw(pool, number)

@@ -25,11 +25,11 @@ from milr.evaluation.charts import draw_bars
 from milr.evaluation.interventions import (
     BEST,
     OWN,
-    Found,
+    PictureResult,
     all_rows,
     best_threshold,
     contrast_rows,
-    find,
+    picture_results,
     table_of_checks,
 )
 from milr.evaluation.metrics import Metric
@@ -83,26 +83,26 @@ def interventions(settings: Interventions, run: Run, source: SourceRun) -> float
     """Returns the correctness of the decision map."""
     bench = bench_of(settings, source)
     decision, dataset = bench.decision, settings.dataset
-    looked_at = (
+    catalogue = (
         decision.catalogue if decision.row.divided else part(decision.section, decision.catalogue, dataset.split)
     )
-    run.record_data(data_entry(dataset, looked_at, decision.table), decision.split_entry([dataset.split]))
+    run.record_data(data_entry(dataset, catalogue, decision.table), decision.split_entry([dataset.split]))
     chosen = thresholds_of(bench)
-    found = list(found_in(bench, dataset, settings.interventions.episodes))
-    names = list(found[0].sums)
-    rows, thresholds = all_rows(found, names, chosen)
+    pictures = list(results_of(bench, dataset, settings.interventions.episodes))
+    names = list(pictures[0].sums)
+    rows, thresholds = all_rows(pictures, names, chosen)
     rows += list(contrasts_in(bench))
     data_set = f"{'/'.join(Path(dataset.root).parts[-2:])}, {dataset.split}, {view(dataset)}"
-    title = f"{decision.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(found)} pictures"
+    title = f"{decision.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(pictures)} pictures"
     results = summarise(rows, data_set)
     write_csv(run.path("per_image.csv"), [row for row in rows if row.metric.kind != "completeness"])
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(rows, data_set, OURS))
-    about = part_rows(found, bench.subject.interventions.parts)
+    about = part_rows(pictures, bench.subject.interventions.parts)
     write_csv(run.path("parts.csv"), about)
     draw_bars(run.path("interventions.png"), results, CHART, title)
     log_table(results, title)
-    network = network_rows(found)
+    network = network_rows(pictures)
     log.info("; ".join(f"{name} {value:.3f} [{low:.3f}, {high:.3f}]" for name, (value, low, high) in network.items()))
     for result in results:
         run.metrics(**cells(result))
@@ -111,7 +111,7 @@ def interventions(settings: Interventions, run: Run, source: SourceRun) -> float
     complete = numbers["decision", Metric("completeness", OWN if chosen else BEST)]
     figures = {name.replace(" ", "_"): value for name, (value, _, _) in network.items()}
     figures |= {"decision_correctness": correct, "decision_completeness": complete}
-    run.record(result={**figures, "pictures": len(found), "thresholds": thresholds})
+    run.record(result={**figures, "pictures": len(pictures), "thresholds": thresholds})
     log.info("open %s", run.path("interventions.png"))
     return correct
 
@@ -142,13 +142,13 @@ def batches_of(settings: Interventions, decision: DatasetDecision) -> Batches:
     return Batches((episode.way, episode.shot, episode.query), section.images, section.each, settings.seed)
 
 
-def found_in(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[Found]:
-    """What is found of the pictures of episodes `done` to count - 1."""
+def results_of(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[PictureResult]:
+    """The results of the pictures of episodes `done` to count - 1."""
     drawn = pictures_of(bench.decision, dataset, batches_of(bench.settings, bench.decision), count, done)
     for number, pictures, question in bar(drawn, total=count - done, desc=f"{dataset.split} episodes"):
         batch = bench.batch(pictures.records, question.ask(pictures.records))
         classes = bench.classes(pictures.records)
-        yield from find(bench.subject, bench.methods, batch, pictures.records, classes, number)
+        yield from picture_results(bench.subject, bench.methods, batch, pictures.records, classes, number)
 
 
 def thresholds_of(bench: Bench) -> dict[str, int]:
@@ -165,8 +165,8 @@ def thresholds_of(bench: Bench) -> dict[str, int]:
         log.info("no thresholds are chosen on validation pictures: completeness is told at the best ones alone")
         return {}
     done = section.episodes if bench.settings.dataset.split in ("validation", "all") else 0
-    found = list(found_in(bench, dataset, done + section.validation_episodes, done))
-    return {name: best_threshold(table_of_checks(found, name)) for name in (found[0].sums if found else ())}
+    results = list(results_of(bench, dataset, done + section.validation_episodes, done))
+    return {name: best_threshold(table_of_checks(results, name)) for name in (results[0].sums if results else ())}
 
 
 def contrasts_in(bench: Bench) -> Iterator[Measurement]:

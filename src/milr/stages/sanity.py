@@ -53,7 +53,7 @@ def sanity(settings: Sanity, run: Run, source: SourceRun) -> float:
     case_inches(settings, 1 + refits_of(settings))  # before hours are spent
     bench = bench_of(settings, fitting, run, source, device)
     title = f"{view(settings.dataset)}, {settings.dataset.split} {bench.decision.part}"
-    shown = chosen_pictures(bench.looked_at, settings.sanity.images, settings.seed)
+    shown = chosen_pictures(bench.split_pictures, settings.sanity.images, settings.seed)
     real = maps_of(bench.explainer, shown, device)
     gallery = {"as fitted": real}
     rows = estimate_rows(bench)

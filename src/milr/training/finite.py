@@ -21,7 +21,7 @@ class FiniteCheck:
     def __init__(self, device: torch.device) -> None:
         self.loss, self.step = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
 
-    def see(self, step: int, loss: Tensor) -> None:
+    def update(self, step: int, loss: Tensor) -> None:
         """Notes this step's loss if it is the first that is not finite."""
         first = (self.step == 0) & ~loss.detach().isfinite()
         self.loss = torch.where(first, loss.detach(), self.loss)

@@ -30,9 +30,9 @@ class Selection:
     """The best weights of a network so far, by an accuracy that the first process alone measures.
 
     Args:
-        network: whose weights change between two looks.
+        network: whose weights change between two updates.
         validate: its accuracy on the validation classes.
-        on_validation: called at each look with the step, the accuracy, and whether it is the best.
+        on_validation: called at each update with the step, the accuracy, and whether it is the best.
         device: the network's.
     """
 
@@ -48,11 +48,11 @@ class Selection:
 
     @property
     def best(self) -> Trained:
-        """The best so far; there is one after the first look."""
+        """The best so far; there is one after the first update."""
         assert self._best is not None
         return self._best
 
-    def look(self, step: int) -> None:
+    def update(self, step: int) -> None:
         """Validates the network as it is after this step, and keeps its weights if they are the best."""
         accuracy = self._measured()
         better = self._best is None or accuracy > self._best.accuracy
@@ -61,7 +61,7 @@ class Selection:
         if self.on_validation:
             self.on_validation(step, accuracy, better)
 
-    def look_between(self, first: Weights) -> None:
+    def interpolate(self, first: Weights) -> None:
         """Validates weights between the first ones and the best too; does nothing where the first are the best."""
         tried = [self.best]
         for share in SHARES if self.best.step else ():

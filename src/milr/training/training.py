@@ -98,7 +98,7 @@ def train_prototypical(
     if continuation.state:
         progress.resume(continuation.state)
     else:
-        selection.look(0)
+        selection.update(0)
     for step in range(continuation.done + 1, steps + 1):
         network.train(training.batch_norm == "train")
         inputs = step_inputs(step, task, training, device)
@@ -107,7 +107,7 @@ def train_prototypical(
         optimiser.step()
         schedule.step()
 
-        finite.see(step, loss)
+        finite.update(step, loss)
         validates = step % training.validate_every == 0 or step == steps
         if validates or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
             require_finite(finite, selection)
@@ -115,11 +115,11 @@ def train_prototypical(
             on_step(Step(step, loss, accuracy))
         if validates:
             average_statistics(network, training)
-            selection.look(step)
+            selection.update(step)
         continuation.on_state(step, partial(progress.snapshot, step))
 
     if first_weights:
-        selection.look_between(first_weights)
+        selection.interpolate(first_weights)
     selection.restore()
     network.requires_grad_(True).eval()
     return selection.best
