@@ -73,7 +73,7 @@ def check(settings: Any) -> None:
             if isinstance(entry, float) and not math.isfinite(entry):
                 raise MilrError(f"{key}={value}: the value must be a finite number")
             if isinstance(value, list) and isinstance(entry, (list, dict)):
-                raise MilrError(f"{key}={value}: a list within the list")
+                raise MilrError(f"{key}={value}: there is a list within the list, give its values alone")
         if each.type == "int" and not isinstance(value, Integral):
             shown = repr(value) if isinstance(value, str) else value  # '20' is no 20
             raise MilrError(f"{key}={shown}: the value must be a whole number")

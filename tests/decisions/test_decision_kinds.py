@@ -129,7 +129,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: milr.pairs([0.5, 0.5, 1]), "whole numbers"),
     (lambda: milr.pairs([1, 1, 2], kind="quadruplet"), "choose among infonce, triplet"),
     (lambda: milr.pairs([1, 1, 2], temperature=0), "above 0"),
-    (lambda: decided(milr.pairs([1, 1, 2]), outputs(3)), "knows 3 images, and the network gives 6"),
+    (lambda: decided(milr.pairs([1, 1, 2]), outputs(3)), "identities of 3 images, and the network gives 6"),
     (lambda: milr.prototypes([1, 1, 1]), "at least two classes"),
     (lambda: decided(lambda out: Decided(out.mean(1), torch.full((6,), 2.0)), outputs(3)), "never higher"),
     (lambda: decided(lambda out: Decided(out.mean(1), torch.zeros(5)), outputs(3)), "6 losses and 5 scores"),

@@ -45,7 +45,7 @@ def test_no_images_no_estimate() -> None:
         ([16, 32], r"batches of \[16, 32\] images: all must have one size, the last may be smaller"),
         ([16, 16, 17], r"batches of \[16, 16, 17\] images"),
         ([16, 8, 16], r"batches of \[16, 8, 16\] images"),
-        ([1, 1], "a batch of one image has nothing to be told from"),
+        ([1, 1], "a batch of one image has no other image to be compared with"),
         ([0], "holds no image"),
     ],
 )

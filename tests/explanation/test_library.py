@@ -223,7 +223,7 @@ def test_a_fit_takes_a_decision_of_ones_own_and_validation_of_both_kinds() -> No
 
 
 def test_a_generator_cannot_be_fitted_to() -> None:
-    with pytest.raises(MilrError, match="fit goes through it again and again: .*, not a generator"):
+    with pytest.raises(MilrError, match="fit goes through the loader several times: .*, not a generator"):
         unprepared().fit(item for item in LABELLED)
 
 

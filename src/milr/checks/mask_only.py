@@ -66,7 +66,7 @@ def enough_of_each(pictures: Pictures) -> Pictures:
     kept = torch.isin(pictures.labels, ids[counts >= FOLDS]).nonzero().flatten()
     if int((counts >= FOLDS).sum()) < 2:
         raise MilrError(
-            f"sanity.checks=mask_only needs 2 classes of {FOLDS} pictures, to tell them apart by their masks, and of "
+            f"sanity.checks=mask_only needs 2 classes of {FOLDS} pictures or more, to classify their masks, and of "
             f"the {len(ids)} classes that the network knows {int((counts >= FOLDS).sum())} have as many: leave it out"
         )
     records = tuple(pictures.records[index] for index in kept.tolist())

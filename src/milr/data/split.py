@@ -82,7 +82,10 @@ def divided(catalogue: Catalogue, name: str) -> Catalogue:
     for class_id, class_name in catalogue.class_names.items():
         own = [record for record in catalogue.records if record.class_id == class_id]
         if len(own) < 3:
-            raise MilrError(f"{class_name} has {len(own)} pictures: to fit to, to validate and to look at takes 3")
+            raise MilrError(
+                f"{class_name} has {len(own)} pictures and needs 3 at least, one each for train, validation and novel: "
+                "add pictures, or take the class out"
+            )
         own.sort(key=lambda record: sha256(f"{class_name}/{record.path.name}".encode()).digest())
         tests = [record for record in own if record.image_id in catalogue.tests]
         own = [record for record in own if record.image_id not in catalogue.tests]

@@ -70,7 +70,10 @@ def pairs(
         """Each image that has both kinds, against all that are known to it."""
         unit = normalize(headed(output, head).flatten(1), dim=1)
         if len(unit) != positive.shape[1]:
-            raise MilrError(f"pairs knows {positive.shape[1]} images, and the network gives {len(unit)} embeddings")
+            raise MilrError(
+                f"pairs was given the identities of {positive.shape[1]} images, and the network gives {len(unit)} "
+                "embeddings: it must be one for each"
+            )
         near, far = positive.to(unit.device), negative.to(unit.device)
         cosine = unit[rows.to(unit.device)] @ unit.T
         answers = (cosine / temperature).masked_fill(~(near | far), -torch.inf)
@@ -144,7 +147,10 @@ def prototypes(
         """Each image of a class with others, against the classes' means without it."""
         embedding = headed(output, head).flatten(1)
         if len(embedding) != len(number):
-            raise MilrError(f"prototypes knows {len(number)} labels, and the network gives {len(embedding)} embeddings")
+            raise MilrError(
+                f"prototypes was given {len(number)} labels, and the network gives {len(embedding)} embeddings: "
+                "it must be one for each"
+            )
         means = weight.to(embedding) @ centred_and_scaled(embedding, metric, centre)
         asked = rows.to(embedding.device)
         answers = logits(embedding[asked, None], means, metric, centre)[:, 0]

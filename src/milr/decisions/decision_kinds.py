@@ -144,6 +144,7 @@ def against(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     given = given[:, None] if given.ndim == 1 else given
     if given.shape != wanted.shape:
         raise MilrError(
-            f"the network or its head gives {list(given.shape)} numbers for targets {list(wanted.shape)}: one for each"
+            f"the network or its head gives {list(given.shape)} numbers for targets {list(wanted.shape)}: it must give "
+            "one for each"
         )
     return given, wanted.to(given.device)

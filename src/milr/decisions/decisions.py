@@ -203,7 +203,9 @@ def _checked_values(given: Decided, device: torch.device, look: bool) -> Decided
         raise MilrError(f"the loss of decide is {dtype_name(given.loss)}: give floats, whose gradient can be taken")
     loss, score = given.loss.reshape(-1).to(device), given.score.detach().reshape(-1).to(device, given.loss.dtype)
     if 1 != len(loss) != len(score) != 1:
-        raise MilrError(f"decide gives {len(loss)} losses and {len(score)} scores: one each an item, or scalars")
+        raise MilrError(
+            f"decide gives {len(loss)} losses and {len(score)} scores: give one of each for every item, or scalars"
+        )
     if (look or device.type == "cpu") and (high := float(score.max())) > 1:
         raise MilrError(f"the score of decide is {high:.3g}: it is 1 for what is right, and never higher")
     if given.logits is None:

@@ -50,7 +50,9 @@ def estimate_information(explainer: MILR, batches: Iterable[Any]) -> Information
             images = images_of(given, explainer.layers, "a batch of estimate_information")
             sizes.append(len(images))
             if sizes[0] < 2:
-                raise MilrError("a batch of one image has nothing to be told from (its cap is 0 bits): give 2 or more")
+                raise MilrError(
+                    "a batch of one image has no other image to be compared with (its cap is 0 bits): give 2 or more"
+                )
             if (len(sizes) > 1 and sizes[-2] < sizes[0]) or sizes[-1] > sizes[0]:
                 raise MilrError(f"batches of {sizes} images: all must have one size, the last may be smaller")
             if sizes[-1] == sizes[0]:

@@ -150,7 +150,7 @@ class MILR(Explainer):
         """
         if isinstance(loader, Iterator):
             raise MilrError(
-                f"fit goes through it again and again: give a DataLoader or a list, not {described(loader)}"
+                f"fit goes through the loader several times: give a DataLoader or a list, not {described(loader)}"
             )
         loader, decision = in_batches(loader), checked_kind(decision)
         how = settings or FitSettings()

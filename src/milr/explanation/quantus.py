@@ -55,8 +55,8 @@ def quantus_explain(
     own = explainer.layers.network
     if unwrap(model) is not own and getattr(model, "model", None) is not own:  # alone, or in a model of Quantus's
         raise MilrError(
-            "Quantus asks about another network than the explainer was fitted on: metrics that randomise its weights "
-            "need a fit for each"
+            "Quantus calls with another network than the explainer was fitted on: metrics that randomise its weights "
+            "need an explainer fitted to each"
         )
     heat = explainer.attribute(torch.as_tensor(inputs), targets, kind, refine)
     assert isinstance(heat, Tensor)  # for a tensor a tensor

@@ -228,8 +228,9 @@ def check_settings(settings: MilrSettings) -> None:
     wanted = {"place": ("places", "same_place"), "representation": ("representations",)}.get(settings.infomax.map)
     if wanted and settings.infomax.denominator not in wanted:
         raise MilrError(
-            f"infomax.map={settings.infomax.map} reads what infomax.denominator={settings.infomax.denominator} leaves "
-            f"open (docs/method.md): set infomax.denominator={' or '.join(wanted)}, or infomax.map=sample"
+            f"infomax.map={settings.infomax.map} cannot be read from a critic that is fitted with "
+            f"infomax.denominator={settings.infomax.denominator} (docs/method.md): set "
+            f"infomax.denominator={' or '.join(wanted)}, or infomax.map=sample"
         )
     if settings.mask.fill == "zero" and settings.bottleneck.kind == "capacity":
         raise MilrError(

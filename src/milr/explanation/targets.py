@@ -103,7 +103,10 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
         tensor([0.6931])
     """
     if metric.centre:
-        raise MilrError("milr.towards knows no mean: subtract it from the embeddings and, in a function, the output")
+        raise MilrError(
+            "milr.towards takes no metric with centre=True, since it knows no mean: subtract the mean from the "
+            "embeddings, and from the output in a function of your own, and leave centre out"
+        )
 
     def similarity(output: Tensor, others: Tensor) -> Tensor:
         """Of each output to its own others [K, M, E], as the metric scores it [K, M]."""
@@ -128,7 +131,7 @@ def checked_target(steps: object, target: object, images: int) -> Target | None:
     if target is None:
         return None
     if not steps:
-        raise MilrError("maps(images, target): give the steps too, refine=10")
+        raise MilrError("maps(images, target): a target counts in the refinement alone, give the steps too, refine=10")
     if isinstance(target, OwnDecision):
         return OwnDecision(on_the_users()(target.loss))
     return on_the_users()(target) if callable(target) else towards_class(class_numbers(target, images))
@@ -151,5 +154,8 @@ def own_class(first: FirstPass) -> OwnDecision:
             "milr.towards(embedding) or milr.towards_class(classes, decide)"
         )
     if output.shape[1] < 2:
-        raise MilrError("maps(images, refine): one number decides for no class: name a target, a loss of the output")
+        raise MilrError(
+            "maps(images, refine): the network gives one number, and one number decides for no class: give a target, a "
+            "function that makes a loss of the output"
+        )
     return OwnDecision(towards_class(output.argmax(1)))

@@ -29,7 +29,7 @@ def plot(
     """As `Maps.plot` says."""
     how = FigureSettings(**look)
     if not len(maps):
-        raise MilrError("there are no maps to plot: of no image")
+        raise MilrError("there are no maps to plot: they are of no image")
     warn_of(maps.mask)
     if maps.total.ndim == 2:
         return plot_sequences(maps, names, note, how)

@@ -36,7 +36,10 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths) -> Lay
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
             why = _of_volumes(layers) or _of_several_each(layers)
-            raise MilrError(f"no layer of the network shows itself as {what}{why}: name one, {what}=... (milr.layers)")
+            raise MilrError(
+                f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
+                "example) lists them)"
+            )
     assert local is not None and z is not None
     read = choice.read
     if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):

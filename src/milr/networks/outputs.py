@@ -107,7 +107,9 @@ def pick(output: Any, choice: OutputChoice) -> Tensor:
     if found.is_complex():
         raise MilrError(f"the network gives complex numbers {list(found.shape)}: {AS_FLOATS}.abs()")
     if found.ndim == 0:
-        raise MilrError(f"the network gives one number for all images, {describe(output)}: it must give a row each")
+        raise MilrError(
+            f"the network gives one number for all images, {describe(output)}: it must give a row for each image"
+        )
     return found[:, None] if found.ndim == 1 else found
 
 

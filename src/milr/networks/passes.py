@@ -89,7 +89,7 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
         )
     if len(first.output) != count(probes):
         raise MilrError(
-            f"the network gives {list(first.output.shape)} for {count(probes)} images: it must give a row each"
+            f"the network gives {list(first.output.shape)} for {count(probes)} images: it must give a row for each"
         )
     for name, features in ((pair.local, first.local), (pair.z, first.representation)):
         if not features.isfinite().all():

@@ -122,7 +122,9 @@ def bench_of(settings: Interventions, source: SourceRun) -> Bench:
     explainer, network = load_explainer(source, settings.backbone.name, dataset.size, device, settings.precision)
     decision = fitted_decision(source, dataset, network, device)
     if decision.section.name not in ("prototypes", "classes"):
-        raise MilrError(f"decision={decision.section.name}: parts are taken away from decisions among classes only")
+        raise MilrError(
+            f"decision={decision.section.name}: milr interventions takes parts away from decisions among classes only"
+        )
     birds = decision.catalogue.interventions
     if birds is None:
         raise MilrError(f"dataset={dataset.name} has no pictures without parts: take dataset=synthetic or funnybirds")
@@ -162,7 +164,7 @@ def thresholds_of(bench: Bench) -> dict[str, int]:
     if bench.decision.row.divided and bench.decision.catalogue.tests:
         own = ()  # a data set with test pictures of its own has interventions of these alone
     if not section.validation_episodes or not own:
-        log.info("no thresholds are chosen on validation pictures: completeness is told at the best ones alone")
+        log.info("no thresholds are chosen on validation pictures: completeness is reported at the best ones alone")
         return {}
     done = section.episodes if bench.settings.dataset.split in ("validation", "all") else 0
     results = list(results_of(bench, dataset, done + section.validation_episodes, done))
