@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
@@ -262,3 +262,10 @@ def test_inputs_that_lack_something_are_refused_by_its_name(given: Any, message:
     explainer = MILR(Sentences().eval(), "layer1", "avgpool", example)
     with pytest.raises(MilrError, match=message):
         explainer.prepare([given], 8)
+
+
+def test_texts_of_another_length_are_to_be_padded() -> None:
+    network = nn.Sequential(nn.Embedding(20, 8), nn.GRU(8, 8, batch_first=True))
+    explainer = MILR(network, "0", "1", example=torch.randint(0, 20, (2, 9)))
+    with pytest.raises(MilrError, match=r"not \[4, 7\]: pad or cut all to one length \(.*max_length=9\), masks too"):
+        explainer.prepare([torch.randint(0, 20, (4, 7))])

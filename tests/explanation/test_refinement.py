@@ -207,3 +207,8 @@ def test_a_class_that_there_is_not_is_no_target(classes: object) -> None:
         towards_class(classes)(torch.zeros(2, 3))  # type: ignore[arg-type]
     with pytest.raises(MilrError, match="one number decides for no class"):
         own_class(FirstPass(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3), (), torch.zeros(2, 1)))
+
+
+def test_embeddings_of_other_images_than_those_of_a_batch_are_refused() -> None:
+    with pytest.raises(MilrError, match="has 5 embeddings for 3 images: .*batch_size=5"):
+        towards(torch.randn(5, 4))(torch.randn(3, 4))

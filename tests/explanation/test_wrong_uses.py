@@ -13,7 +13,15 @@ import torch
 import toy
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 import milr
 from milr.decisions import batch_sources
@@ -162,6 +170,35 @@ def test_two_images_of_a_pair_are_the_networks_two_arguments() -> None:
     items = [((image, numbers), label) for image, numbers, label in zip(IMAGES, torch.randn(8, 5), LABELS, strict=True)]
     explainer = milr.MILR(Both()).fit(loader(items), settings=SHORT, progress=False)
     assert (explainer.layers.local, explainer.layers.z) == ("picture", "pool")
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_batch_sampler_of_ones_own_chooses_the_images(drop_last: bool) -> None:
+    data, read = TensorDataset(IMAGES, LABELS), []
+
+    class Noted(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, number: int) -> Any:
+            read.append(number)
+            return data[number]
+
+    fitted(Small(), DataLoader(Noted(), batch_sampler=BatchSampler(SequentialSampler(data), 3, drop_last)))
+    assert set(read) == set(range(8))
+    read.clear()
+    fitted(Small(), DataLoader(Noted(), batch_sampler=BatchSampler(SubsetRandomSampler(range(6)), 3, drop_last)))
+    assert set(read) == set(range(6))
+
+
+def test_inputs_without_height_and_width_have_no_maps_of_their_size() -> None:
+    network = nn.Sequential(nn.Unflatten(1, (3, 16, 16)), *Small().body, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    explainer = milr.MILR(network, "1", "3", layout="channels_first")
+    explainer.prepare(IMAGES.flatten(1).split(4))
+    explainer.fitted = True
+    assert explainer(IMAGES.flatten(1)).total.shape == (8, 8, 8)
+    with pytest.raises(MilrError, match=r"inputs \[768\] have no height and width: take maps \[K, 8, 8\]"):
+        explainer.attribute(IMAGES.flatten(1))
 
 
 def test_decisions_by_another_of_their_names() -> None:

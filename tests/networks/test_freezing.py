@@ -87,3 +87,36 @@ def test_the_fingerprint_sees_a_buffer_that_is_not_saved() -> None:
     before = weights_sha256(model)
     model.get_buffer("mean").add_(1)
     assert weights_sha256(model) != before
+
+
+class Adapted(nn.Linear):
+    """A low-rank adapter as common packages write them: in `eval()` it is added to the weights, and stays so."""
+
+    def __init__(self) -> None:
+        super().__init__(4 * 6 * 6, 5)
+        self.up, self.down = nn.Parameter(torch.randn(5, 2)), nn.Parameter(torch.randn(2, 4 * 6 * 6))
+        self.merged = False
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        if self.merged == mode:
+            self.weight.data.add_(self.up.data @ self.down.data, alpha=-1 if mode else 1)
+            self.merged = not mode
+        return self
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        weight = self.weight if self.merged else self.weight + self.up @ self.down
+        return nn.functional.linear(features, weight, self.bias)
+
+
+def test_an_adapter_that_joins_the_weights_in_eval_is_taken_out_again() -> None:
+    model = small()
+    model[3] = Adapted()
+    model.train()
+    images, before = torch.randn(2, 3, 8, 8), model[3].weight.clone()
+    expected = nn.Sequential(*model[:3]).eval()(images).matmul((before + model[3].up @ model[3].down).T) + model[3].bias
+    with frozen(model):
+        assert model[3].merged
+        torch.testing.assert_close(model(images), expected)
+    assert model.training and model[3].training and not model[3].merged
+    assert torch.equal(model[3].weight, before) and model[3].weight.requires_grad

@@ -11,6 +11,7 @@ import torch
 from resnets import images, pair_of
 from torch import Tensor, nn
 
+import milr
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
 from milr.networks.settings import LayerSettings
@@ -105,3 +106,91 @@ def test_a_network_of_videos_says_what_its_layers_give() -> None:
     )
     with pytest.raises(MilrError, match=r"layers give \[C, T, H, W\], and milr explains places of images"):
         LayerPair(network, torch.rand(2, 3, 4, 16, 16), LayerSettings())
+
+
+class Kept(nn.Module):
+    """A U-Net whose skip connection is what a hook of its own kept, as some packages build them."""
+
+    def __init__(self, hook: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer1, self.down = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, 2, 1)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(16, 4)
+        self.kept: dict[str, Tensor] = {}
+        if hook:
+            self.layer1.register_forward_hook(lambda module, inputs, output: self.kept.update(skip=output))
+
+    def forward(self, given: Tensor) -> Tensor:
+        features = self.layer1(given)
+        lower = self.down(features.relu())
+        skip = self.kept.pop("skip", features)
+        return self.fc(self.avgpool(torch.cat([lower, nn.functional.max_pool2d(skip, 2)], 1)).flatten(1))
+
+
+def test_what_a_hook_of_the_networks_own_keeps_is_what_the_mask_lets_pass(caplog: pytest.LogCaptureFixture) -> None:
+    given = images()
+    pairs = [pair_of(Kept(hook), "layer1", "avgpool", given) for hook in (False, True)]
+    firsts = [pair.first_pass(given) for pair in pairs]
+    outputs = [pair.second_pass(first.local.flip(0), given).output for pair, first in zip(pairs, firsts, strict=True)]
+    assert torch.equal(outputs[0], outputs[1]) and torch.allclose(outputs[1], firsts[1].output.flip(0), atol=1e-6)
+    assert "goes past the local layer" not in caplog.text
+
+
+def test_a_hook_of_the_networks_own_that_changes_a_layer_is_run_once() -> None:
+    given, network = images(), Kept(False)
+    network.layer1.register_forward_hook(lambda module, inputs, output: 2 * output + 1)
+    network.avgpool.register_forward_hook(lambda module, inputs, output: nn.functional.normalize(output))
+    layers = pair_of(network, "layer1", "avgpool", given)
+    first = layers.first_pass(given)
+    assert torch.allclose(layers.second_pass(first.local, given).output, network(given), atol=1e-6)
+    assert torch.allclose(first.representation.norm(dim=1), torch.ones(len(given)))  # z is what the network reads
+
+
+def test_weights_of_two_precisions_get_images_as_they_are_given() -> None:
+    network = Odd()
+    network.layer1.bfloat16()
+    network.act = lambda given: given.float()
+    given = images().bfloat16()
+    layers = pair_of(network, "layer1", "between", given)
+    assert layers.rounding == torch.bfloat16
+    assert torch.equal(layers.first_pass(given).output, network(given))
+
+
+class Worded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.gru, self.fc = nn.Embedding(20, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, lengths: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
+        seen, _ = self.gru(self.embed(tokens) * attention_mask[..., None])
+        return self.fc(seen.sum(1) / lengths[:, None])
+
+
+def test_lengths_and_masks_that_come_first_are_not_the_words() -> None:
+    tokens = torch.randint(0, 20, (4, 9))
+    given = {"lengths": torch.full((4,), 9), "attention_mask": torch.ones(4, 9).long(), "tokens": tokens}
+    layers = milr.MILR(Worded(), example=given).layers
+    assert (layers.local, layers.z, layers.grid) == ("embed", "fc.input", (1, 9))
+
+
+class Pictures(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.of_rgb, self.of_depth = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(1, 8, 4, 4)
+        self.mixed, self.avgpool, self.fc = nn.Conv2d(16, 8, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+
+    def forward(self, depth: Tensor, rgb: Tensor) -> Tensor:
+        features = torch.cat([self.of_rgb(rgb), self.of_depth(depth)], 1).relu()
+        return self.fc(self.avgpool(self.mixed(features).relu()).flatten(1))
+
+
+def test_which_of_several_pictures_is_explained_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    given = {"depth": torch.rand(2, 1, 32, 32), "rgb": torch.rand(2, 3, 32, 32)}
+    assert milr.MILR(Pictures(), example=given).layers.local == "of_depth"
+    assert "several pictures, depth, rgb: the places of 'depth' are explained" in caplog.text
+    caplog.clear()
+    turned = {name: given[name] for name in ("rgb", "depth")}
+    assert milr.MILR(Pictures(), example=turned).layers.local == "of_rgb"
+    assert "the places of 'rgb' are explained" in caplog.text

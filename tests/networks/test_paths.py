@@ -298,3 +298,29 @@ def test_a_sequence_that_is_read_backwards_is_warned_of(caplog: pytest.LogCaptur
         caplog.clear()
         milr.MILR(Backwards(backwards), "embed", "mix", example=torch.randn(4, 20, 6))
         assert ("read as a row of 20, are not in the order of what the network is given" in caplog.text) is backwards
+
+
+class Cosines(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 6))
+
+    def forward(self, given: Tensor) -> Tensor:
+        return 10 * nn.functional.normalize(given) @ nn.functional.normalize(self.weight).T
+
+
+class Temperature(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits / self.value
+
+
+@pytest.mark.parametrize("end", [[Cosines()], [nn.Linear(6, 4), Temperature()], [Cosines(), Temperature()]])
+def test_a_head_of_ones_own_is_not_z(end: list[nn.Module]) -> None:
+    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6), nn.ReLU()]
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), *pooled, *end)
+    layers = milr.MILR(network, example=torch.randn(2, 3, 16, 16)).layers
+    assert (layers.z, layers.dimension) == ("5", 6)

@@ -59,7 +59,7 @@ def can_be_drawn(loader: object) -> bool:
         and not isinstance(loader.dataset, IterableDataset)
         and hasattr(loader.dataset, "__len__")
         and type(loader.batch_sampler) is BatchSampler
-        and type(loader.sampler) in (RandomSampler, SequentialSampler)
+        and type(loader.batch_sampler.sampler) in (RandomSampler, SequentialSampler)  # loader.sampler may be another
     )
 
 
@@ -106,7 +106,7 @@ class DrawnBatches:
     """Batches drawn from a data set by its indices, read by the loader's workers ahead of the steps."""
 
     def __init__(self, loader: Any, seed: int, compared: bool) -> None:
-        self.loader, self.seed, self.size = loader, seed, loader.batch_size
+        self.loader, self.seed, self.size = loader, seed, loader.batch_sampler.batch_size
         self.labels = known_labels(loader.dataset) if compared else None
         self.indices = permuted(len(loader.dataset), seed, 0, "held out")
         if not len(self.indices):

@@ -231,6 +231,8 @@ def _check_dtype(images: Tensor, wanted: torch.dtype, what: str) -> None:
 
 def _shape_hint(images: Tensor, shape: tuple[int, ...]) -> str:
     given = tuple(images.shape[-len(shape) :])
+    if len(shape) == 1 and images.ndim == 2:
+        return f": pad or cut all to one length (padding='max_length', max_length={shape[0]}), masks too"
     if len(shape) == 3 and given == (*shape[1:], shape[0]):
         return ": channels come first, permute them"
     if len(shape) == 3 and len(given) == 3 and given[0] == shape[0]:

@@ -84,7 +84,7 @@ def require_gradient(occluded: Tensor, output: Tensor, decided: Decided, layers:
     if not output.requires_grad:
         raise MilrError(
             f"the network's output has no gradient to the layer '{layers.local}': does a part of it above run under "
-            "torch.no_grad or inference_mode, or call detach?"
+            "torch.no_grad or inference_mode, call detach, or is the layer itself within a reentrant checkpoint?"
         )
     if not decided.loss.requires_grad:
         raise MilrError("what decide gives has no gradient to the output that it gets: no detach, no NumPy in it")

@@ -18,6 +18,7 @@ from milr.explanation.explainer import Explainer
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
 from milr.explanation.progress import Best, Progress, without_gradients
+from milr.explanation.reach import check_reach
 from milr.explanation.settings import FitSettings
 from milr.networks.layers import frozen
 from milr.training.continuation import Continuation
@@ -149,6 +150,7 @@ def check_gradients(explainer: Explainer, batch: Batch) -> None:
     with frozen(explainer.layers.network, *batch.modules):
         generator = torch.Generator(explainer.modules.bank.local.device).manual_seed(0)
         measure(explainer, batch, explainer.layers.first_pass(batch.images), generator)
+    check_reach(explainer.layers, batch.images, weights(explainer).alpha)
 
 
 def validate(explainer: Explainer, batches: Sequence[Batch]) -> dict[str, float]:

@@ -220,6 +220,11 @@ class MILR(Explainer):
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
         rows = targets_of(parts, target if refine else None)  # Captum's callers name one always
         heat = torch.cat([self._one_kind(kind, part, refine, own) for part, own in zip(parts, rows, strict=True)])
+        if heat.ndim == 3 and len(self.layers.input_shape) == 1:
+            raise MilrError(
+                f"attribute gives maps of the inputs' size, and inputs {list(self.layers.input_shape)} have no height "
+                f"and width: take maps [K, {heat.shape[1]}, {heat.shape[2]}], explainer(inputs).{kind}"
+            )
         heat = heat if heat.ndim == 2 else upsampled(heat, self.layers.image_size)[:, None]
         return (heat,) if isinstance(inputs, tuple) else heat
 

@@ -100,6 +100,8 @@ def new_modules(
     bank: list[Tensor] = []
     for batch in batches:
         first = layers.first_pass(batch)
+        if not store.filled:
+            layers.check_alone(batch, first)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
         rows = [row for row in range(len(first.local)) if store.filled + row in chosen]

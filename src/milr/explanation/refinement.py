@@ -59,11 +59,21 @@ def refined_mask(
             passed = modules.bottleneck.nats(mask, first.local, occluded).mean((1, 2)) / layers.local_shape[0]
             loss = ((nothing - missed).relu() if needed else missed) + settings.beta * passed
             optimiser.zero_grad()
-            torch.autograd.backward(loss.sum(), inputs=[scores])  # images do not touch each other
+            gradients_of(loss.sum(), scores)  # images do not touch each other
             optimiser.step()
             if steps - step <= AVERAGED:
                 mean += scores.detach() / min(steps, AVERAGED)
     return modules.mask.opened(mean)
+
+
+def gradients_of(loss: Tensor, scores: Tensor) -> None:
+    """The loss's gradient at the scores alone; MilrError where the network computes parts again and cannot here."""
+    try:
+        torch.autograd.backward(loss, inputs=[scores])
+    except RuntimeError as error:  # of torch's checkpoints, of both kinds
+        if "heckpoint" not in str(error):
+            raise
+        raise MilrError("the network computes a part again in the backward pass: turn checkpointing off") from error
 
 
 def one_each(loss: object, count: int) -> Tensor:

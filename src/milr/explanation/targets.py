@@ -114,6 +114,11 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
 
     def loss(output: Tensor) -> Tensor:
         """How much less like the embedding than it might be [K]."""
+        if embedding.ndim == 2 and len(embedding) not in (1, len(output)):
+            raise MilrError(
+                f"milr.towards has {len(embedding)} embeddings for {len(output)} images: a function as target gets the "
+                f"outputs of a batch at a time, batch_size={len(embedding)} those of all"
+            )
         own = similarity(output, embedding.to(output).expand(len(output), -1)[:, None])
         if against is None:
             best = 1 / metric.temperature if metric.distance == "cosine" else 0.0

@@ -25,13 +25,7 @@ def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int |
     with one of the grid, the network takes the mean of them all, or something like it.
     """
     seen: list[int] = []
-
-    def untouched(tokens: Tensor) -> Tensor:
-        """Notes how many tokens there are."""
-        seen.append(tokens.shape[1])
-        return tokens.clone()
-
-    before = output(untouched)
+    before = output(counting(seen))
     others = [*range(layout.prefix), *range(layout.places_end, seen[0])]
     if not others:
         return None
@@ -42,12 +36,12 @@ def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int |
     return None if same(output(swapped(read[0], places[0])), before, rounding) else read[0]
 
 
-def fixed_word(output: Outputs, words: int, rounding: torch.dtype, name: str) -> int | None:
+def fixed_word(output: Outputs, rounding: torch.dtype, name: str) -> int | None:
     """The word that the output of every sequence comes from; None where it comes from several.
 
     A warning for one that may be another in other sequences: the last before their padding.
     """
-    read = words_read(output, words, rounding) or []
+    read, words = words_read(output, rounding)
     word = read[0] if len(set(read)) == 1 else None
     if read and read not in ([0, 0], [words - 1] * 2):
         log.warning(
@@ -59,8 +53,9 @@ def fixed_word(output: Outputs, words: int, rounding: torch.dtype, name: str) ->
     return word
 
 
-def words_read(output: Outputs, words: int, rounding: torch.dtype) -> list[int] | None:
-    """Of each of the two images the one of its words that the output comes from; None where it is not one alone.
+def words_read(output: Outputs, rounding: torch.dtype) -> tuple[list[int], int]:
+    """Of each of the two images the one of its words that the output comes from, nothing where it is not one alone;
+    and how many words there are.
 
     `output` is as for `class_token`, of tokens [2, T, C]. The word is looked for by halves.
     """
@@ -70,7 +65,9 @@ def words_read(output: Outputs, words: int, rounding: torch.dtype) -> list[int] 
         now = output(lambda tokens: torch.where(numbers.to(tokens.device)[..., None], tokens.flip(0), tokens))
         return torch.tensor([not same(one, two, rounding) for one, two in zip(before, now, strict=True)])
 
-    before, numbers = output(Tensor.clone), torch.arange(words)
+    seen: list[int] = []
+    before = output(counting(seen))
+    words, numbers = seen[0], torch.arange(seen[0])
     low, high = torch.zeros(2, 1, dtype=torch.long), torch.full((2, 1), words)
     while bool((high - low > 1).any()):
         middle = (low + high + 1) // 2
@@ -78,7 +75,18 @@ def words_read(output: Outputs, words: int, rounding: torch.dtype) -> list[int] 
         low, high = torch.where(below, low, middle).clamp(max=words - 1), torch.where(below, middle, high)
     alone = numbers == low
     one = changes(alone) & ~changes(~alone)
-    return low[:, 0].tolist() if bool(one.all()) else None
+    return low[:, 0].tolist() if bool(one.all()) else [], words
+
+
+def counting(seen: list[int]) -> Change:
+    """The tokens as they are; how many there are is noted."""
+
+    def untouched(tokens: Tensor) -> Tensor:
+        """[K, T, C], a copy."""
+        seen.append(tokens.shape[1])
+        return tokens.clone()
+
+    return untouched
 
 
 def exchanged(numbers: list[int]) -> Change:

@@ -28,16 +28,27 @@ def frozen(network: nn.Module, *others: nn.Module) -> Iterator[nn.Module]:
         modes = [(module, module.training) for module in every.values()]
         parameters = {id(p): p for module in every.values() for p in module.parameters(recurse=False)}
         gradients = [(parameter, parameter.requires_grad) for parameter in parameters.values()]
+        leaving = [module for module in every.values() if module.training and _has_own_train(module)]
+        weights = {id(p): (p, p.detach().clone()) for module in leaving for p in module.parameters(recurse=False)}
         try:
             for root in (network, *others):
                 root.eval()  # not chained: a network's own train() may return nothing
                 root.requires_grad_(False)
             yield network
         finally:
+            for module in leaving:
+                module.train()  # as low-rank adapters do that add themselves to a layer's weights in eval()
+            for parameter, value in weights.values():
+                parameter.data.copy_(value)  # to the bit: what was added and taken away again is rounded
             for module, training in modes:
                 module.training = training
             for parameter, requires_grad in gradients:
                 parameter.requires_grad_(requires_grad)
+
+
+def _has_own_train(module: nn.Module) -> bool:
+    """Whether a change of its mode may do more than that."""
+    return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
 
 
 @contextmanager

@@ -101,13 +101,14 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     The last [K, D] or [K, D, 1, 1] before the classifier; else the last tokens (behind the blocks the last norm), the
     class token or mean of which is read; else the map with the fewest places.
     """
-    after = layers.order.index(local) + 1 if local else 0
+    learned = (place for place, run in enumerate(layers.order) if next(run.module.parameters(), None) is not None)
+    after = layers.order.index(local) + 1 if local else next(learned, 0)  # what scales the input is nothing known
     candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
     candidates = [run for run in candidates if id(run) not in layers.blind]
     maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
     last = max((layers.order.index(run) for run in maps if not run.children), default=0)
     pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
-    learned = [run for run in pooled if not isinstance(run.module, NOTHING)]
+    made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
     tokens = [run for run in tokens if not isinstance(run.module, (nn.Linear, *NOTHING))]
     blocks = layers.blocks()
@@ -115,7 +116,7 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
     lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
     blocks = [run for run in blocks if run in candidates]
-    groups = (*map(reversed, (learned, norms, tokens, pooled, blocks)), lowest)
+    groups = (*map(reversed, (made, norms, tokens, pooled, blocks)), lowest)
     return list(dict.fromkeys(chain.from_iterable(groups)))
 
 
@@ -136,14 +137,32 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
 
 
 def _before_classifier(pooled: list[Call]) -> list[Call]:
-    """Those before the linear layer, or the equally large ones, with which the network ends, if it ends so."""
+    """Those before the linear layer, or the equally large ones, with which the network ends, if it ends so.
+
+    A module of one's own with a matrix (cosines to the classes' weights) is as one, and what scales logits no layer.
+    """
     leaves = [run for run in pooled if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
     leaves = [run for run in leaves if len(run.output or ()) != 3]
-    if not leaves or not isinstance(leaves[-1].module, (nn.Linear, nn.Conv2d)):
+    while len(leaves) > 1 and _scales(leaves[-1]) and leaves[-1].output == leaves[-2].output and _is_head(leaves[-2]):
+        leaves.pop()
+    if not leaves or not _is_head(leaves[-1]):
         return pooled
     size = (leaves[-1].output or ())[1]
-    heads = [run for run in leaves if isinstance(run.module, (nn.Linear, nn.Conv2d)) and (run.output or ())[1] == size]
-    return pooled[: pooled.index(heads[0])]
+    heads = [run for run in leaves if _is_head(run) and (run.output or ())[1] == size]
+    before = pooled[: pooled.index(heads[0])]
+    return before if before or isinstance(heads[0].module, (nn.Linear, nn.Conv2d)) else pooled
+
+
+def _is_head(run: Call) -> bool:
+    own = not type(run.module).__module__.startswith("torch.nn") and any(
+        weights.ndim > 1 for weights in run.module.parameters()
+    )
+    return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
+
+
+def _scales(run: Call) -> bool:
+    """Whether it is a module of one's own without a matrix: a temperature."""
+    return not type(run.module).__module__.startswith("torch.nn") and not _is_head(run)
 
 
 def _candidates(layers: Inspection, before: int) -> list[Call]:

@@ -24,9 +24,13 @@ class HookedLayer:
     module: nn.Module
     run: int
     entry: bool = False  # whether what goes in is meant
+    after_own: bool = False  # read after hooks of the network's own, which may change what the layer gives
 
     def on_output(self, act: Callable[[Any], Any]) -> RemovableHandle:
-        """A hook whose function sees what the layer gives in that run, and may give something else; None: the same."""
+        """A hook whose function sees what the layer gives in that run, and may give something else; None: the same.
+
+        It comes before hooks of the network's own, which may keep what they see for a later layer (U-Nets by hooks).
+        """
         runs = 0
 
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -35,7 +39,7 @@ class HookedLayer:
             runs += 1
             return act(output) if runs - 1 == self.run else None
 
-        return self.module.register_forward_hook(hook)
+        return self.module.register_forward_hook(hook, prepend=not self.after_own)
 
     def on_input(self, act: Callable[[Any], Any]) -> RemovableHandle:
         """A hook whose function sees what goes into the layer in that run."""

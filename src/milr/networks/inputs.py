@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeVar
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from milr.default_device import on_the_users
 from milr.errors import MilrError
 
+log = logging.getLogger("milr")
+
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
 Result = TypeVar("Result")
 
+BESIDE = ("mask", "type", "position", "length")  # in names of what says something about words or pictures
 PICTURES = ("pixel_values", "images", "image", "input_ids", "input_values", "x")  # names of what the places are of
 
 
@@ -37,8 +41,26 @@ def tensors_of(inputs: Inputs) -> dict[str, Tensor]:
 def main_name(inputs: Inputs) -> str:
     """The name of the tensor whose places are explained: the picture, or the words."""
     tensors = tensors_of(inputs)
-    pictures = [name for name, tensor in tensors.items() if tensor.ndim == 4 and tensor.is_floating_point()]
-    return next((name for name in (*PICTURES, *pictures) if name in tensors), next(iter(tensors)))
+    pictures = pictures_in(inputs)
+    places = [name for name, tensor in tensors.items() if tensor.ndim > 1 and tensor.dtype != torch.bool]
+    places = [name for name in places if not any(word in name for word in BESIDE)] or list(tensors)
+    return next((name for name in (*PICTURES, *pictures) if name in tensors), places[0])
+
+
+def pictures_in(inputs: Inputs) -> list[str]:
+    """The names of the tensors that may be pictures."""
+    return [name for name, one in tensors_of(inputs).items() if one.ndim == 4 and one.is_floating_point()]
+
+
+def warn_of_pictures(inputs: Inputs) -> None:
+    """A warning where a dict holds several pictures, of which the first is explained by its place alone."""
+    pictures = pictures_in(inputs) if isinstance(inputs, dict) else []
+    if len(pictures) > 1 and main_name(inputs) == pictures[0] and pictures[0] not in PICTURES:
+        log.warning(
+            "the network is called with several pictures, %s: the places of '%s' are explained; put another first in "
+            "the dict if that is meant",
+            *(", ".join(pictures), pictures[0]),
+        )
 
 
 def main_tensor(inputs: Inputs) -> Tensor:

@@ -17,7 +17,7 @@ from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.freezing import frozen, same_buffers, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
-from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take
+from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take, warn_of_pictures
 from milr.networks.inspection import Inspection, check_network
 from milr.networks.layouts import SEQUENCE, TOKENS, Reading, read_representation
 from milr.networks.outputs import (
@@ -29,7 +29,7 @@ from milr.networks.outputs import (
     vectors_in,
     with_features,
 )
-from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
 from milr.networks.paths import Paths
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
@@ -77,10 +77,12 @@ class LayerPair:
         self.network, self.precision = unwrap(network), precision
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
+        warn_of_pictures(example)
         self.input_shape = tuple(main.shape[1:])
         self.image_size = image_size(main.shape) if main.ndim == 4 else tuple(main.shape[-2:])  # (H, W) of images
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
-        self._dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+        self._dtype = dtypes.pop() if len(dtypes) == 1 else None  # of several the network's own code knows which
+        self._rounds = self._dtype or max(dtypes, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
         self._read, self._output = read or choice.read, output or choice.output
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
@@ -107,7 +109,9 @@ class LayerPair:
             self.layouts[name] = layers.layout(name, "a layer that the mask reads", trust=False)
         self._z_layout = layers.reading_layout(self.z, self.local, self.layouts[self.local])
         self._layers = {
-            name: HookedLayer(name, layers.module_of(name), layers.run_number(name), layers.is_entry(name))
+            name: HookedLayer(
+                name, layers.module_of(name), layers.run_number(name), layers.is_entry(name), name == self.z
+            )
             for name in (self.local, self.z, *self.stages)
         }
         return choice
@@ -149,6 +153,10 @@ class LayerPair:
         if isinstance(self._read, str):
             choice = replace(choice, read=self._read)
         return replace(choice, output=self._output) if isinstance(self._output, str) else choice
+
+    def check_alone(self, images: Inputs, first: FirstPass) -> None:
+        """MilrError where an image of these, whose first pass is known, has another result alone."""
+        check_alone(self, images, first)
 
     def first_pass(self, images: Inputs) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""
@@ -221,7 +229,7 @@ class LayerPair:
                 return self._run(probes)
 
         if layout.kind == SEQUENCE:
-            self._class_token = fixed_word(output, layout.grid[1], self.rounding, self.z)
+            self._class_token = fixed_word(output, self.rounding, self.z)
         else:
             self._class_token = class_token(output, layout, self.rounding)
         if self._read == "auto":
@@ -258,9 +266,9 @@ class LayerPair:
 
     def _cast(self, images: Inputs) -> Inputs:
         """Floats in the precision of the network's weights, where these have one."""
-        return mapped(images, lambda one: one.to(self._dtype) if one.is_floating_point() else one)
+        return mapped(images, lambda one: one.to(self._dtype or one.dtype) if one.is_floating_point() else one)
 
     @property
     def rounding(self) -> torch.dtype:
         """The precision that two results of one computation are compared in."""
-        return self.precision if self.precision != torch.float32 else self._dtype
+        return self.precision if self.precision != torch.float32 else self._rounds

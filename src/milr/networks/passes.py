@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.dependence import Dependence
-from milr.networks.inputs import Inputs, count, join, take, tensors_of
+from milr.networks.inputs import Inputs, count, join, main_tensor, take, tensors_of, with_main
 from milr.networks.probes import changed_buffers, first_difference, not_finite, same
 
 Result = TypeVar("Result")
@@ -128,10 +128,40 @@ def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs
     for one, two, three in zip(*passes, strict=True):
         if not same(one[0], two[0], pair.rounding) or not same(one[0], three[1], pair.rounding):
             raise _mixed(pair, probes, others)
+    if faint := _faint_and_not(probes):
+        own, beside = (pair.first_pass(batch).output[0] for batch in faint)
+        if not same(own, beside, pair.rounding):
+            raise _mixed(pair, *faint)
     among = _result_of(lambda: pair.first_pass(crowd))  # it may take batches of one size only
     for one, four in zip(_tensors(first), _tensors(among) if among else (), strict=False):
         if _another(one[0], four[0]) or _another(one[0], four[2]):
             raise _mixed(pair, probes, crowd)
+
+
+def _faint_and_not(probes: Inputs) -> tuple[Inputs, Inputs] | None:
+    """A picture of half the contrast beside itself, and beside one of all of it; None of words.
+
+    Noise is cut off where the example ends, so that all of it has one largest value: by that of the batch a network may
+    scale its images.
+    """
+    main = main_tensor(probes)
+    if not main.is_floating_point():
+        return None
+    faint = (main[:1] + main[:1].mean()) / 2
+    return with_main(probes, torch.cat([faint, faint])), with_main(probes, torch.cat([faint, main[1:2]]))
+
+
+def check_alone(pair: Passes, images: Inputs, first: FirstPass) -> None:
+    """MilrError where real images have other results in another order, or the last alone, than in their first pass.
+
+    Noise need not show that: experts, say, have room for so many images of a batch, and texts are sorted by length.
+    """
+    order = torch.arange(count(images)).flip(0)
+    last, known = take(images, order[:1]), [one.flip(0) for one in _tensors(first)]
+    for batch in (take(images, order), last):
+        now = _tensors(pair.first_pass(batch))
+        if any(_another(one[: len(two)], two) for one, two in zip(known, now, strict=True)):
+            raise _mixed(pair, images, last, row=-1)
 
 
 def _another(one: Tensor, other: Tensor) -> bool:
@@ -139,14 +169,14 @@ def _another(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool((one - other).norm() > ANOTHER * one.norm())
 
 
-def _mixed(pair: Passes, probes: Inputs, others: Inputs) -> MilrError:
+def _mixed(pair: Passes, probes: Inputs, others: Inputs, row: int = 0) -> MilrError:
     if not _same_above(pair, pair.first_pass(probes), pair.first_pass(probes)):
         return _random(pair, probes)
-    where = first_difference(pair.network, probes, others, pair.rounding)
+    where = first_difference(pair.network, probes, others, pair.rounding, row)
     return MilrError(
         f"what the network gives for an image depends on the other images of the batch: {where} mixes them, also in "
         "eval(), as batch normalisation without running statistics does, experts that take so many images of a batch "
-        "each, or a recurrent layer without batch_first=True"
+        "each, texts sorted by length, or a recurrent layer without batch_first=True"
     )
 
 

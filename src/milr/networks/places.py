@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from milr.networks.inputs import Inputs, count, main_tensor, with_main
+from milr.networks.inputs import Inputs, count, main_tensor, mapped, with_main
 from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, TOKENS, Layout
+from milr.networks.sequences import sequence_layouts
 from milr.networks.settings import LayerSettings
 from milr.networks.tokens import Grid, Size, grids_of, token_layouts
 from milr.networks.trace import Call, Shape, layout_of, resolution, trace
@@ -18,22 +19,27 @@ ATTENTION = (nn.Dropout, nn.Softmax)  # what may work on attention of places to 
 
 def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple[Size, dict[int, Layout]]:
     """(H, W) of the images, (1, T) of sequences; and the layouts of all runs that give maps, by their ids."""
-    size, larger = larger_shapes(network, images)
-    found: dict[int, Layout] = {}
+    main, found = main_tensor(images), dict[int, Layout]()
+    if main.ndim not in (2, 3, 4):
+        return (1, main.shape[-1]), found
+    size, larger, axis = larger_shapes(network, images)
     tokens: dict[int, Shape] = {}  # by their place in the order
-    if main_tensor(images).ndim not in (2, 3, 4):
-        return size, found
+    sequences: dict[int, Shape] = {}
+    longer: dict[int, Shape | None] = {}
     for number, ((key, shape), run) in enumerate(zip(_shapes_by_run(order).items(), order, strict=True)):
         if not shape or shape[0] != count(images):
             continue
-        if size[0] == 1:
-            if layout := sequence_of(shape, larger.get(key), size[1]):
-                found[id(run)] = layout
+        if main.ndim < 4:
+            if len(shape) == 3:
+                sequences[number], longer[number] = shape, larger.get(key)
         elif len(shape) == 3:
             if shape[1] != shape[2] or not isinstance(run.module, ATTENTION):
                 tokens[number] = shape
         elif kind := layout_of(shape, larger.get(key), size):
             found[id(run)] = Layout(kind, resolution(shape, kind))
+    if sequences:
+        layouts = sequence_layouts(network, images, sequences, longer, axis)
+        found |= {id(order[number]): layout for number, layout in layouts.items()}
     if tokens:
         maps = [layout.grid for layout in found.values()]
         grids = {shape[1]: grids_of(shape[1], maps, size) for shape in tokens.values()}
@@ -42,41 +48,35 @@ def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple
     return size, found
 
 
-def larger_shapes(network: nn.Module, images: Inputs) -> tuple[Size, dict[tuple[int, int], Shape | None]]:
-    """(H, W) or (1, T) of the inputs, and shapes by run for one of twice the height or length.
+def larger_shapes(network: nn.Module, images: Inputs) -> tuple[Size, dict[tuple[int, int], Shape | None], int | None]:
+    """(H, W) or (1, T) of the inputs, shapes by run for one of twice the height or length, and which axis that is.
 
-    The network may take one size only: then there are those up to where it failed.
+    The network may take one size only: then there are those up to where it failed, and no axis.
     """
     main = main_tensor(images)
     if main.ndim == 4:
         size = image_size(main.shape)
         axes = [list(main.shape).index(size[0], 1)]
     else:
-        size = (1, main.shape[1])
-        axes = list(range(1, main.ndim)) if isinstance(images, Tensor) else []  # masks have the length, too
-    larger = Call(network)
+        size, axes = (1, main.shape[1]), list(range(1, main.ndim if isinstance(images, Tensor) else 2))
+    larger, grown = Call(network), None
     for axis in axes:
-        larger, error = trace(network, with_main(images, torch.cat([main[:1]] * 2, axis)))
-        if error is None and main.ndim < 4:
-            size = (1, main.shape[axis])
+        larger, error = trace(network, doubled(images, axis))
+        if error is None:
+            grown = axis
+            size = size if main.ndim == 4 else (1, main.shape[axis])
             break
-    return size, _shapes_by_run(larger.finished())
+    return size, _shapes_by_run(larger.finished()), grown
 
 
-def sequence_of(shape: Shape, longer: Shape | None, length: int) -> Layout | None:
-    """How [K, T, C] or [K, C, T] holds the places of a sequence of this length.
-
-    `longer` is the shape of the same layer's output for a longer sequence, None where that is not known.
-    """
-    if len(shape) != 3:
-        return None
-    if longer is not None and len(longer) == 3 and longer[1:] != shape[1:]:
-        grows = [axis for axis in (1, 2) if longer[axis] > shape[axis]]
-    else:
-        grows = [axis for axis in (1, 2) if shape[axis] == length]
-    if len(grows) != 1:
-        return None
-    return Layout(SEQUENCE, (1, shape[1])) if grows == [1] else Layout(CHANNELS_FIRST, (1, shape[2]))
+def doubled(images: Inputs, axis: int) -> Inputs:
+    """The first input at twice the size along an axis; of words the masks, positions and the like are so, too."""
+    main = main_tensor(images)
+    larger = with_main(images, torch.cat([main[:1]] * 2, axis))
+    if main.ndim == 4 or axis > 1:
+        return larger
+    like = main.shape[1]
+    return mapped(larger, lambda one: torch.cat([one] * 2, 1) if one.ndim > 1 and one.shape[1] == like else one)
 
 
 def image_size(shape: Shape) -> tuple[int, int]:
@@ -92,6 +92,8 @@ def given_layout(shape: Shape | None, choice: LayerSettings, maps: list[Size], s
         return None
     prefix = max(choice.prefix, 0)
     if kind == SEQUENCE and len(shape) == 3:
+        if len(choice.grid) == 2 and prefix + choice.grid[1] <= shape[1]:  # tokens behind the places are none either
+            return Layout(SEQUENCE, (1, choice.grid[1]), prefix)
         return Layout(SEQUENCE, (1, shape[1] - prefix), prefix) if prefix < shape[1] else None
     if kind == TOKENS and len(shape) == 3:
         given = [Grid((choice.grid[0], choice.grid[1]), ())] if len(choice.grid) == 2 else []

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from milr.networks.freezing import dense, frozen, same_values
-from milr.networks.inputs import Inputs, call, count, take, tensors_of
+from milr.networks.inputs import BESIDE, Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
 from milr.networks.wrappers import hookable, uncompiled
 
-AS_THEY_ARE = ("mask", "type", "position", "shape", "size", "length", "grid")  # in names of what the example has
+AS_THEY_ARE = (*BESIDE, "shape", "size", "grid")  # in names of what the example has
 
 
 def probe_inputs(example: Inputs) -> tuple[Inputs, Inputs]:
@@ -79,26 +79,28 @@ def same(first: Tensor, second: Tensor, precision: torch.dtype) -> bool:
     return bool(difference.norm() <= rounding * torch.nan_to_num(a, 0.0, 0.0, 0.0).norm())
 
 
-def first_difference(network: nn.Module, one: Inputs, other: Inputs, precision: torch.dtype) -> str:
-    """Where image 0 is first not the same in two passes: "'bn1' (BatchNorm2d)", or the code before a module."""
+def first_difference(network: nn.Module, one: Inputs, other: Inputs, precision: torch.dtype, row: int = 0) -> str:
+    """Where one image is first not the same in two passes: "'bn1' (BatchNorm2d)", or the code before a module."""
     names = {
         module: f"'{name}' ({type(module).__name__})" if name else "the network's own code"
         for name, module in network.named_modules()
     }
-    for (module, given, was), (_, _, now) in zip(_values(network, one), _values(network, other), strict=False):
+    for (module, given, was), (_, _, now) in zip(
+        _values(network, one, row), _values(network, other, row), strict=False
+    ):
         if not same(was, now, precision):
             return f"the network's own code before {names[module]}" if given else names[module]
     return "the network's own code"
 
 
-def _values(network: nn.Module, images: Inputs) -> list[tuple[nn.Module, bool, Tensor]]:
-    """What every module is given (True) and gives (False) for image 0, in the order in which they do."""
+def _values(network: nn.Module, images: Inputs, row: int) -> list[tuple[nn.Module, bool, Tensor]]:
+    """What every module is given (True) and gives (False) for one image, in the order in which they do."""
     values: list[tuple[nn.Module, bool, Tensor]] = []
 
     def keep(module: nn.Module, given: bool, value: Any) -> None:
-        """Keeps what is a tensor of floats with a row for each image: the first row."""
+        """Keeps what is a tensor of floats with a row for each image: the row that is asked for."""
         if isinstance(value, Tensor) and value.ndim and len(value) == count(images) and value.is_floating_point():
-            values.append((module, given, value[0].clone()))  # the next layer may work in place
+            values.append((module, given, value[row].clone()))  # the next layer may work in place
 
     def before(module: nn.Module, inputs: Any) -> None:
         """What a module is given."""
