@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from milr.data.framing import Framing, frame
-from milr.data.marks import require_size
-from milr.data.pictures import read_mask, size_of
+from milr.data.marks import MEANT, faults_of_mask, require_usable
+from milr.data.pictures import read_mask, size_of, tell_once
 from milr.data.records import Record
 
 Marks = tuple[dict[str, Tensor], dict[str, tuple[int, int]]]  # `regions_of` and `parts_of` a picture
@@ -32,7 +32,7 @@ def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict
     """Name -> bool [H, W]: "box", "bird" (segmentation), "defining" and "other" parts (drawn birds); those there are.
 
     A place belongs to a region if at least half of its pixels do. A region may be empty after the cut. MilrError for a
-    mask of another size than its picture.
+    mask of another size than its picture, or with nothing in it that counts; a warning for one of something else.
     """
     regions: dict[str, Tensor] = {}
     if record.box is not None:
@@ -62,7 +62,9 @@ def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[s
 
 def _mask(file: Path, record: Record, framing: Framing) -> Tensor:
     mask = read_mask(file)
-    require_size(mask, record, size_of(record.path))
+    require_usable(mask, record, size_of(record.path))
+    for fault in faults_of_mask(mask, record.box) if file == record.segmentation else []:
+        tell_once(file, f"{fault}: {MEANT[fault]}")
     return torch.from_numpy(np.array(framing.mask(mask))).float() / 255
 
 
