@@ -101,6 +101,9 @@ assert "torch" not in sys.modules
     [
         ("fit-milr milr.alhpa=1", "no key 'milr.alhpa': did you mean 'milr.alpha'?"),
         ("fit-milr alpha=1", "no key 'alpha': did you mean 'milr.alpha'?"),
+        ("train-protonet episodes=2", "no key 'episodes': did you mean 'train.episodes'?"),
+        ("train-protonet cache=false", "cache=false: cache=null keeps nothing"),
+        ("evaluate source=latest cache=none", "cache=none: cache=null keeps nothing"),
         ("train-protonet +train.foo=1", "no key 'train.foo'"),
         ("fit-milr +milr.alpha=1", "milr.alpha is there already: leave the + out"),
         ("fit-milr ~milr.alpha", "~milr.alpha: a key can be changed, not taken away"),

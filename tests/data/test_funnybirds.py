@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from funny import PARTS, make_funnybirds
+from PIL import Image
 
 from milr.data.catalogues import open_catalogue
 from milr.data.funnybirds import read_funnybirds
@@ -56,3 +60,56 @@ def test_what_is_missing_is_named(root: Path) -> None:
         read_funnybirds(root)
     with pytest.raises(MilrError, match="no FunnyBirds in"):
         read_funnybirds(root / "test")
+
+
+def every(**values: Any) -> Callable[[list[dict[str, Any]]], object]:
+    """Each entry of a table with these values."""
+    return lambda entries: [{**entry, **values} for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "words"),
+    [
+        ("classes.json", lambda content: None, "holds a NoneType and no list"),
+        ("classes.json", lambda content: {"classes": content}, "holds a dict and no list"),
+        ("classes.json", lambda content: content[:1], r"dataset_train\.json, entry 10: .* not in classes\.json"),
+        ("classes.json", every(class_idx=0), "entry 1: class_idx 0 is there already"),
+        ("classes.json", every(class_idx=0.5), r"entry 0: class_idx is 0\.5, no whole number"),
+        ("classes.json", every(parts={"beak": 1}), "entry 0: there is no eye"),
+        ("classes.json", every(parts=dict.fromkeys(PARTS)), "entry 0: beak is None, no whole number"),
+        ("parts.json", lambda content: {}, "names no part"),
+        ("parts.json", list, "holds a list and no dict"),
+        ("dataset_test.json", every(class_idx="one"), "entry 0: class_idx is 'one', no whole number"),
+        ("dataset_test.json", every(bg_objects=None), "entry 0: bg_objects is None, not numbers"),
+        ("dataset_test.json", lambda content: 5, "holds a int and no list"),
+    ],
+)
+def test_tables_of_another_form_are_named_with_their_entry(
+    root: Path, file: str, spoil: Callable[[Any], object], words: str
+) -> None:
+    (root / file).write_text(json.dumps(spoil(json.loads((root / file).read_text()))))
+    with pytest.raises(MilrError, match=words):
+        read_funnybirds(root)
+
+
+@pytest.mark.parametrize(
+    ("part_map", "words"),
+    [
+        (Image.new("RGB", (12, 12), (100, 90, 80)), "no pixel in a part's colour"),
+        (Image.new("RGB", (20, 24), (255, 255, 0)), "has 20x24 pixels and its picture 12x12"),
+    ],
+)
+def test_a_part_map_that_is_none_is_refused(root: Path, part_map: Image.Image, words: str) -> None:
+    part_map.save(root / "test_part_map" / "0" / "000000.png")
+    catalogue = read_funnybirds(root)
+    assert catalogue.interventions
+    test = next(record for record in catalogue.records if catalogue.interventions.covers(record))
+    with pytest.raises(MilrError, match=words):
+        catalogue.interventions.owners(test)
+
+
+def test_interventions_that_are_missing_are_a_note(root: Path) -> None:
+    assert not read_funnybirds(root).notes
+    (root / "test_part_map" / "1" / "000002.png").unlink()
+    (note,) = read_funnybirds(root).notes
+    assert "1 of 4 test pictures have nothing in test_part_map/" in note

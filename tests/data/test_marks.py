@@ -2,14 +2,15 @@
 
 import logging
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from milr.data.cache import cached_pictures
-from milr.data.marks import BOX, PART, faults_of
-from milr.data.pictures import load_pictures, read_mask
+from milr.data.marks import APART, BESIDE, BOX, EDGE, PART, faults_of, faults_of_mask
+from milr.data.pictures import WARNED, load_pictures, read_mask
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
 from milr.evaluation.regions import framing_of, regions_of
@@ -28,9 +29,13 @@ from milr.stages.data import check_pictures
     ],
 )
 def test_a_box_that_does_not_lie_on_its_picture_is_a_fault(box: Box, faults: list[str]) -> None:
-    record = Record(1, Path("a.png"), 1, "a", box, {"beak": (99.5, 3.0)})
-    assert faults_of(record, 100, 50) == faults
-    assert faults_of(replace(record, parts={"beak": (3.0, 99.5)}), 100, 50) == [*faults, PART]
+    record = Record(1, Path("a.png"), 1, "a", box)
+
+    def without_apart(parts: dict[str, tuple[float, float]]) -> list[str]:
+        return [fault for fault in faults_of(replace(record, parts=parts), 100, 50) if fault != APART]
+
+    assert without_apart({"beak": (99.5, 3.0)}) == faults
+    assert without_apart({"beak": (3.0, 99.5)}) == [*faults, PART]
 
 
 def test_faults_are_counted_where_pictures_are_read_and_by_milr_data(
@@ -45,6 +50,51 @@ def test_faults_are_counted_where_pictures_are_read_and_by_milr_data(
         with caplog.at_level(logging.WARNING, "milr"):
             read([*wrong, *records[2:]])
         assert f"of 2 of 4 pictures {BOX}, {records[0].path}" in caplog.text
+
+
+def test_boxes_of_other_pictures_or_with_x_and_y_exchanged_are_warned_of(
+    birds: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = birds.records
+    wrong = [replace(record, box=other.box) for record, other in pairwise(records)]
+    boxes = [record.box for record in records if record.box]
+    turned = [Box(box.top, box.left, box.height, box.width) for box in boxes]
+    exchanged = [replace(record, box=box) for record, box in zip(records, turned, strict=True)]
+    for spoiled in (wrong, exchanged):
+        caplog.clear()
+        load_pictures(spoiled, 16, "none")
+        assert APART in caplog.text and "do both belong to this picture" in caplog.text
+
+
+def test_a_mask_of_the_background_or_beside_the_box_is_warned_of(
+    birds: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = birds.records[0]
+    assert record.segmentation and record.box
+    mask = read_mask(record.segmentation)
+    assert faults_of_mask(mask, record.box) == [] == faults_of_mask(ImageOps.invert(mask), None)[1:]
+    assert BESIDE in faults_of_mask(mask, Box(0, 0, 3, 3))
+    ImageOps.invert(mask).save(tmp_path / "inverted.png")
+    inverted = replace(record, segmentation=tmp_path / "inverted.png")
+    for use in (
+        lambda: check_pictures([inverted]),
+        lambda: regions_of(inverted, framing_of(inverted, "none", 32), (8, 8)),
+    ):
+        caplog.clear()
+        WARNED.clear()
+        use()
+        assert f"{EDGE}" in caplog.text and "is it the background's" in caplog.text
+
+
+def test_a_mask_of_zeros_and_ones_is_refused_and_no_empty_region(birds: Catalogue, tmp_path: Path) -> None:
+    record = birds.records[0]
+    assert record.segmentation
+    read_mask(record.segmentation).point(lambda value: value // 255).save(tmp_path / "mask.png")
+    faint = replace(record, segmentation=tmp_path / "mask.png")
+    with pytest.raises(MilrError, match=r"no value above 1, and the bird's begin at 128: save it with 255"):
+        regions_of(faint, framing_of(faint, "none", 32), (8, 8))
+    with pytest.raises(MilrError, match="no value above 1"):
+        check_pictures([faint])
 
 
 def test_a_mask_of_another_size_is_refused(birds: Catalogue, tmp_path: Path) -> None:

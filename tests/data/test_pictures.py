@@ -14,11 +14,11 @@ import pytest
 from disks import deny
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin, features
 
 from milr.backbones.weight_files import read_weight_file
 from milr.data.endings import readable_endings
-from milr.data.pictures import load_pictures, read_mask, read_picture
+from milr.data.pictures import load_pictures, read_mask, read_picture, size_of
 from milr.data.records import Box, Record
 from milr.data.tables import rows_of
 from milr.errors import MilrError
@@ -259,8 +259,45 @@ def test_a_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
     assert found == [[255, 0, 0], [255, 255, 255], [204, 255, 204]]
 
 
+def in_planes(values: np.ndarray) -> bytes:
+    """A TIFF [H, W, C] of 16 bits, each colour in a plane of its own, as tools of microscopes write it."""
+    height, width, colours = values.shape
+    tags = {256: width, 257: height, 258: (16,) * colours, 259: 1, 262: 2, 277: colours, 278: height, 284: 2}
+    planes = [values[..., colour].astype("<u2").tobytes() for colour in range(colours)]
+    header = b""
+    for _ in range(2):  # the planes begin where the header ends
+        directory, memory = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
+        places = tuple(len(header) + len(planes[0]) * colour for colour in range(colours))
+        for tag, value in {**tags, 273: places, 279: (len(planes[0]),) * colours}.items():
+            directory[tag] = value
+        directory.save(memory)
+        header = memory.getvalue()
+    return header + b"".join(planes)
+
+
+def test_colours_of_sixteen_bits_in_planes_are_refused_and_not_mixed_up(tmp_path: Path) -> None:
+    """Pillow takes every byte of them for a value."""
+    values = np.arange(6 * 8 * 3).reshape(6, 8, 3) * 400
+    (tmp_path / "planes.tif").write_bytes(in_planes(values))
+    with pytest.raises(MilrError, match=r"planes\.tif cannot be read as a picture \(its colours have more than 8 bits"):
+        read_picture(tmp_path / "planes.tif")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_by_the_header_is_that_of_the_picture_as_it_is_seen(
+    orientation: int, ending: str, tmp_path: Path
+) -> None:
+    """Pillow turns the size of a TIFF when it is opened, that of the others when they are turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"bird.{ending}"
+    Image.new("RGB", (40, 24)).save(path, exif=exif)
+    assert size_of(path) == read_picture(path).size == ((24, 40) if orientation > 4 else (40, 24))
+
+
 FILES = {}
-for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"):
+for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else [])):
     memory = io.BytesIO()
     Image.effect_noise((24, 20), 80).convert("RGB").save(memory, kind)
     FILES[kind] = memory.getvalue()
@@ -281,6 +318,17 @@ def test_a_damaged_picture_is_read_or_named_and_nothing_else(
             assert read_picture(path).mode == "RGB"
         except MilrError as error:
             assert str(path) in str(error)
+
+
+@pytest.mark.skipif("AVIF" not in FILES, reason="this Pillow reads no AVIF")
+def test_an_avif_that_is_damaged_is_named(tmp_path: Path) -> None:
+    """Its reader raises RuntimeError."""
+    content = bytearray(FILES["AVIF"])
+    start = content.find(b"mdat") + 4
+    content[start : start + 8] = bytes(8)
+    (tmp_path / "bird.avif").write_bytes(content)
+    with pytest.raises(MilrError, match=r"bird\.avif cannot be read as a picture"):
+        read_picture(tmp_path / "bird.avif")
 
 
 def test_what_pillow_warns_of_is_a_line_with_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

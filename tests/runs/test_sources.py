@@ -51,6 +51,16 @@ def test_latest_is_the_same_run_for_a_stage_for_show_and_for_a_report(
     assert finished_run("latest", outputs).folder == fit
 
 
+def test_settings_of_another_run_are_not_taken_for_those_of_this_one(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    change(run, metric={"distance": "cosine", "temperature": 0.1})
+    find_source(tmp_path / "outputs", "train_protonet", str(run))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("distance: cosine", "distance: euclidean"))
+    with pytest.raises(MilrError, match=r"has metric\.distance=euclidean, and the run was made with cosine"):
+        find_source(tmp_path / "outputs", "train_protonet", str(run))
+
+
 def test_a_source_that_is_not_there_names_what_may_be_meant(make_run: MakeRun, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     with pytest.raises(MilrError, match=r"no folder .*latets \(did you mean 'latest'\?\)$"):

@@ -95,7 +95,8 @@ def unknown_key(key: str, stage: Stage, overrides: Sequence[str]) -> str:
     if key in INSTEAD:
         return f"{stage.cli_name} has no key {key!r}: {INSTEAD[key]}"
     among = [*types_of(stage, overrides), *groups_of(stage.name)]
-    near = get_close_matches(key, among, n=1, cutoff=0.6)
+    same = [other for other in among if other.rpartition(".")[2] == key]  # episodes, of train
+    near = same[:1] or get_close_matches(key, among, n=1, cutoff=0.6)
     if key in near:  # in a file, `train.episodes: 5`
         return f"{key} is written in two lines there, {key.replace('.', ': ', 1)} with the second part below the first"
     if not near:  # the right last name in the wrong section: alpha, train.alpha

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -9,12 +12,13 @@ SIXTEEN_BITS = 65535
 LARGEST, NEGATIVE = "milr largest", "milr negative"  # of a picture's info: its greatest value, whether 0 is white
 
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+PLANES, APART = 284, 2  # of TIFF too: whether each colour lies in a plane of its own
 
 
 def note_file(opened: Image.Image) -> None:
     """Put into `opened.info` what only the file knows and Pillow drops when it decodes. Call it before that.
 
-    ValueError for a TIFF of whole numbers without a known range.
+    ValueError for a TIFF of whole numbers without a known range, or of planes that Pillow reads as if of 8 bits.
     """
     tile = getattr(opened, "tile", None)
     raw, key = tile[0][3] if tile else None, opened.info.get("transparency")
@@ -23,9 +27,16 @@ def note_file(opened: Image.Image) -> None:
         opened.info["transparency"] = (key % 2**bits) * 255 // (2**bits - 1)
     elif opened.format == "PNG" and isinstance(key, tuple) and raw == "RGB;16B":  # of the values the high bytes stay
         opened.info["transparency"] = tuple(value >> 8 for value in key)
-    elif opened.format == "TIFF" and is_deep(opened):
-        tags = getattr(opened, "tag_v2", {})
-        bits = max(tags.get(BITS, (16,)))
+    elif opened.format == "TIFF":
+        note_tiff(opened, getattr(opened, "tag_v2", {}))
+
+
+def note_tiff(opened: Image.Image, tags: Mapping[int, Any]) -> None:
+    """The same of a TIFF. tags: by their numbers."""
+    bits = max(tags.get(BITS, (16 if is_deep(opened) else 8,)))
+    if bits > 8 and len(opened.getbands()) > 1 and tags.get(PLANES) == APART:
+        raise ValueError("its colours have more than 8 bits and lie in planes: save it with 8, or pixel by pixel")
+    if is_deep(opened):
         if opened.mode in ("I", "F"):
             raise ValueError("its pixels have 32 bits, or a sign, and no known range: save it with 8 or 16")
         opened.info[LARGEST] = 2**bits - 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,12 @@ Array = npt.NDArray[np.uint8]
 WARNED: set[str] = set()  # what Pillow warned of in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
+ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag; these swap width and height when the picture is turned
+
 # What Pillow's readers raise for damaged files, beside OSError: each has its own way to stumble.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, TypeError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, TypeError, RuntimeError)
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -71,16 +76,33 @@ def read_mask(path: Path) -> Image.Image:
     return read_as(path, as_grey)
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the picture as it is seen, by its header. MilrError as for `read_picture`."""
+    return opened(path, seen_size)
+
+
+def seen_size(picture: Image.Image) -> tuple[int, int]:
+    """The same of an open one. Of a TIFF that lies, versions of Pillow differ in whether its size is turned already."""
+    if picture.getexif().get(ORIENTATION) not in LYING:
+        return picture.size
+    return ImageOps.exif_transpose(picture).size if picture.format == "TIFF" else (picture.height, picture.width)
+
+
 def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
+    return opened(path, lambda picture: convert(ImageOps.exif_transpose(picture)))
+
+
+def opened(path: Path, use: Callable[[Image.Image], Value]) -> Value:
+    """What `use` makes of the picture, whose header is read; every way in which a file may be broken is a MilrError."""
     register_plugins()
     require_file(path)
     try:
-        with warnings_of(path), Image.open(path) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise too_large(path, f"{opened.width:,} x {opened.height:,} pixels")
-            note_file(opened)
-            return convert(ImageOps.exif_transpose(opened))
+        with warnings_of(path), Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise too_large(path, f"{picture.width:,} x {picture.height:,} pixels")
+            note_file(picture)
+            return use(picture)
     except FileNotFoundError as error:
         raise MilrError(f"there is no picture {path}") from error
     except PermissionError as error:
@@ -132,7 +154,7 @@ def framed_pictures(
     faults = Faults() if faults is None else faults
     for record in bar(records, desc="reading pictures", unit="picture", shown=progress):
         picture = read_picture(record.path)
-        faults.add(record, picture.size)
+        faults.check(record, picture.size)
         framing = frame(picture.width, picture.height, record.box, crop, size)
         yield np.array(framing.picture(picture)).transpose(2, 0, 1)
     faults.warn()

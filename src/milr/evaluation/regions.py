@@ -6,17 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from milr.data.framing import Framing, frame
-from milr.data.marks import require_size
-from milr.data.pictures import read_mask
+from milr.data.marks import MEANT, faults_of_mask, require_usable
+from milr.data.pictures import read_mask, size_of, warn_once
 from milr.data.records import Record
-
-ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag; these swap width and height when the picture is turned
-
 
 Marks = tuple[dict[str, Tensor], dict[str, tuple[int, int]]]  # `regions_of` and `parts_of` a picture
 
@@ -29,21 +25,14 @@ def marks_of(record: Record, crop: str, size: int, shape: tuple[int, int]) -> Ma
 
 def framing_of(record: Record, crop: str, size: int) -> Framing:
     """How this picture was cut; reads its header only."""
-    return frame(*size_of(record), record.box, crop, size)
-
-
-def size_of(record: Record) -> tuple[int, int]:
-    """Width and height of the picture as it is seen, by its header."""
-    with Image.open(record.path) as picture:
-        width, height = picture.size
-        return (height, width) if picture.getexif().get(ORIENTATION) in LYING else (width, height)
+    return frame(*size_of(record.path), record.box, crop, size)
 
 
 def regions_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[str, Tensor]:
     """Name -> bool [H, W]: "box", "bird" (segmentation), "defining" and "other" parts (drawn birds); those there are.
 
     A place belongs to a region if at least half of its pixels do. A region may be empty after the cut. MilrError for a
-    mask of another size than its picture.
+    mask of another size than its picture, or with nothing in it that counts; a warning for one of something else.
     """
     regions: dict[str, Tensor] = {}
     if record.box is not None:
@@ -73,7 +62,9 @@ def parts_of(record: Record, framing: Framing, shape: tuple[int, int]) -> dict[s
 
 def _mask(file: Path, record: Record, framing: Framing) -> Tensor:
     mask = read_mask(file)
-    require_size(mask, record, size_of(record))
+    require_usable(mask, record, size_of(record.path))
+    for fault in faults_of_mask(mask, record.box) if file == record.segmentation else []:
+        warn_once(file, f"{fault}: {MEANT[fault]}")
     return torch.from_numpy(np.array(framing.mask(mask))).float() / 255
 
 

@@ -11,13 +11,15 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.files import sha256_of
 from milr.runs.find import find_runs, name_of, newest
-from milr.runs.folder import FINISHED, MARKER
+from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
 from milr.runs.manifests import counts_as_finished, parent_folder, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
 from milr.text import first_few
 
 log = logging.getLogger(__name__)
+
+KEPT_TWICE = ("backbone", "episode", "metric")  # sections of the settings that the manifest has too
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,10 @@ def latest_run(outputs: Path, stage: str) -> Path:
 
 
 def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run whose checkpoint is unchanged. Errors: MilrError if it is not, or settings are missing."""
+    """The settings of a run whose checkpoint is unchanged.
+
+    Errors: MilrError if it is not, or if the settings are missing or others than those that the run was made with.
+    """
     entry = manifest.get("checkpoint")
     if not isinstance(entry, dict) or not {"file", "sha256"} <= entry.keys():
         raise MilrError(f"the manifest of {folder} names no checkpoint")
@@ -111,4 +116,19 @@ def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise MilrError(f"the checkpoint {checkpoint} is missing")
     if sha256_of(checkpoint) != entry["sha256"]:
         raise MilrError(f"{checkpoint} is not the file that was saved: its sha256 differs from the manifest's")
-    return read_config(folder)
+    config = read_config(folder)
+    require_own_settings(folder, manifest, config)
+    return config
+
+
+def require_own_settings(folder: Path, manifest: dict[str, Any], config: dict[str, Any]) -> None:
+    """MilrError where the settings say otherwise than the manifest, which has the network's and the episode's too."""
+    for section in KEPT_TWICE:
+        then, now = manifest.get(section), config.get(section)
+        if not isinstance(then, dict) or not isinstance(now, dict):
+            continue
+        for key in (key for key in then if key in now and then[key] != now[key]):
+            raise MilrError(
+                f"{folder / CONFIG} has {section}.{key}={now[key]}, and the run was made with {then[key]} "
+                f"({MANIFEST}): it was changed, or is another run's; put the old one back"
+            )

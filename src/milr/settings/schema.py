@@ -32,6 +32,7 @@ from milr.settings.sections import (
 
 LOGGER = "none | tensorboard: beside metrics.jsonl its curves, to be seen with tensorboard --logdir outputs"
 CACHE = "the folder of decoded pictures, kept for later runs; null: decode them each time"
+NO_CACHE = dict.fromkeys(("false", "False", "no", "off", "none", "None"), "cache=null keeps nothing")
 RESUME = "a run folder, or latest: go on in the run that was stopped, with its settings"
 PRECISION = "of the frozen network: float32 | bfloat16, about 1.5 times as fast where the processor has it"
 
@@ -60,7 +61,7 @@ class TrainProtonet(NetworkStageSettings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     train: TrainSection = field(default_factory=TrainSection)
     resume: str = setting("", RESUME)
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
     logger: str = setting("none", LOGGER, choices=("none", "tensorboard"))
 
 
@@ -77,7 +78,7 @@ class ChainedStageSettings(NetworkStageSettings):
 @dataclass
 class TestProtonet(ChainedStageSettings):
     test: TestSection = field(default_factory=TestSection)
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
 
     __test__ = False  # for pytest: no test class
 
@@ -94,7 +95,7 @@ class FitMilr(ChainedStageSettings):
     mask: MaskSettings = field(default_factory=MaskSettings)
     bottleneck: BottleneckSettings = field(default_factory=BottleneckSettings)
     resume: str = setting("", RESUME)
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
     logger: str = setting("none", LOGGER, choices=("none", "tensorboard"))
 
 
@@ -109,20 +110,20 @@ class Evaluate(SheetSettings, ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
     evaluate: EvaluateSection = field(default_factory=EvaluateSection)
     resume: str = setting("", f"{RESUME}; a state is saved after each episode")
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
 
 
 @dataclass
 class Interventions(ChainedStageSettings):
     precision: str = setting("float32", PRECISION, choices=("float32", "bfloat16"))
     interventions: InterventionsSection = field(default_factory=InterventionsSection)
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
 
 
 @dataclass
 class Sanity(SheetSettings, ChainedStageSettings):
     sanity: SanitySection = field(default_factory=SanitySection)
-    cache: str | None = setting("${outputs}/cache", CACHE)
+    cache: str | None = setting("${outputs}/cache", CACHE, never=NO_CACHE)
 
 
 @dataclass

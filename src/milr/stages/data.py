@@ -14,7 +14,7 @@ from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import find_masks, find_root
 from milr.data.cub_checks import IncompleteError
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
-from milr.data.marks import Faults, require_size
+from milr.data.marks import Faults, faults_of_mask, require_usable
 from milr.data.pictures import read_mask, read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
@@ -86,16 +86,17 @@ def description(catalogue: Catalogue) -> list[str]:
 def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
     """Open every picture and its masks; the smallest and the largest, as "width x height".
 
-    A warning where boxes or parts do not lie on their pictures, or a picture is there twice. Errors: MilrError that
-    names the first pictures that cannot be read, or have a mask of another size, and says how many there are.
+    A warning where boxes, parts or masks do not go with their pictures, or a picture is there twice. Errors: MilrError
+    that names the first pictures that cannot be read, or whose masks cannot be used, and says how many there are.
     """
     sizes, broken, first, faults = [], [], "", Faults()
     for record in bar(records, desc="checking pictures", unit="picture"):
         try:
             sizes.append(read_picture(record.path).size)
-            faults.add(record, sizes[-1])
-            for mask in filter(None, (record.segmentation, record.defining_mask)):
-                require_size(read_mask(mask), record, sizes[-1])
+            faults.check(record, sizes[-1])
+            for file in filter(None, (record.segmentation, record.defining_mask)):
+                require_usable(mask := read_mask(file), record, sizes[-1])
+                faults.add(record, faults_of_mask(mask, record.box) if file == record.segmentation else [])
         except MilrError as error:
             broken.append(record.path)
             first = first or str(error)
