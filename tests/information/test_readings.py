@@ -55,12 +55,14 @@ def test_the_sample_reading_is_the_estimate_with_the_bank_as_the_other_images(de
 
 @pytest.mark.parametrize("denominator", list(DENOMINATORS))
 @pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("scores", [1, 13])  # of a block
 def test_in_parts_or_alone_a_reading_is_that_of_the_whole(
-    reading: str, denominator: str, monkeypatch: pytest.MonkeyPatch
+    scores: int, reading: str, denominator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     u, v, bank = projections()
     whole = read(reading, denominator, u, v, bank)
     monkeypatch.setattr(readings, "SCORES_AT_ONCE", 1)
+    monkeypatch.setattr(readings, "IN_CACHE", scores)
     assert torch.allclose(read(reading, denominator, u, v, bank), whole, atol=1e-6)
     assert torch.allclose(read(reading, denominator, u[1:2], v[1:2], bank)[0], whole[1], atol=1e-6)
     if denominator != "places" or reading != "sample":  # there all places stand in one denominator

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from milr.information.infomax import SCORES_AT_ONCE
 
+IN_CACHE = 2**18  # scores at once on a CPU: more do not fit its cache, and take four times as long
+
 READINGS = ("sample", "place", "representation")
 
 
@@ -30,7 +32,7 @@ class ProjectedBank:
     locations: Tensor
     representations: Tensor
 
-    def at(self, places: Tensor) -> ProjectedBank:
+    def at(self, places: Tensor | slice) -> ProjectedBank:
         """The bank at some places [s] alone."""
         return ProjectedBank(self.locations[:, places], self.representations)
 
@@ -42,10 +44,19 @@ class ProjectedBank:
 
 def read(reading: str, denominator: str, local: Tensor, representation: Tensor, bank: ProjectedBank) -> Tensor:
     """One reading of each image by itself: u [K, N, p] and v [K, p] -> nats [K, N]."""
-    most = max(bank.locations.shape[0] * bank.locations.shape[1], local.shape[1] * len(bank.representations))
-    chunk = max(1, SCORES_AT_ONCE // most)
-    parts = zip(local.split(chunk), representation.split(chunk), strict=True)
-    return torch.cat([_read(reading, denominator, u, v, bank) for u, v in parts])
+    count = local.shape[1]
+    if reading == "sample" and denominator == "places":  # one denominator of all places
+        most, step = SCORES_AT_ONCE // (count * len(bank.locations)), count
+    else:
+        scores = SCORES_AT_ONCE if local.is_cuda else IN_CACHE
+        others = max(len(bank.locations), len(bank.representations))
+        step = min(count, max(1, scores // others))
+        most = scores // (step * others)
+    parts = zip(local.split(max(1, most)), representation.split(max(1, most)), strict=True)
+    blocks = [slice(start, start + step) for start in range(0, count, step)]
+    return torch.cat(
+        [torch.cat([_read(reading, denominator, u[:, b], v, bank.at(b)) for b in blocks], 1) for u, v in parts]
+    )
 
 
 def _read(reading: str, denominator: str, local: Tensor, representation: Tensor, bank: ProjectedBank) -> Tensor:
