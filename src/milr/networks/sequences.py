@@ -51,12 +51,12 @@ def sequence_layouts(
     for along in [axis] if axis else range(1, main.ndim):
         if doubtful and main.shape[along] >= FEWEST:
             seen = _changes(network, images, along)
-            told = {
-                number: _told(seen[number], runs[number], extras, main.shape[along])
+            shown = {
+                number: _layout_shown(seen[number], runs[number], extras, main.shape[along])
                 for number, extras in doubtful.items()
                 if number in seen
             }
-            found |= {number: layout for number, layout in told.items() if layout}
+            found |= {number: layout for number, layout in shown.items() if layout}
     return found
 
 
@@ -80,7 +80,7 @@ def _changes(network: nn.Module, images: Inputs, axis: int) -> dict[int, Tensor]
     return {number: run.seen for number, run in enumerate(root.finished()) if run.seen is not None}
 
 
-def _told(seen: Tensor, shape: Shape, extras: Iterable[int], length: int) -> Layout | None:
+def _layout_shown(seen: Tensor, shape: Shape, extras: Iterable[int], length: int) -> Layout | None:
     """The layout that the changes of a run of this shape show, if they show one."""
     best: tuple[float, Layout] | None = None
     for axis, changes in zip((1, 2), seen.split([shape[1], shape[2]], 1), strict=True):
