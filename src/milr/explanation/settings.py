@@ -52,7 +52,7 @@ class InfomaxSettings:
     dropout: float = setting(0.1, "share of the representation that the critic's fit leaves out", low=0, high=0.9)
     bank_images: int = setting(64, "training images whose places a map is compared with", low=1)
     bank_representations: int = setting(
-        4096, "training images whose representations a map is compared with: of few, the map depends on which", low=1
+        2048, "training images whose representations a map is compared with: of few, the map depends on which", low=1
     )
     memory_gib: float = setting(2.0, "training images' features in memory; past it they lie in a file", low=0)
     disk_gib: float = setting(32.0, "the largest such file: of more features a sample of the places", low=0.001)
