@@ -121,3 +121,14 @@ def test_what_goes_into_a_layer_can_be_named_as_z_alone() -> None:
         LayerPair(network, WORDS, LayerSettings("embed", "hed.input"))
     pair = LayerPair(network, WORDS, LayerSettings("embed", "head.input"))
     assert pair.dimension == 8 and not network.head._forward_pre_hooks
+
+
+def test_who_says_how_z_is_read_means_a_layers_tokens() -> None:
+    torch.manual_seed(0)
+    network = Rows(lambda rows, words: rows.head(rows.gru(words)[0][:, -1])).eval()
+    with torch.no_grad():
+        given = network.gru(network.embed(WORDS))[0]
+    by_function = LayerPair(network, WORDS, read=lambda tokens: tokens[:, 3])
+    assert by_function.z == "gru" and torch.equal(by_function.first_pass(WORDS).representation, given[:, 3])
+    pooled = LayerPair(network, WORDS, LayerSettings(read="pool"))
+    torch.testing.assert_close(pooled.first_pass(WORDS).representation, given.mean(1))

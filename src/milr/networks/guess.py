@@ -21,16 +21,17 @@ NOTHING = (nn.Dropout, nn.Identity, nn.Flatten)
 LINKS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what makes probabilities of logits
 
 
-def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths) -> LayerSettings:
+def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads: bool = False) -> LayerSettings:
     """The choice with names for the layers that it leaves open; MilrError where none can be.
 
-    Of a network that runs all its layers more than once (a Siamese one) the first run is taken.
+    Of a network that runs all its layers more than once (a Siamese one) the first run is taken. reads: z is read by a
+    function of the user's, which is of what a layer gives.
     """
     if choice.call < 0 and not layers.readout_layers():
         layers.choice = replace(choice, call=0)
         layers.choice = choice = layers.choice if layers.readout_layers() else choice
     z = _named(layers, choice.z) or paths.first(guesses_of_z(layers, _named(layers, choice.local)))
-    head = None if choice.z else head_of(layers, z, paths)
+    head = None if choice.z or reads or choice.read != "auto" else head_of(layers, z, paths)
     z = head or z
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):

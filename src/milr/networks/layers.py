@@ -98,7 +98,7 @@ class LayerPair:
         """The layers, their layouts and their modules; the choice with what was guessed in it."""
         layers = paths.layers
         if not (choice.local and choice.z):
-            layers.choice = choice = with_guesses(layers, choice, paths)
+            layers.choice = choice = with_guesses(layers, choice, paths, read is not None)
             self._read = read or choice.read
             log.info("the layer pair is a guess: local=%s, z=%s (milr.layers shows all)", choice.local, choice.z)
         self.local, self.z = layers.name_of(choice.local), layers.name_of(choice.z)
