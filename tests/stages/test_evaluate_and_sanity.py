@@ -102,7 +102,7 @@ def test_without_captum_or_marks_the_rest_is_measured(
         path = tmp_path / "birds" / f"class {number // 4}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((40, 40), 60 + number).save(path)
-    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    monkeypatch.setattr("milr.baselines.choice.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
     words += ["evaluate.baselines=[grad_cam,occlusion,lrp]", "evaluate.sheet_rows=2", "format=svg", "colours=turbo"]
