@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
+from milr.decisions.inputs import device_of, images_of, network_device, own_modes
 from milr.decisions.loaders import with_mirrored
+from milr.decisions.training_images import image_count, training_batches
 from milr.default_device import on_the_cpu, on_the_users
 from milr.errors import MilrError
 from milr.explanation.features import Features
