@@ -56,7 +56,7 @@ class Bench:
 
 
 def require_honest(settings: Sanity, decision: str) -> None:
-    """MilrError for checks that cannot be made of such a decision, and baselines that there are not."""
+    """MilrError for checks that cannot be made of such a decision, and for unknown baselines."""
     checks = settings.sanity.checks
     if "mask_only" in checks and decision not in OF_CLASSES:
         raise MilrError(
