@@ -76,9 +76,8 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     bank = manifest(run)["result"]["map_cap_bits"]  # type: ignore[index,call-overload]
     ended = {phase: manifest(run)["result"][phase]["steps"] for phase in ("critic", "mask", "pairs")}  # type: ignore[index,call-overload]
     assert ended == {"critic": 2, "mask": 2, "pairs": 2}
-    assert (
-        f"maps have another cap, {bank:.2f}: each image is told among {2**bank:.0f}, itself and the fit's bank" in log
-    )
+    among = f"each image is identified among {2**bank:.0f}, itself and the fit's bank"
+    assert f"maps have another cap, {bank:.2f}: {among}" in log
 
 
 def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None:

@@ -242,4 +242,4 @@ def log_summary(result: dict[str, Any], decision: DatasetDecision) -> None:
             ),
         )
     cap = result["map_cap_bits"]
-    log.info("maps have another cap, %.2f: each image is told among %.0f, itself and the fit's bank", cap, 2**cap)
+    log.info("maps have another cap, %.2f: each image is identified among %.0f, itself and the fit's bank", cap, 2**cap)
