@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,9 +30,14 @@ def run_of(outputs: Path, stage: str) -> Path:
     return run
 
 
-def manifest(run: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads((run / "manifest.json").read_text())
+def manifest(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "manifest.json").read_text())
     return content
+
+
+def change(run: Path, **entries: object) -> None:
+    """Writes other entries into a run's manifest."""
+    (run / "manifest.json").write_text(json.dumps({**manifest(run), **entries}))
 
 
 def call(pipeline: Path, *words: str) -> int:

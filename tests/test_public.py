@@ -1,4 +1,4 @@
-"""The public surface: every name is there, and the ten lines of the README work on a model of one's own."""
+"""The public surface: every name is there, and the Python lines of the README work on a model of one's own."""
 
 import subprocess
 import sys

@@ -9,6 +9,7 @@ from toy import COLOURS, SQUARE, pictures, prepared, trained_network
 
 from milr.baselines import iba
 from milr.baselines.attribution import Untouched, grad_cam, integrated_gradients, occlusion
+from milr.baselines.choice import available
 from milr.baselines.controls import activation_norm, centred_gaussian, image_gradient
 from milr.baselines.iba import feature_statistics, mean_capacity, per_sample_bottleneck
 from milr.baselines.methods import BASELINES, CONTROLS, KINDS, METHODS, Method, Methods, Scene
@@ -19,7 +20,6 @@ from milr.explanation.fitting import Batch
 from milr.networks.passes import SecondPass
 from milr.networks.settings import MetricSettings
 from milr.stages.check import check_baselines
-from milr.stages.evaluate import available
 
 SHAPE = (16, 16)
 
@@ -72,7 +72,7 @@ def test_what_is_asked_for_must_be_there() -> None:
 
 def test_the_check_names_baselines_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_baselines(["grad_cam", "lrp"]) == "grad_cam, lrp"
-    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    monkeypatch.setattr("milr.baselines.choice.find_spec", lambda name: None)
     assert check_baselines(["grad_cam", "lrp"]) == "grad_cam; without lrp, since zennit is not installed"
     with pytest.raises(MilrError, match="choose among"):
         check_baselines(["lime"])

@@ -18,6 +18,7 @@ from zennit.composites import EpsilonPlusFlat
 from zennit.torchvision import ResNetCanonizer
 
 from milr.baselines.attribution import saliency, score_gradient
+from milr.baselines.choice import possible
 from milr.baselines.methods import refusal
 from milr.baselines.relevance import deep_taylor, gap_relevance, guided_backpropagation, guided_grad_cam, lrp
 from milr.decisions.batches import episode_decision
@@ -28,7 +29,6 @@ from milr.explanation.fitting import Batch
 from milr.networks.freezing import weights_sha256
 from milr.networks.randomise import blocks, randomised
 from milr.networks.settings import MetricSettings
-from milr.stages.evaluate import possible
 
 SHAPE = (16, 16)
 Method = Callable[[nn.Module, Batch, tuple[int, int]], Tensor]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from states import same_modules
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from toy import SHORT, Network, batch, pictures, prepared, trained_network
@@ -35,11 +36,6 @@ class Dicts(Dataset[dict[str, Any]]):
         return {"image": TRAINING[index], "label": int(CLASSES[index]), "path": f"{index}.jpg"}
 
 
-def same(one: MILR, other: MILR) -> bool:
-    a, b = one.modules.state_dict(), other.modules.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def unprepared() -> MILR:
     return MILR(trained_network(), "layer1", "avgpool", IMAGES[:2])
 
@@ -61,7 +57,7 @@ def unprepared() -> MILR:
 def test_training_images_in_any_usual_form_prepare_the_same_module(batches: Iterable[Any]) -> None:
     explainer = unprepared()
     explainer.prepare(batches, 64)
-    assert same(explainer, prepared())
+    assert same_modules(explainer, prepared())
 
 
 def test_a_data_set_of_single_images_prepares_it_from_the_same_statistics() -> None:
@@ -206,7 +202,7 @@ def test_prepare_and_maps_do_not_depend_on_the_callers_mode(mode: str) -> None:
     with modes()[mode]:
         other = prepared()
         given = other.maps(IMAGES.clone())
-    assert same(explainer, other) and not other.modules.bank.local.is_inference()
+    assert same_modules(explainer, other) and not other.modules.bank.local.is_inference()
     for kind in ("total", "decision", "redundant"):
         assert torch.equal(getattr(expected, kind), getattr(given, kind))
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from gaussian import correlation_of, gaussian_features, plain_critic
+from states import states_equal
 from torch import Tensor
 
 from milr.errors import MilrError
@@ -38,10 +39,6 @@ HOW = CriticSettings(steps=40, images=32, places=4, validate_every=10)
 
 def critic() -> Critic:
     return plain_critic(16, (1, 4))
-
-
-def states_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_it_ends_where_it_found_most_in_the_held_out_images() -> None:

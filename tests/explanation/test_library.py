@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from states import same_modules
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from toy import pictures, prepared, trained_network
 
@@ -26,11 +27,6 @@ class Stream(IterableDataset[Any]):
 
     def __iter__(self) -> Any:
         return iter(TRAINING)
-
-
-def same(one: milr.MILR, other: milr.MILR) -> bool:
-    a, b = one.modules.state_dict(), other.modules.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def unprepared(**how: Any) -> milr.MILR:
@@ -55,7 +51,7 @@ def unprepared(**how: Any) -> milr.MILR:
 def test_the_layers_and_the_number_of_images_are_found_in_any_loader(loader: Callable[[], Any]) -> None:
     explainer = unprepared()
     explainer.prepare(loader())
-    assert same(explainer, prepared())
+    assert same_modules(explainer, prepared())
 
 
 def test_a_loader_that_drops_its_last_batch_holds_fewer() -> None:
@@ -71,7 +67,7 @@ def test_a_loader_that_shuffles_prepares_the_same_by_one_seed() -> None:
     torch.rand(3)
     other.prepare(loader)
     third.prepare(loader, seed=1)
-    assert same(one, other) and not same(one, third)
+    assert same_modules(one, other) and not same_modules(one, third)
 
 
 def test_mirror_images_are_counted_in() -> None:
@@ -119,7 +115,7 @@ def test_the_layers_can_be_given_at_once() -> None:
     layers = milr.LayerSettings(local="layer1", z="fc", layout="channels_first")
     explainer = milr.MILR(trained_network(), z="avgpool", layers=layers)  # what is named beside them counts
     explainer.prepare(TRAINING)
-    assert same(explainer, prepared())
+    assert same_modules(explainer, prepared())
 
 
 def test_a_call_gives_the_maps_of_all_images_in_batches() -> None:
@@ -191,9 +187,9 @@ def test_a_fit_by_a_loader_prepares_first_and_holds_a_part_out(
     monkeypatch.setattr("milr.bars.moving", lambda stream: True)  # as on a terminal
     again = unprepared().fit(LABELLED, steps=2, settings=SHORT)
     shown = capsys.readouterr().err
-    assert same(explainer, again) and all(f"{bar}:" in shown for bar in ("prepare", "critic", "mask", "pairs"))
+    assert same_modules(explainer, again) and all(f"{bar}:" in shown for bar in ("prepare", "critic", "mask", "pairs"))
     other = unprepared().fit(LABELLED, steps=2, settings=SHORT, progress=False, seed=1)
-    assert not same(explainer, other)
+    assert not same_modules(explainer, other)
 
 
 def test_the_critic_is_held_out_on_no_image_that_it_is_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:

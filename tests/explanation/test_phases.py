@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from states import states_equal
 from torch import Tensor
 from toy import SHORT, batch, pictures, prepared, trained_network
 
@@ -22,10 +23,6 @@ from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
 
 HOW = FitSettings(critic=SHORT, steps=3, learning_rate=0.05)
-
-
-def states_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from states import same_modules
 from toy import SHORT, batch, pictures, prepared
 
 from milr.explanation.fitting import fit
@@ -52,11 +53,6 @@ def states_of(explainer: MILR, how: FitSettings) -> tuple[int, dict[int, State]]
     return fit(explainer, batch, how, HELD_OUT, continuation=Continuation(None, note)), states
 
 
-def same(one: MILR, other: MILR) -> bool:
-    a, b = one.modules.state_dict(), other.modules.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_resumed_after_any_step_it_ends_bit_for_bit_the_same(kind: str) -> None:
@@ -73,7 +69,7 @@ def test_resumed_after_any_step_it_ends_bit_for_bit_the_same(kind: str) -> None:
         going_on = Continuation(states[stop], lambda step, take, steps=steps: steps.append(step))  # type: ignore[misc]
         assert fit(resumed, batch, HOW, HELD_OUT, continuation=going_on) == kept
         assert steps == [*range(stop + 1, STEPS + 1)]
-        assert same(resumed, whole) and resumed.fitted, stop
+        assert same_modules(resumed, whole) and resumed.fitted, stop
         assert torch.equal(resumed.maps(images).redundant, maps.redundant)
 
 
@@ -96,7 +92,7 @@ def test_stopped_where_it_is_and_resumed_it_ends_the_same() -> None:
         state = seen[0]
     resumed = prepared(fitted=False)
     assert fit(resumed, batch, HOW, HELD_OUT, continuation=Continuation(state)) == kept
-    assert same(resumed, whole) and resumed.fitted
+    assert same_modules(resumed, whole) and resumed.fitted
 
 
 @pytest.mark.slow
@@ -111,7 +107,7 @@ def test_a_critic_whose_rate_fell_goes_on_at_the_rate_it_had() -> None:
     for stop in (len(rates), len(rates) - 1, len(rates) - 2, max(states)):
         resumed = prepared(fitted=False)
         assert fit(resumed, batch, how, HELD_OUT, continuation=Continuation(states[stop])) == kept
-        assert same(resumed, whole), stop
+        assert same_modules(resumed, whole), stop
 
 
 @pytest.mark.slow
@@ -125,4 +121,4 @@ def test_a_mask_that_had_no_patience_left_makes_no_further_step() -> None:
     assert (
         fit(resumed, batch, how, HELD_OUT, lambda step, terms: steps.append(step), continuation=going_on) == kept == 4
     )
-    assert steps == [] and same(resumed, whole)
+    assert steps == [] and same_modules(resumed, whole)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from disks import open_folder, unprivileged
 from forked import begin, finish
+from small import change
 
 from milr.cli import main
 from milr.errors import MilrError
@@ -18,11 +18,6 @@ from milr.runs.locks import is_locked, lock
 from milr.runs.resume import reopen_run
 
 MakeRun = Callable[..., Path]
-
-
-def change(folder: Path, **entries: object) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**manifest, **entries}))
 
 
 def test_runs_are_found_in_sweeps_too_the_oldest_first(make_run: MakeRun, outputs: Path) -> None:

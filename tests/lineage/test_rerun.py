@@ -1,22 +1,16 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
+from small import change, manifest, run_of
 
 from milr import cli
 from milr.lineage.rerun import comparison, git_warnings, metrics_of
 from milr.runs.find import find_runs, read_run
 
 Capture = pytest.CaptureFixture[str]
-
-
-def only(outputs: Path, stage: str) -> Path:
-    (folder,) = (outputs / stage).iterdir()
-    return folder
 
 
 @pytest.fixture
@@ -29,17 +23,12 @@ def copy(pipeline: Path, tmp_path: Path) -> Path:
     return outputs
 
 
-def change(folder: Path, **entries: object) -> None:
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
-
-
 @pytest.mark.parametrize("stage", ["train_protonet", "fit_milr"])
 def test_a_run_is_repeated_to_the_bit(copy: Path, stage: str, capsys: Capture) -> None:
-    old = only(copy, stage)
+    old = run_of(copy, stage)
     assert cli.main(["rerun", str(old)]) == 0
     new = next(folder for folder in (copy / stage).iterdir() if folder != old)
-    one, other = (json.loads((folder / "manifest.json").read_text()) for folder in (old, new))
+    one, other = manifest(old), manifest(new)
     assert other["repeats"] == str(old) and other["state"] == "finished"
     for key in ("checkpoint", "result", "parent", "data", "split", "seed"):
         assert one[key] == other[key], key
@@ -51,7 +40,7 @@ def test_a_run_is_repeated_to_the_bit(copy: Path, stage: str, capsys: Capture) -
 
 
 def test_a_run_that_comes_out_otherwise_has_an_exit_code(copy: Path, capsys: Capture) -> None:
-    old = only(copy, "fit_milr")
+    old = run_of(copy, "fit_milr")
     change(old, result={"step": 0})
     assert cli.main(["rerun", str(old)]) == 1
     told = capsys.readouterr().out
@@ -59,7 +48,7 @@ def test_a_run_that_comes_out_otherwise_has_an_exit_code(copy: Path, capsys: Cap
 
 
 def test_a_comparison_tells_what_differs(copy: Path) -> None:
-    old = read_run(only(copy, "fit_milr"))
+    old = read_run(run_of(copy, "fit_milr"))
     new = Path(shutil.copytree(old.folder, copy / "fit_milr" / "other"))
     change(new, checkpoint={"file": "milr.pt", "sha256": "0" * 64})
     lines = comparison(old, read_run(new))
@@ -67,7 +56,7 @@ def test_a_comparison_tells_what_differs(copy: Path) -> None:
 
 
 def test_a_changed_parent_is_refused_and_no_run_begins(copy: Path, capsys: Capture) -> None:
-    network = only(copy, "train_protonet") / "best.pt"
+    network = run_of(copy, "train_protonet") / "best.pt"
     network.write_bytes(network.read_bytes() + b"x")
     assert cli.main(["rerun", "fit-milr", f"outputs={copy}"]) == 2
     told = capsys.readouterr().err
@@ -78,7 +67,7 @@ def test_a_changed_parent_is_refused_and_no_run_begins(copy: Path, capsys: Captu
 def test_a_parent_trained_anew_in_its_place_is_refused(copy: Path, capsys: Capture) -> None:
     from milr.files import sha256_of
 
-    folder = only(copy, "train_protonet")
+    folder = run_of(copy, "train_protonet")
     (folder / "best.pt").write_bytes(b"another network")
     change(folder, checkpoint={"file": "best.pt", "sha256": sha256_of(folder / "best.pt")})  # its own manifest agrees
     assert cli.main(["rerun", "fit-milr", f"outputs={copy}"]) == 2
@@ -86,14 +75,14 @@ def test_a_parent_trained_anew_in_its_place_is_refused(copy: Path, capsys: Captu
 
 
 def test_what_may_come_out_otherwise_is_named(copy: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = only(copy, "train_protonet")
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    folder = run_of(copy, "train_protonet")
+    before = manifest(folder)
     change(
         folder,
-        versions={**manifest["versions"], "torch": "1.0"},
-        host={**manifest["host"], "threads": 77, "instructions": "none"},
+        versions={**before["versions"], "torch": "1.0"},
+        host={**before["host"], "threads": 77, "instructions": "none"},
         git={"commit": "0" * 40, "dirty": False, "changes_sha256": None},
-        data={**manifest["data"], "fingerprint": "0" * 64},
+        data={**before["data"], "fingerprint": "0" * 64},
     )
     from milr.lineage.rerun import warnings_of
     from milr.runs.manifests import read_config

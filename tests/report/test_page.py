@@ -71,7 +71,7 @@ def test_what_is_not_measured_names_the_commands_to_the_end(outputs: Path) -> No
     folders = [shown.fitted(outputs), shown.fitted(outputs, "other")]
     text = page(outputs, "fit", "other").text
     assert f"cap of {shown.CAP:.2f} (saturation" in text
-    assert "each picture is told among 32, itself and a bank of training pictures" in text  # 2 ** 5
+    assert "each picture is identified among 32, itself and a bank of training pictures" in text  # 2 ** 5
     to = outputs / "report.html"
     again = f"milr report {folders[0]} {folders[1]} --to {to}"
     assert f"<code>milr sanity source={folders[1]} outputs={outputs}\n{again}</code>" in text

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import pytest
 from forked import CONTEXT, begin, finish, load
 from pretend import pretend
+from small import manifest
 
 from milr import cli
 from milr.errors import MilrError
@@ -56,11 +56,6 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) ->
     seen.clear()
     (folder,) = (tmp_path / "outputs" / "train_protonet").iterdir()
     return folder
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    entries: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return entries
 
 
 @pytest.mark.parametrize("which", ["latest", "the folder"])

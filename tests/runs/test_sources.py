@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from disks import open_folder, unprivileged
+from small import change
 
 from milr.errors import MilrError
 from milr.report.gathering import finished_run
@@ -16,11 +16,6 @@ from milr.runs.resume import run_to_resume
 from milr.runs.sources import find_parent, find_source
 
 MakeRun = Callable[..., Path]
-
-
-def change(folder: Path, **entries: object) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**manifest, **entries}))
 
 
 def test_latest_is_the_finished_run_that_ended_last(make_run: MakeRun, tmp_path: Path) -> None:

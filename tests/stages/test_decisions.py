@@ -111,7 +111,7 @@ def test_numbers_come_from_a_table(copy: Path, birds: Catalogue, tmp_path: Path,
     assert call(copy, "fit-milr", "source=latest", *words, *SHORT) == 0
     run = newest(copy, "fit_milr")
     assert torch.load(run / "milr.pt", weights_only=True)["head"]["weight"].shape[0] == 2
-    assert manifest(run)["data"]["table"] == str(table)  # type: ignore[index,call-overload]
+    assert manifest(run)["data"]["table"] == str(table)
     assert call(copy, "evaluate", f"source={run}", "evaluate.baselines=[grad_cam,iba]", *LOOK) == 0
     told = capsys.readouterr()
     assert "skipped, for classes alone: iba" in told.out + told.err

@@ -43,7 +43,7 @@ def test_the_maps_are_measured_beside_controls(copy: Path, capsys: Capture) -> N
     assert sum(float(row["value"]) for row in rows) / len(rows) == pytest.approx(
         float(results["random", "remove 60%, accuracy"]["value"])
     )
-    assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])  # type: ignore[index,call-overload]
+    assert manifest(run)["result"]["decision_area"] == float(results["decision", "area, accuracy"]["value"])
     with (run / "paired.csv").open() as file:
         (row,) = [r for r in csv.DictReader(file) if (r["map"], r["other"], r["metric"]) == PAIR]
     values = (float(results[name, "area, accuracy"]["value"]) for name in PAIR[:2])
@@ -71,7 +71,7 @@ def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
     assert call(copy, "evaluate", *words, f"evaluate.sources=[{other.parent}]") == 0
     assert len(read) == len(set(read)) == 6 * 2  # the outline and the defining parts of each picture, once
     run = run_of(copy, "evaluate")
-    assert [fit["seed"] for fit in manifest(run)["fits"]] == [0, 7]  # type: ignore[attr-defined,index]
+    assert [fit["seed"] for fit in manifest(run)["fits"]] == [0, 7]
     with (run / "per_image.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "keep 20%, accuracy (blur)"]
     values = {(row["map"], row["fit"], row["file"]): row["value"] for row in rows}
@@ -102,7 +102,7 @@ def test_without_captum_or_marks_the_rest_is_measured(
         path = tmp_path / "birds" / f"class {number // 4}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((40, 40), 60 + number).save(path)
-    monkeypatch.setattr("milr.stages.evaluate.find_spec", lambda name: None)
+    monkeypatch.setattr("milr.baselines.choice.find_spec", lambda name: None)
     folder = ["dataset=folder", f"dataset.root={tmp_path / 'birds'}", "dataset.split=all"]
     words = [*folder, "evaluate.percent=[20,60]", "evaluate.pixel_percent=[]", "evaluate.episodes=1"]
     words += ["evaluate.baselines=[grad_cam,occlusion,lrp]", "evaluate.sheet_rows=2", "format=svg", "colours=turbo"]
@@ -132,7 +132,7 @@ def test_sanity_refits_and_compares(copy: Path, capsys: Capture) -> None:
     null = next(float(row["value"]) for row in rows if row["variant"].startswith("null"))
     assert abs(null) < 0.3
     assert all((run / f"sheet_{kind}.png").is_file() for kind in KINDS)
-    assert manifest(run)["result"]["decision_repeatability"] <= 1  # type: ignore[index,call-overload]
+    assert manifest(run)["result"]["decision_repeatability"] <= 1
     capsys.readouterr()
     assert manifest(run)["data"] and manifest(run)["split"]
     assert len((run / "metrics.jsonl").read_text().splitlines()) == len(rows)

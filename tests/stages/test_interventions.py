@@ -70,7 +70,7 @@ def test_funnybirds_by_one_command(tmp_path: Path, capsys: Capture) -> None:
     with (run / "results.csv").open() as file:
         metrics = {row["metric"] for row in csv.DictReader(file)}
     assert "completeness, best threshold" in metrics and "completeness, threshold of validation" not in metrics
-    assert manifest(run)["result"]["pictures"] == 4  # type: ignore[index,call-overload]
+    assert manifest(run)["result"]["pictures"] == 4
 
 
 def test_an_episode_of_contrast_has_two_classes_that_share_other_parts(tmp_path: Path) -> None:

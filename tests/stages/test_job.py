@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 from pretend import pretend
+from small import manifest
 
 from milr import cli
 from milr.errors import MilrError
@@ -66,11 +65,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def runs(stage: str) -> list[Path]:
     return sorted(path.parent for path in Path("outputs", stage).rglob("manifest.json"))
-
-
-def manifest(run: Path) -> dict[str, Any]:
-    entries: dict[str, Any] = json.loads((run / "manifest.json").read_text())
-    return entries
 
 
 def test_a_run_folder_holds_everything(folder: Path, capsys: Capture) -> None:

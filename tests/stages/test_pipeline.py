@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from small import DRAWN, FIT, TRAIN, Capture, call, error, manifest, run_of
+from states import states_equal
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from milr import cli
@@ -42,9 +43,9 @@ def test_every_run_folder_tells_its_story(pipeline: Path, stage: str, files: set
 
 def test_runs_name_their_parents(pipeline: Path) -> None:
     trained, fitted, drawn = (run_of(pipeline, stage) for stage in ("train_protonet", "fit_milr", "visualize"))
-    assert manifest(fitted)["parent"]["folder"] == str(trained)  # type: ignore[index,call-overload]
-    assert manifest(fitted)["parent"]["sha256"] == manifest(trained)["checkpoint"]["sha256"]  # type: ignore[index,call-overload]
-    assert manifest(drawn)["parent"]["folder"] == str(fitted)  # type: ignore[index,call-overload]
+    assert manifest(fitted)["parent"]["folder"] == str(trained)
+    assert manifest(fitted)["parent"]["sha256"] == manifest(trained)["checkpoint"]["sha256"]
+    assert manifest(drawn)["parent"]["folder"] == str(fitted)
 
 
 def test_the_test_writes_every_episode(pipeline: Path) -> None:
@@ -53,7 +54,7 @@ def test_the_test_writes_every_episode(pipeline: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 40 and all(len(row["classes"].split(";")) == 3 for row in rows)
     mean = sum(float(row["accuracy"]) for row in rows) / 40
-    assert manifest(run)["result"]["accuracy"] == pytest.approx(mean, abs=1e-5)  # type: ignore[index,call-overload]
+    assert manifest(run)["result"]["accuracy"] == pytest.approx(mean, abs=1e-5)
 
 
 def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
@@ -64,20 +65,19 @@ def test_the_fit_tells_its_terms_and_estimates_in_bits(pipeline: Path) -> None:
     terms = {"accuracy", "untouched_accuracy", "total_bits", "cap_bits", "saturation", "mask_mean"}
     assert all(terms <= line.keys() for line in of_mask)
     assert not any("redundant_bits" in line for line in lines)  # the critic has not met what the mask lets pass
-    assert "redundant_bits" in manifest(run)["result"]["validation"]  # type: ignore[index,call-overload,operator]
+    assert "redundant_bits" in manifest(run)["result"]["validation"]
     of_critic = [(line["phase"], line["step"]) for line in lines if line["split"] == "held_out"]
     assert of_critic == [("critic", 1), ("critic", 2), ("pairs", 1), ("pairs", 2)]
-    information = manifest(run)["result"]["information"]  # type: ignore[index,call-overload]
+    information = manifest(run)["result"]["information"]
     assert set(information) == {"train", "validation", "novel"}
     assert all(entry["bits"] <= entry["cap_bits"] for entry in information.values())
     log = (run / "log.txt").read_text()
     assert re.search(r"total information, novel species: .* of the cap of [\d.]+ \(\d+ images, each among \d+\)", log)
-    bank = manifest(run)["result"]["map_cap_bits"]  # type: ignore[index,call-overload]
-    ended = {phase: manifest(run)["result"][phase]["steps"] for phase in ("critic", "mask", "pairs")}  # type: ignore[index,call-overload]
+    bank = manifest(run)["result"]["map_cap_bits"]
+    ended = {phase: manifest(run)["result"][phase]["steps"] for phase in ("critic", "mask", "pairs")}
     assert ended == {"critic": 2, "mask": 2, "pairs": 2}
-    assert (
-        f"maps have another cap, {bank:.2f}: each image is told among {2**bank:.0f}, itself and the fit's bank" in log
-    )
+    among = f"each image is identified among {2**bank:.0f}, itself and the fit's bank"
+    assert f"maps have another cap, {bank:.2f}: {among}" in log
 
 
 def test_with_a_board_it_is_the_same_fit(pipeline: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
     Image.effect_noise((40, 60), 90).convert("CMYK").save(tmp_path / "print.jpg")
     files = f"[{tmp_path / 'grey.png'},{tmp_path / 'print.jpg'}]"
     assert call(copy, "visualize", "source=latest", f"images={files}", "scale=image") == 0
-    newest = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])  # type: ignore[arg-type,return-value]
+    newest = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])
     with np.load(newest / "pictures" / "maps.npz") as maps:
         assert maps["labels"].tolist() == ["grey", "print"] and np.isfinite(maps["redundant"]).all()
     with (newest / "pictures" / "maps.csv").open() as file:
@@ -127,10 +127,10 @@ def test_a_users_own_pictures(copy: Path, tmp_path: Path) -> None:
 def test_masks_refined_for_the_pictures_that_are_drawn(copy: Path, capsys: Capture) -> None:
     plain = run_of(copy, "visualize")
     assert call(copy, "visualize", "source=latest", "visualize.refine=3") == 0
-    refined = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])  # type: ignore[arg-type,return-value]
+    refined = max((copy / "visualize").iterdir(), key=lambda run: manifest(run)["created"])
     with np.load(plain / "episode_000" / "maps.npz") as before, np.load(refined / "episode_000" / "maps.npz") as after:
         assert np.allclose(before["total"], after["total"]) and not np.allclose(before["decision"], after["decision"])
-    assert manifest(refined)["result"]["refine"] == 3  # type: ignore[index,call-overload]
+    assert manifest(refined)["result"]["refine"] == 3
     capsys.readouterr()
     assert call(copy, "visualize", "source=latest", "visualize.refine=3", "images=[/a.jpg]") == 2
     assert "your own pictures (images=) are in no episode" in error(capsys)
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_tensors(copy: Path) -> None:
     assert call(copy, "fit-milr", f"source={trained}", *FIT) == 0
     again = next(run for run in (copy / "fit_milr").iterdir() if run != fitted)
     one, other = (torch.load(run / "milr.pt", weights_only=True)["modules"] for run in (fitted, again))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert states_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_truncated_checkpoint(copy: Path, capsys: Capture) -> None:
 def test_a_module_of_another_network_is_refused(copy: Path, capsys: Capture) -> None:
     run = run_of(copy, "fit_milr")
     state = torch.load(run / "milr.pt", weights_only=True)
-    assert state["fitted"] and state["network_sha256"] == manifest(run)["result"]["network_sha256"]  # type: ignore[index]
+    assert state["fitted"] and state["network_sha256"] == manifest(run)["result"]["network_sha256"]
     torch.save({**state, "network_sha256": "0" * 64}, run / "milr.pt")
     content = manifest(run)
     content["checkpoint"]["sha256"] = sha256_of(run / "milr.pt")  # type: ignore[index]
@@ -248,4 +248,4 @@ def test_photographs_run_through_all_stages(shared: Path, tmp_path: Path) -> Non
     assert call(tmp_path, "fit-milr", "source=latest", *FIT) == 0
     frames = ["dataset=cub", f"dataset.root={shared / 'cub-frames'}", "dataset.split=all"]
     assert call(tmp_path, "visualize", "source=latest", *frames) == 0
-    assert manifest(run_of(tmp_path, "visualize"))["data"]["images"] == 370  # type: ignore[index,call-overload]
+    assert manifest(run_of(tmp_path, "visualize"))["data"]["images"] == 370

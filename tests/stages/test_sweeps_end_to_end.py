@@ -34,7 +34,7 @@ def test_a_sweep_gets_its_report(copy: Path, capsys: Capture) -> None:
     runs = {path.parent.name for path in sweep.glob("*/manifest.json") if manifest(path.parent)["state"] == "finished"}
     alphas = [next(alpha for alpha in (0, 1) if f"milr.alpha={alpha},milr.beta=0.1" in run) for run in sorted(runs)]
     assert alphas == [0, 1]
-    fitted = manifest(next(sweep.glob("*alpha=1,milr.beta=0.1*")))["result"]["validation"]  # type: ignore[index,call-overload]
+    fitted = manifest(next(sweep.glob("*alpha=1,milr.beta=0.1*")))["result"]["validation"]
     kept = fitted["accuracy"] / fitted["untouched_accuracy"]
     assert float(done[1.0]["accuracy_kept"]) == pytest.approx(kept, abs=1e-6)
     for name in ("alpha_beta", "along_beta", "maps_decision", "maps_total", "maps_redundant"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pretend import pretend
+from small import manifest
 
 from milr import cli
 from milr.errors import MilrError
@@ -63,11 +63,6 @@ def sweeps(stage: str = "train_protonet") -> list[Path]:
 
 def states(sweep: Path) -> list[str]:
     return [job.state for job in read_jobs(sweep)]
-
-
-def manifest(run: Path) -> dict[str, Any]:
-    entries: dict[str, Any] = json.loads((run / "manifest.json").read_text())
-    return entries
 
 
 SWEEP = ["train-protonet", "-m", "train.learning_rate=0.1,0.2", "seed=1,2"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from states import states_equal
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -74,10 +75,6 @@ def train(model: nn.Module, training: Training = TRAINING, **options: object) ->
     return train_prototypical(model, task(), training, accuracy, **options)  # type: ignore[arg-type]
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_it_learns_and_ends_as_the_best_state_it_saw() -> None:
     model = network()
     before, seen = accuracy(model), {}
@@ -125,8 +122,8 @@ def test_same_seed_same_weights_whatever_torchs_own_state_is() -> None:
         return states[-1]
 
     once = last_weights(1, TRAINING)
-    assert same(once, last_weights(2, TRAINING))
-    assert not same(once, last_weights(1, replace(TRAINING, seed=1)))
+    assert states_equal(once, last_weights(2, TRAINING))
+    assert not states_equal(once, last_weights(1, replace(TRAINING, seed=1)))
 
 
 def test_a_loss_that_is_not_finite_stops_in_the_best_state_so_far() -> None:
@@ -146,7 +143,7 @@ def test_a_loss_that_is_not_finite_stops_in_the_best_state_so_far() -> None:
 
     with pytest.raises(MilrError, match="loss is nan at step 13"):
         train(model, on_validation=note)
-    assert same(kept, model.state_dict())
+    assert states_equal(kept, model.state_dict())
 
 
 def test_a_validation_that_is_not_finite_stops_in_the_best_state_so_far() -> None:
@@ -160,7 +157,7 @@ def test_a_validation_that_is_not_finite_stops_in_the_best_state_so_far() -> Non
     before = {name: value.clone() for name, value in spoiled.state_dict().items()}
     with pytest.raises(MilrError, match="gives nan or inf for 80 of 80 pictures"):
         train(spoiled, on_step=spoil)
-    assert seen == [1, 2, 3, 4, 5] and same(before, spoiled.state_dict())
+    assert seen == [1, 2, 3, 4, 5] and states_equal(before, spoiled.state_dict())
 
 
 def test_a_network_with_nan_in_its_weights_is_not_trained() -> None:
@@ -231,7 +228,7 @@ def test_no_episodes_leave_the_weights_alone() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     train(model, replace(TRAINING, episodes=0))
-    assert same(before, model.state_dict())
+    assert states_equal(before, model.state_dict())
 
 
 def test_steps_are_reported_as_they_come() -> None:
@@ -263,7 +260,7 @@ def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatc
     plain, other = network(), network()
     train(plain)
     train(other, replace(TRAINING, compile=True))
-    assert calls == [other] and same(plain.state_dict(), other.state_dict())
+    assert calls == [other] and states_equal(plain.state_dict(), other.state_dict())
 
 
 def test_a_step_with_fewer_products_is_the_same_to_rounding() -> None:
@@ -327,6 +324,6 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_the_same(optimizer: str, stop: 
         on_validation=lambda step, accuracy, best: validated.append(step),
         continuation=Continuation(states[0]),
     )
-    assert same(whole.state_dict(), resumed.state_dict())
+    assert states_equal(whole.state_dict(), resumed.state_dict())
     assert (again.step, again.accuracy) == (trained.step, trained.accuracy)
     assert validated == [step for step in (5, 10, 15, 20) if step > stop]

@@ -24,7 +24,7 @@ from torch.utils.data import (
 )
 
 from milr.data.episodes import draw_episode
-from milr.decisions.inputs import AT_ONCE, walked
+from milr.decisions.training_images import AT_ONCE, walked
 from milr.errors import MilrError
 from milr.seeding import seed_of, seeded
 

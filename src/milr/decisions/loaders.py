@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from milr.decisions.batch_sources import finite
 from milr.decisions.decisions import Batch
-from milr.decisions.inputs import AT_ONCE, described, images_of, named_in, network_device, walked
+from milr.decisions.inputs import described, images_of, named_in, network_device
 from milr.decisions.loading import TARGETS, fit_batches
+from milr.decisions.training_images import AT_ONCE, NO_IMAGES, require_batches, walked
 from milr.errors import MilrError
 from milr.networks.inputs import PICTURES, Inputs, count, mapped, split
 from milr.networks.layers import LayerPair
@@ -32,13 +33,12 @@ def first_batch(batches: Any) -> tuple[Any, Any]:
     """The first batch, and batches that still begin with it. MilrError where there is none."""
     if isinstance(batches, Tensor | np.ndarray | Mapping):
         return batches, batches
-    if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
-        raise MilrError(f"prepare takes batches of images (a DataLoader, images.split(32)), not {described(batches)}")
+    require_batches(batches)
     walk = iter(batches)
     try:
         first = next(walked(walk))
     except StopIteration:
-        raise MilrError("prepare got no images: is the generator used up, or the data set empty?") from None
+        raise MilrError(NO_IMAGES) from None
     return first, (chain([first], walk) if walk is batches else batches)
 
 

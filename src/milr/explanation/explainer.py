@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from milr.decisions.inputs import device_of, image_count, images_of, network_device, own_modes, training_batches
+from milr.decisions.inputs import device_of, images_of, network_device, own_modes
 from milr.decisions.loaders import with_mirrored
+from milr.decisions.training_images import image_count, training_batches
 from milr.default_device import on_the_cpu, on_the_users
 from milr.errors import MilrError
 from milr.explanation.features import Features
@@ -58,7 +59,7 @@ class Explainer:
         settings: MilrSettings | None = None,
         precision: torch.dtype = torch.float32,
         layers: LayerSettings | None = None,
-        **how: Any,
+        **layer_fields: Any,
     ) -> None:
         check_network(network)
         check_names(local, z)
@@ -67,8 +68,9 @@ class Explainer:
         self.settings = settings or MilrSettings()
         check_settings(self.settings)
         self.network, self.precision = network, precision
-        self.functions = {name: on_the_users()(how.pop(name)) for name in ("read", "output") if callable(how.get(name))}
-        self.choice = layer_settings(layers, local=local, z=z, **how)
+        functions = [name for name in ("read", "output") if callable(layer_fields.get(name))]
+        self.functions = {name: on_the_users()(layer_fields.pop(name)) for name in functions}
+        self.choice = layer_settings(layers, local=local, z=z, **layer_fields)
         self._layers: LayerPair | None = None
         if example is not None:
             self.read_layers(example)
@@ -147,13 +149,12 @@ class Explainer:
     ) -> Maps:
         """The maps of images [K, 3, S, S]. Each image's maps are the same in any batch (to float rounding).
 
-        `readings`: of eq. 1 (`infomax.map`) that are wanted beside the one of the settings. `refine`: steps that the
-        mask of these images is refined for, from the fitted one, towards `target`: a class number, or one for each
-        image [K], or a function that gives a loss of each image [K] of the network's output [K, E] (`milr.towards`,
-        `milr.towards_class`); without a target, the class that the network decides for.
-        One image [3, S, S] counts as a batch of one. MilrError for other images than the example's kind, for modules
-        that were never fitted, for readings that there are not, and one that names the image where the network's output
-        or a map is not finite.
+        `readings`: further readings of eq. 1 (`infomax.map`), beside that of the settings. `refine`: so many steps
+        refine the fitted mask for these images, towards `target`: a class number, one for each image [K], or a function
+        from the network's output [K, E] to a loss of each image [K] (`milr.towards`, `milr.towards_class`); without a
+        target, towards the class that the network decides for.
+        One image [3, S, S] counts as a batch of one. MilrError for images unlike the example, for modules that were
+        never fitted, for unknown readings, and where the network's output or a map is not finite, naming the image.
         """
         check_readings(readings)
         with self._masked(images, "the images of maps", refine, target) as (maker, batch):
@@ -271,7 +272,7 @@ class Explainer:
 
 
 def check_readings(readings: Sequence[str]) -> None:
-    """MilrError for readings of eq. 1 that there are not."""
+    """MilrError for unknown readings of eq. 1."""
     if unknown := [reading for reading in readings if reading not in READINGS]:
         raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
 

@@ -27,7 +27,7 @@ def require_finite(named: Mapping[str, Tensor]) -> None:
 
 
 def numbers_of(images: Any, count: int) -> Tensor:
-    """The numbers [n] of the images that an index means, of so many. IndexError for those that there are not."""
+    """The numbers [n] of the images that an index means, of `count` images. IndexError for those out of range."""
     if isinstance(images, slice):
         return torch.tensor(range(count)[images], dtype=torch.long)
     if not isinstance(images, list | tuple | range | Tensor | np.ndarray) or np.ndim(images) == 0:

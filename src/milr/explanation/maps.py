@@ -76,12 +76,12 @@ class Maps:
 
     @on_the_cpu()
     def __getitem__(self, images: Any) -> Maps:
-        """Those of an image, a slice, numbers [n] or a mask [K]. IndexError for images that there are not."""
+        """The maps of an image, a slice, numbers [n] or a mask [K]. IndexError for images out of range."""
         rows = numbers_of(images, len(self)).to(self.total.device)
         return self._changed(lambda tensor: tensor[rows], self.output[rows])
 
     def to(self, device: torch.device | str) -> Maps:
-        """The same on another device; MilrError if there is none such."""
+        """The same on another device. MilrError for no device, or one that is not there."""
         try:
             return self._changed(lambda tensor: tensor.to(device), self.output.to(device))
         except (RuntimeError, AssertionError) as error:
@@ -90,8 +90,8 @@ class Maps:
     def upsample(self, size: int | tuple[int, ...]) -> Maps:
         """Maps [K, H', W'] at another size, bilinear; one number is a square (or the length of a sequence, linear).
 
-        The values stay bits a location of the local layer's grid: they are read as heights, not shared out among
-        pixels, so that sums over an upsampled map mean nothing. `output` stays as it is.
+        The values stay bits per place of the local layer's grid: they are interpolated, not divided among pixels, so
+        that sums over an upsampled map mean nothing. `output` stays as it is.
         """
         return self._changed(lambda heat: upsampled(heat, size), self.output)
 
@@ -113,25 +113,25 @@ class Maps:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         note: str = "",
-        **how: str,
+        **style: str,
     ) -> Figure:
         """A figure with a column for each image: itself, then each of its maps; a notebook shows it.
 
         Args:
             images: [K, 3, H, W] or [K, H, W, 3], uint8, floats from 0 to 1, or as the network takes them; None: maps
                 alone.
-            names: what stands over each column; of a sequence, under each of its places.
-            mean: of the normalisation, a number for each colour, to be undone. Without it each image that is no
-                picture goes from its least to its highest value, and the figure says so.
-            std: of the normalisation.
+            names: a text over each column; of a sequence, under each of its places.
+            mean: of the normalisation to be undone, one number per colour. Without it an image with other values than
+                a picture has is drawn from its least to its highest value, and the figure says so.
+            std: of the normalisation, one number per colour.
             note: a line over the figure.
-            how: colours, scale and width, the fields of `FigureSettings`.
+            style: fields of `FigureSettings`: colours, scale, width.
 
         Raises:
             MilrError: for images that cannot be drawn, or another number of them than of maps.
         """
         drawing = load("milr.figures.plotting:plot")  # matplotlib takes a moment
-        return drawing(self, images, names, mean, std, note, **how)
+        return drawing(self, images, names, mean, std, note, **style)
 
     @on_the_cpu()
     def show(
@@ -140,22 +140,22 @@ class Maps:
         names: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        **how: str,
+        **style: str,
     ) -> Any:
-        """What a notebook shows: each image beside its maps, with a slider for the share of places that are kept.
+        """For a notebook: each image beside its maps, with a slider for the share of places that are kept.
 
-        The highest places of the decision map are kept; grey covers the others. It is HTML alone, which works without
-        a kernel; its `html` can be written into any page. The arguments and errors are those of `plot`.
+        The highest places of the decision map are kept; grey covers the others. The result is plain HTML, works without
+        a kernel, and its `html` can be put into any page. Arguments and errors: as `plot`.
         """
-        return load("milr.figures.slider:show")(self, images, names, mean, std, **how)
+        return load("milr.figures.slider:show")(self, images, names, mean, std, **style)
 
     def _repr_html_(self) -> str | None:
         return self.show().html if len(self) else None
 
-    def save(self, path: str | Path, images: Any = None, **how: Any) -> None:
+    def save(self, path: str | Path, images: Any = None, **plot_arguments: Any) -> None:
         """Writes the maps: .npz, each map under its own name; .png, .pdf, .svg, .jpg, what `plot(images, ...)` draws.
 
-        MilrError for another ending, and for a folder that is not there.
+        MilrError for another ending, and for a folder that does not exist.
         """
         path = Path(path)
         if not path.parent.is_dir():
@@ -163,7 +163,7 @@ class Maps:
         if path.suffix == ".npz":
             write_atomically(path, lambda file: np.savez_compressed(file, **self.arrays()))
         elif path.suffix.lower() in PICTURES:
-            drawing, write = self.plot(images, **how), load("milr.figures.canvas:write")
+            drawing, write = self.plot(images, **plot_arguments), load("milr.figures.canvas:write")
             write_atomically(path, lambda file: write(drawing, file, path.suffix[1:].lower()))
         else:
             raise MilrError(f"maps.save({path.name}): choose an ending among .npz, {', '.join(PICTURES)}")

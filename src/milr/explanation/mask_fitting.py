@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -67,18 +67,17 @@ def fit_mask(
         finite.update(step, loss)
         validates = step == settings.steps or step % settings.validate_every == 0
         if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
-            put_back(explainer, best, fitted_before)
-            raise diverged("the loss", bad.loss, bad.step)
+            give_up(explainer, best, fitted_before, "the loss", bad.loss, bad.step)
         progress.optimiser.step()
         explainer.fitted = True
         if on_step:
             on_step(step, terms)
         if validates:
             metrics = validate(explainer, watched)
-            if not math.isfinite(metrics["objective"]):
-                put_back(explainer, best, fitted_before)
-                raise diverged("the objective on the validation batches", metrics["objective"], step)
-            best.update(step, metrics["objective"])
+            objective = metrics["objective"]
+            if not math.isfinite(objective):
+                give_up(explainer, best, fitted_before, "the objective on the validation batches", objective, step)
+            best.update(step, objective)
             if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
                 best.waited = 0
             if validation and on_validation:
@@ -89,16 +88,12 @@ def fit_mask(
     return best.step
 
 
-def put_back(explainer: Explainer, best: Best, fitted_before: bool) -> None:
-    """The best state of a fit that cannot go on."""
+def give_up(explainer: Explainer, best: Best, fitted_before: bool, what: str, value: float, step: int) -> NoReturn:
+    """Puts the best state of a fit back that cannot go on, and raises the MilrError that says why."""
     best.restore()
     explainer.fitted = fitted_before or best.step > 0
-
-
-def diverged(what: str, value: float, step: int) -> MilrError:
-    """The error that says why a fit cannot go on."""
     unless = ", if no picture of that step holds nan or inf itself"
-    return MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
+    raise MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
 
 
 def fewer_products(explainer: Explainer, settings: FitSettings) -> AbstractContextManager[object]:

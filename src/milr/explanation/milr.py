@@ -42,26 +42,30 @@ class MILR(Explainer):
     The network stays as it was: every pass runs it frozen and leaves no hook.
 
     Args:
-        network: any network of images, words or times; it may lie on any device.
-        local: name of the layer whose locations x_i are explained, features [K, C, H, W] or tokens [K, T, C], as in
-            `named_modules()`; empty: a first guess, as `milr.layers` marks it.
-        z: name of a later layer, of which the representation z [K, D] is read; empty: the last pooled embedding.
+        network: any network of images, words or times, on any device.
+        local: name, as in `named_modules()`, of the layer whose places x_i are explained: features [K, C, H, W] or
+            tokens [K, T, C]; empty: a first guess, which `milr.layers` marks.
+        z: name of a later layer, which gives the representation z [K, D]; empty: a first guess, the last pooled
+            embedding.
         example: images [K, 3, S, S] as the network takes them, or a dict of tensors (keyword arguments), or a tuple of
-            them (several arguments); it fixes their size and type. Without one the layers are looked for when `prepare`
-            has its first batch.
+            them (several arguments); it fixes their size and type. Without one the layers are read with the first batch
+            of `prepare`.
         settings: the method's choices (`MilrSettings`).
         precision: of the network's passes, float32 or bfloat16; the small modules are always float32.
-        layers: how the layers' tensors are read, and which output is taken, where they leave it open; what else is
-            given counts before it.
-        how: single fields of `LayerSettings`: layout="tokens", grid=[14, 14], ...; read may be a function of what layer
-            `z` gives, for z [K, D], and output one of what the network gives, for its output [K, E].
+        layers: how the layers' tensors are read, and which output is taken, where that is not clear; the other
+            arguments override it.
+        layer_fields: single fields of `LayerSettings`: layout="tokens", grid=[14, 14], ... `read` may be a function
+            from what layer `z` gives to z [K, D], and `output` one from what the network gives to its output [K, E].
 
     Attributes:
-        fitted: whether `fit` changed the small modules since `prepare`. Without it `maps` refuses: to see maps of
-            modules as `prepare` leaves them, or that were fitted by other means, set it to True.
+        settings: the method's choices.
+        layers: the two layers, and how they are read; MilrError before there was an example.
+        modules: the small modules that `fit` fits (critic, mask, bottleneck); MilrError before `prepare` or `load`.
+        fitted: whether `fit` changed the small modules since `prepare`. While it is False, `maps` raises MilrError: set
+            it to True to see maps of modules that were fitted by other means, or not at all.
 
     Raises:
-        MilrError: for layers, a network, an example or settings with which the method cannot work, and why.
+        MilrError: for layers, a network, an example or settings with which the method cannot work.
 
     Example:
         >>> import milr, torch, torchvision
@@ -88,13 +92,14 @@ class MILR(Explainer):
         """Reads the training images once: the layers where there was no example, statistics, features, the bank.
 
         Args:
-            batches: a DataLoader or anything else that can be walked, of images, of (images, labels), or of dicts; a
-                data set is read in batches of 32.
-            images: how many they hold; found if not given, by way of a temporary file for what has no length, of which
-                the first 4,096 are taken then: a stream may have no end.
-            seed: of what is drawn, what a DataLoader that shuffles draws from torch too.
-            views: 2 adds the mirror image of every one: more for the critic to learn from, where left is like right.
-            progress: show a bar.
+            batches: a DataLoader or another iterable of images, of (images, labels), or of dicts; a data set is read in
+                batches of 32.
+            images: how many images they hold; None: they are counted. Batches without a length are then copied to a
+                temporary file, the first 4,096 images at most: a stream may have no end.
+            seed: of all that is drawn at random, also by a DataLoader that shuffles.
+            views: 2 adds the mirror image of each image, for data where left and right do not matter: the critic has
+                more to learn from.
+            progress: show a progress bar.
 
         Raises:
             MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
@@ -123,21 +128,21 @@ class MILR(Explainer):
         """Fits the small modules to the decisions about a loader's images; prepares them with it if need be.
 
         Args:
-            loader: gives (images, targets) or dicts, as often as it is walked; a tenth of it, 512 images at most, is
-                held out.
+            loader: gives (images, targets) or dicts, and can be iterated several times; a tenth of it, 512 images at
+                most, is held out.
             decision: "classes" (the network's output is the logits), "prototypes", "multilabel", "regression",
                 "pairs", or a function that makes a `Batch` of what the loader gives.
-            steps: of the mask, at most; None: as `settings` say, until it has stalled.
-            validation: a loader of held-out images, or batches; nothing of `loader` is held out then.
-            settings: how it is fitted otherwise.
-            seed: of all that is drawn.
-            progress: show bars.
+            steps: at most so many steps of the mask's fit; None: as `settings` say.
+            validation: a loader of held-out images, or a list of `Batch`; nothing of `loader` is held out then.
+            settings: everything else about the fit.
+            seed: of all that is drawn at random.
+            progress: show progress bars.
 
         Returns:
-            The explainer.
+            The explainer itself.
 
         Raises:
-            MilrError: for a loader without images or targets, or that can be walked once; and as `milr.fit`.
+            MilrError: for a loader without images or targets, or one that can be iterated only once; and as `milr.fit`.
 
         Example:
             >>> import milr, torch, torchvision
@@ -153,18 +158,18 @@ class MILR(Explainer):
                 f"fit goes through the loader several times: give a DataLoader or a list, not {described(loader)}"
             )
         loader, decision = in_batches(loader), checked_kind(decision)
-        how = settings or FitSettings()
-        if not isinstance(how, FitSettings):
-            raise MilrError(f"fit(loader, settings=...): settings are milr.FitSettings, not {described(how)}")
-        how = replace(how, seed=seed, steps=how.steps if steps is None else steps)
-        check(how)
+        settings = settings or FitSettings()
+        if not isinstance(settings, FitSettings):
+            raise MilrError(f"fit(loader, settings=...): settings are milr.FitSettings, not {described(settings)}")
+        settings = replace(settings, seed=seed, steps=settings.steps if steps is None else steps)
+        check(settings)
         with on_the_cpu():
-            self._fit(loader, decision, validation, how, progress)
+            self._fit(loader, decision, validation, settings, progress)
         return self
 
-    def _fit(self, loader: Any, decision: Any, validation: Any, how: FitSettings, progress: bool) -> None:
-        """Prepares if need be, and fits, by arguments that are checked."""
-        seed = how.seed
+    def _fit(self, loader: Any, decision: Any, validation: Any, settings: FitSettings, progress: bool) -> None:
+        """Prepares if need be, and fits; the arguments were checked."""
+        seed = settings.seed
         batches, held_out = fit_batches(loader, decision, seed, HELD_OUT_SHARE if validation is None else 0.0)
         if validation is not None:
             held_out = validation_batches(validation, decision, seed)
@@ -173,8 +178,8 @@ class MILR(Explainer):
         if isinstance(decision, str):
             check_own_output(self.layers, decision)
         warn_of_answers(self.layers, islice(chain(held_out, map(batches, range(1, CHECKED + 1))), CHECKED))
-        with Bars(how, progress) as bars:
-            fitting.fit(self, batches, how, held_out, bars.on_step, on_critic=bars.on_critic)
+        with Bars(settings, progress) as bars:
+            fitting.fit(self, batches, settings, held_out, bars.on_step, on_critic=bars.on_critic)
 
     @on_the_cpu()
     def __call__(self, images: Inputs, batch_size: int = 32, refine: int = 0, target: Any = None) -> Maps:
@@ -194,17 +199,17 @@ class MILR(Explainer):
 
         Args:
             inputs: images [K, C, H, W]; a tuple of them gives a tuple, as in Captum.
-            target: class numbers [K], or one for all. Without `refine` they do not count: the fitted mask explains what
-                the decision reads, whichever class it is.
+            target: class numbers [K], or one for all. Ignored without `refine`: the fitted mask explains what the
+                decision reads, whichever class it is.
             kind: decision, total, kept, redundant or mask.
-            refine: steps in which the mask of these images is turned to the target, as in `maps`.
+            refine: steps in which the mask of these images is refined for the target, as in `maps`.
             batch_size: images at a time.
 
         Returns:
-            [K, 1, H, W], bits a location of the local layer, bilinear in between; [K, T] of a sequence.
+            [K, 1, H, W], bits per place of the local layer (mask: 0 to 1), bilinear in between; [K, T] of a sequence.
 
         Raises:
-            MilrError: for a kind that there is not, and as `maps` raises it.
+            MilrError: for an unknown kind, and as `maps` raises it.
 
         Example:
             >>> import milr, torch, torchvision
@@ -236,14 +241,14 @@ class MILR(Explainer):
         return heat
 
     def to(self, device: torch.device | str) -> MILR:
-        """Moves the network and the small modules to a device; gives the explainer. MilrError if there is none such."""
+        """Moves the network and the small modules to a device, and returns the explainer. MilrError for no device."""
         move(self.network, device)
         return self
 
     def save(self, path: str | Path) -> None:
         """Writes the small modules, with the names of the layers, for `milr.load`; the network is not in the file.
 
-        MilrError before `prepare`, or for a folder that is not there.
+        MilrError before `prepare`, or for a folder that does not exist.
         """
         save_state(path, self.state())
 
@@ -267,15 +272,15 @@ def load(
     """The fitted explainer from a file, on the network that it was fitted on.
 
     Args:
-        path: written by `explainer.save`; a run's milr.pt, which `milr fit-milr` leaves, too.
-        network: that very network, with its weights.
-        device: where the network is to be put; where it is if None.
+        path: written by `explainer.save`, or the milr.pt of a `milr fit-milr` run.
+        network: the network that it was fitted on, with its weights.
+        device: where the network is moved to; None: it stays where it is.
         precision: as `MILR` takes it.
-        check_network: False takes another network as it is.
-        functions: `read` and `output`, where the explainer was made with functions.
+        check_network: False accepts another network.
+        functions: `read` and `output`, if the explainer was made with functions.
 
     Raises:
-        MilrError: for a file that is not there, cut, or of something else, and for another network.
+        MilrError: for a file that is missing, truncated or of another kind, and for another network.
 
     Example:
         >>> import milr, tempfile, torch, torchvision
@@ -294,7 +299,7 @@ def load(
 
 
 def move(network: nn.Module, device: torch.device | str) -> None:
-    """The network to a device; MilrError if there is none such."""
+    """Moves the network to a device. MilrError for no device, or one that is not there."""
     if isinstance(device, torch.dtype):
         raise MilrError(f"to({device}) is no device: the precision of the passes is MILR(network, precision={device})")
     try:

@@ -21,6 +21,7 @@ from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
 from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
+from milr.networks.passes import check_alone
 from milr.seeding import seeded
 
 log = logging.getLogger("milr")
@@ -101,7 +102,7 @@ def new_modules(
     for batch in batches:
         first = layers.first_pass(batch)
         if not store.filled:
-            layers.check_alone(batch, first)
+            check_alone(layers, batch, first)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
         rows = [row for row in range(len(first.local)) if store.filled + row in chosen]

@@ -39,7 +39,7 @@ def quantus_explain(
 
     Raises:
         MilrError: without an explainer, and for another network than its own: metrics that randomise weights (MPRT)
-            would be told of a network that is not explained.
+            would measure a network that is not explained.
 
     Example:
         >>> import milr, torch, torchvision

@@ -53,9 +53,7 @@ def displayable(images: Tensor) -> Tensor:
 
     MilrError for anything else: normalised floats would be clipped, and show another picture.
     """
-    if isinstance(images, list | tuple) and all(isinstance(image, Tensor) for image in images):
-        raise MilrError("images to draw must be one tensor [K, 3, H, W], not a list: torch.stack them")
-    images = torch.as_tensor(images).detach().cpu()
+    images = images.detach().cpu()
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
         raise MilrError(f"images to draw must be [K, 3, H, W], at least one, not {list(images.shape)}")
     floats = images.is_floating_point()

@@ -46,7 +46,8 @@ maps are worth, how they came about. It opens in any browser, without a network,
   milr report outputs/fit_milr_sweeps/<sweep>
 
 A run is one of fit-milr, which was drawn by visualize, or one that goes on from it; the newest evaluate and sanity runs
-of the fit, and the newest calibrate run, are told of too. A sweep's maps are computed, of one episode. {OUTPUTS}.""",
+of the fit, and the newest calibrate run, are included. Of a sweep the maps of one episode are computed.
+{OUTPUTS}.""",
     "check": """\
 Everything a stage needs, tried before hours are spent: settings, source, data, split, device, disk, and one step of the
 stage itself on a few pictures, in a folder that is thrown away. Exit code 0, or 2 if there is a problem.

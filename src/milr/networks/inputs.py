@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from milr.errors import MilrError
 log = logging.getLogger("milr")
 
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
-Result = TypeVar("Result")
 
 BESIDE = ("mask", "type", "position", "length")  # in names of what says something about words or pictures
 PICTURES = ("pixel_values", "images", "image", "input_ids", "input_values", "x")  # names of what the places are of

@@ -19,6 +19,7 @@ from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call, Shape
 from milr.networks.wrappers import unwrap
+from milr.text import aligned
 
 SAME = (nn.Identity, nn.modules.dropout._DropoutNd)  # give what they are given: no rows of their own
 HEADINGS = ("name", "shape", "layout", "runs", "can be", "default")
@@ -48,9 +49,7 @@ class LayerTable(tuple[LayerRow, ...]):
 
     def __str__(self) -> str:
         """The rows below their headings."""
-        rows = [HEADINGS, *(row.cells() for row in self)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return "\n".join(aligned([HEADINGS, *(row.cells() for row in self)]))
 
 
 @on_the_cpu()

@@ -29,7 +29,7 @@ from milr.networks.outputs import (
     vectors_in,
     with_features,
 )
-from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
+from milr.networks.passes import FirstPass, SecondPass, check_passes
 from milr.networks.paths import Paths
 from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
@@ -153,10 +153,6 @@ class LayerPair:
         if isinstance(self._read, str):
             choice = replace(choice, read=self._read)
         return replace(choice, output=self._output) if isinstance(self._output, str) else choice
-
-    def check_alone(self, images: Inputs, first: FirstPass) -> None:
-        """MilrError where an image of these, whose first pass is known, has another result alone."""
-        check_alone(self, images, first)
 
     def first_pass(self, images: Inputs) -> FirstPass:
         """The untouched pass over images [K, 3, H, W], without gradients."""

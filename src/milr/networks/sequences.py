@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from milr.networks.inputs import Inputs, main_tensor, with_main
 from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, Layout
-from milr.networks.tokens import EXTRA
+from milr.networks.tokens import EXTRA, clearness
 from milr.networks.trace import Shape, trace
 
 STARTS = tuple((number + 0.37) / 8 for number in range(8))  # of the spans, as shares of the length
@@ -95,14 +95,8 @@ def _layout_shown(seen: Tensor, shape: Shape, extras: Iterable[int], length: int
             for prefix in range(extra + 1) if places > FEWEST else ():
                 exact = float((most == prefix + own).float().mean())
                 near = float(((most - prefix - own).abs() <= 1).float().mean())
-                clear = extra == 0 and places == length and _clearness(changes[shown], own) >= CLEAR
+                clear = extra == 0 and places == length and clearness(changes[shown], own) >= CLEAR
                 if ((exact >= EXACT and near >= NEAR) or clear) and exact > (best[0] if best else -1.0):
                     kind = SEQUENCE if axis == 1 else CHANNELS_FIRST
                     best = exact, Layout(kind, (1, places), prefix)
     return best[1] if best else None
-
-
-def _clearness(changes: Tensor, own: Tensor) -> float:
-    """The share of places that change less than the span's own, on average over the spans."""
-    values = changes.gather(1, own[:, None])
-    return float((changes < values).float().mean() * changes.shape[1] / (changes.shape[1] - 1))

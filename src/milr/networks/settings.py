@@ -43,7 +43,7 @@ class LayerSettings:
 
 
 def layer_settings(layers: LayerSettings | None, **given: Any) -> LayerSettings:
-    """The settings from `layers` and single fields, which count before it. MilrError for fields that there are not."""
+    """The settings of `layers`, overridden by single fields. MilrError for unknown fields."""
     names = [each.name for each in fields(LayerSettings)]
     if unknown := [name for name in given if name not in names]:
         near = nearest(unknown[0], names)

@@ -78,8 +78,8 @@ def token_layouts(
         for grid in grids.get(shape[1], ()):
             own = _same_places(cells, finest, grid.size)
             for prefix in grid.prefixes:
-                numbers = [prefix + place for place in own]
-                clear = _clearness(changes, numbers) if _in_order(changes, numbers) else 0.0
+                numbers = torch.tensor([prefix + place for place in own])
+                clear = clearness(changes, numbers) if _in_order(changes, numbers) else 0.0
                 if clear >= CLEAR and clear > found.get(number, (0.0,))[0]:
                     found[number] = clear, Layout(TOKENS, grid.size, prefix)
     return {number: layout for number, (_, layout) in found.items()}
@@ -140,20 +140,20 @@ def _changes(network: nn.Module, inputs: Inputs) -> dict[int, Tensor]:
     return {number: run.seen for number, run in enumerate(runs) if run.seen is not None}
 
 
-def _clearness(changes: Tensor, own: list[int]) -> float:
-    """The share of tokens that change less than the patch's own, on average over the patches."""
-    values = torch.stack([change[token] for change, token in zip(changes, own, strict=True)])
-    return float((changes < values[:, None]).float().mean() * changes.shape[1] / (changes.shape[1] - 1))
+def clearness(changes: Tensor, own: Tensor) -> float:
+    """The share of tokens that change less than a patch's own one [n], on average over n patches: changes [n, T]."""
+    values = changes.gather(1, own[:, None])
+    return float((changes < values).float().mean() * changes.shape[1] / (changes.shape[1] - 1))
 
 
-def _in_order(changes: Tensor, own: list[int]) -> bool:
+def _in_order(changes: Tensor, own: Tensor) -> bool:
     """Whether no token a little before or behind a patch's own changes far more, for most patches.
 
     So it is where another token stands in the midst of the grid, or one at the end of each of its rows: some patches
     are read at their own tokens then, all others beside them.
     """
     right = 0
-    for change, token in zip(changes, own, strict=True):
+    for change, token in zip(changes, own.tolist(), strict=True):
         around = change[max(0, token - EXTRA) : token + EXTRA + 1]
         right += bool(change[token] * BESIDE >= around.max())
     return right >= IN_ORDER * len(own)

@@ -6,9 +6,8 @@ import logging
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
-from milr.networks.alignment import CLEAR, NEAR, changes_of
+from milr.networks.alignment import CLEAR, NEAR, centres_of, changes_of
 from milr.networks.inputs import Inputs, main_tensor, with_main
 from milr.networks.passes import Passes
 
@@ -50,14 +49,7 @@ def away_by(pair: Passes, places: int, probes: Inputs, axis: int) -> float | Non
     clear = changes.amax(1) > CLEAR * usual[:, 0]
     if clear.sum() < SPANS / 2:
         return None
-    middle = centres(changes, usual)
+    middle = centres_of(changes, usual, (1, places), by_hand=False)[:, 1] + 0.5  # from the left edge
     wanted = torch.tensor([(start + end) / 2 for start, end in pairwise(edges)]) / length * places
     far = (middle - wanted).abs() > max(places / NEAR, 1)
     return float(far[clear].float().mean())
-
-
-def centres(changes: Tensor, usual: Tensor) -> Tensor:
-    """Where the places lie that each span changes [spans], counted from the left edge of the first."""
-    weight = (changes - usual).clamp(min=0).square()
-    numbers = torch.arange(changes.shape[1], dtype=weight.dtype) + 0.5
-    return weight @ numbers / weight.sum(1).clamp(min=1e-30)

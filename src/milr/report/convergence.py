@@ -67,6 +67,6 @@ def gap_sentence(information: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     return [
         f"The critic finds {number(fitted['bits'], 2)} bits a place in {fitted['images']} pictures that it was fitted "
-        f"to, {number(other['bits'], 2)} in {other['images']} of the novel split, each told among "
+        f"to, {number(other['bits'], 2)} in {other['images']} of the novel split, each identified among "
         f"{2 ** other['cap_bits']:.0f}: in pictures that no fit has seen expect the latter."
     ]

@@ -125,8 +125,8 @@ def sentence_of(run: str, cards: Sequence[Card]) -> str:
         f"{len(strips)} pictures below; {decided}on average {number(means['total'], 2)} bits a place in total, "
         f"of a cap of {number(cap, 2)} (saturation {percent(means['total'] / cap)}), {number(means['redundant'], 2)} "
         f"of them redundant. Of the features themselves {number(means['decision'], 2)} bits a place pass the mask, "
-        f"on a scale of their own. The cap: each picture is told among {2**cap:.0f}, itself and a bank of training "
-        "pictures."
+        f"on a scale of their own. The cap: each picture is identified among {2**cap:.0f}, itself and a bank of "
+        "training pictures."
     )
 
 

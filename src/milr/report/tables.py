@@ -47,7 +47,7 @@ class Finding:
 
 def not_measured(title: str, *commands: str, key: str = "") -> Finding:
     """A question that nothing answers yet, with the commands that would."""
-    return Finding(title, ["Not measured yet."], lead="It is measured, and told of, by", commands=commands, key=key)
+    return Finding(title, ["Not measured yet."], lead="These commands measure it:", commands=commands, key=key)
 
 
 def number(value: float, digits: int = 3) -> str:

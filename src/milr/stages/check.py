@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from milr.baselines.choice import missing_packages
 from milr.command.entry import run_stage
 from milr.data.catalogues import open_catalogue, view
 from milr.data.pictures import read_picture
@@ -34,7 +35,6 @@ from milr.runs.sources import SourceRun
 from milr.settings.schema import Evaluate, FitMilr, Interventions
 from milr.stages.devices import choose_device
 from milr.stages.episodes import decision_of, learned_shape
-from milr.stages.evaluate import missing_packages
 from milr.stages.job import Job, first_entries
 from milr.text import first_line
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from milr.backbones.protonet import PrototypicalNetwork
-from milr.data.catalogues import data_entry, open_catalogue
+from milr.backbones.protonet import PrototypicalNetwork, represent
+from milr.data.catalogues import data_entry, open_catalogue, view
+from milr.data.loading import load_splits
 from milr.data.pictures import Pictures, labels_of, load_pictures
 from milr.data.records import Record
 from milr.data.settings import DatasetSettings, EpisodeSettings
@@ -22,6 +26,7 @@ from milr.explanation.dataset_decisions import Batches, DatasetDecision, class_l
 from milr.figures.columns import Column
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import CONFIG, Run
+from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun
 from milr.settings.saved import section_from
 from milr.settings.schema import ChainedStageSettings
@@ -63,6 +68,17 @@ def fitted_decision(
     return decision
 
 
+def with_own_mean(
+    decision: DatasetDecision, network: nn.Module, pictures: Pictures, device: torch.device
+) -> DatasetDecision:
+    """The decision for another network: a metric that centres takes the mean that this one has over the pictures."""
+    whole = decision.network
+    if not whole.metric.centre:
+        return decision
+    mean = represent(network, pictures.batches(device)).mean(0)
+    return replace(decision, network=replace(whole, mean=mean))
+
+
 def scenes(
     settings: ChainedStageSettings, run: Run, decision: DatasetDecision, batches: Batches, count: int, done: int = 0
 ) -> Iterator[tuple[int, Pictures, Question]]:
@@ -97,10 +113,29 @@ def pictures_of(
     return each()
 
 
+def tested_batches(episode: EpisodeSettings, section: DecisionSettings, seed: int) -> Batches:
+    """Batches that maps are measured on: of an episode's shape, or of the decision's number of pictures."""
+    return Batches((episode.way, episode.shot, episode.query), section.images, section.each, seed)
+
+
 def few_pictures(episode: EpisodeSettings, queries: int, seed: int) -> Batches:
     """Batches to look at: of an episode, and of the other kinds as many pictures, so many of each class."""
     each = episode.shot + queries
     return Batches((episode.way, episode.shot, queries), episode.way * each, max(2, each), seed)
+
+
+def training_batches(
+    source: SourceRun, cache: str | None, network: PrototypicalNetwork, device: torch.device
+) -> Iterator[Tensor]:
+    """The training pictures of a fit-milr run as batches for the network, whatever data set is looked at now."""
+    normalisation, part_of = network.origin.normalisation, partial(part, decision_of(source))
+    _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation, part_of=part_of)
+    return pictures["train"].batches(device)
+
+
+def title_of(dataset: DatasetSettings) -> str:
+    """A data set in titles: the last two folders of its root (two may both end in CUB_200_2011), split and framing."""
+    return f"{'/'.join(Path(dataset.root).parts[-2:])}, {dataset.split}, {view(dataset)}"
 
 
 def columns_of(records: Sequence[Record], question: Question, output: Tensor | None = None) -> list[Column]:

@@ -6,20 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from milr.backbones.protonet import PrototypicalNetwork
-from milr.baselines.iba import FeatureStatistics, feature_statistics
-from milr.baselines.methods import BASELINES, CONTROLS, KINDS, METHODS, OURS, Methods, made, refusal
+from milr.baselines.choice import available, methods_of
+from milr.baselines.methods import CONTROLS, KINDS, METHODS, OURS, Methods, made
 from milr.baselines.passes import Passes
-from milr.data.augmentation import Normalisation, to_input
-from milr.data.catalogues import view
-from milr.data.loading import load_splits
+from milr.data.augmentation import to_input
 from milr.errors import MilrError
 from milr.evaluation.cases import Cases, cases_from, cases_of, shown_cases, state_of, worst_losses
 from milr.evaluation.charts import AREA, BARS, case_inches, draw_bars, draw_cases, draw_curves, draw_parts
@@ -28,22 +23,20 @@ from milr.evaluation.metrics import MEASURES, METRIC_KINDS
 from milr.evaluation.study import Ground, Shares
 from milr.evaluation.summary import main_metrics
 from milr.evaluation.tables import Measurement, Result, cells, compare, read_measurements, summarise, write_csv
-from milr.explanation.dataset_decisions import Batches, DatasetDecision, part
+from milr.explanation.dataset_decisions import DatasetDecision
 from milr.explanation.fitting import Batch
 from milr.explanation.milr import MILR
 from milr.runs.folder import METRICS, Run
-from milr.runs.inherit import dataset_of
 from milr.runs.sources import SourceRun, find_parent
 from milr.runs.states import saved_states
 from milr.settings.schema import Evaluate
 from milr.settings.stages import EVALUATE_SHEETS
 from milr.stages.devices import choose_device, example_images
-from milr.stages.episodes import decision_of, fitted_decision, scenes
+from milr.stages.episodes import fitted_decision, scenes, tested_batches, title_of, training_batches
 from milr.stages.explainers import further_fits, load_explainer, on_network
 from milr.text import aligned
 
 log = logging.getLogger("milr")
-
 
 PARTS_OF = ("decision", "total", "redundant")  # maps of the charts of parts, ordered by the first
 
@@ -58,8 +51,7 @@ def evaluate(settings: Evaluate, run: Run, source: SourceRun) -> float:
     case_inches(settings, len(KINDS) + len(CONTROLS) + len(settings.evaluate.baselines))  # before hours are spent
     baselines = available(settings.evaluate.baselines)
     measurements, cases, decision = measured(settings, run, source, baselines, shares)
-    name = "/".join(Path(settings.dataset.root).parts[-2:])  # two subsets may both lie in a CUB_200_2011
-    data_set = f"{name}, {settings.dataset.split}, {view(settings.dataset)}"
+    data_set = title_of(settings.dataset)
     results = summarise(measurements, data_set)
     write_csv(run.path("results.csv"), results)
     write_csv(run.path("paired.csv"), compare(measurements, data_set, OURS))
@@ -100,9 +92,9 @@ def measured(
         for seed, fit in [*fits.items()][1:]
     }
     decision = fitted_decision(source, dataset, network, device)
-    methods = methods_of(settings, source, explainer, explaining(possible(baselines, explainer), decision), network)
-    shape, count = (settings.episode.way, settings.episode.shot, settings.episode.query), settings.evaluate.episodes
-    batches = Batches(shape, decision.section.images, decision.section.each, settings.seed)
+    training = partial(training_batches, source, settings.cache, network, device)
+    methods = methods_of(explainer, baselines, decision, training, settings.evaluate.refine)
+    batches, count = tested_batches(settings.episode, decision.section, settings.seed), settings.evaluate.episodes
     with saved_states(run, every=1, appended=(METRICS, "per_image.csv")) as continuation:
         done = continuation.done
         measurements = read_measurements(run.path("per_image.csv")) if done else []
@@ -119,17 +111,6 @@ def measured(
                 cases = shown_cases(cases, measurements, settings.evaluate.sheet_rows)
                 continuation.on_state(number + 1, partial(state_of, number + 1, cases))
     return measurements, cases, decision
-
-
-def methods_of(
-    settings: Evaluate, source: SourceRun, explainer: MILR, baselines: Sequence[str], network: PrototypicalNetwork
-) -> Methods:
-    """What makes the maps, with the statistics of training pictures where one needs them."""
-    how, statistics = network.origin.normalisation, None
-    if any(METHODS[name].statistics for name in baselines):
-        device = next(explainer.modules.parameters()).device
-        statistics = training_statistics(explainer, source, settings.cache, device, how)
-    return Methods(explainer, baselines, statistics, how, settings.evaluate.refine)
 
 
 def of_episode(
@@ -149,55 +130,12 @@ def of_episode(
     return maps, rows
 
 
-def available(baselines: Sequence[str], key: str = "evaluate.baselines") -> list[str]:
-    """The baselines that can be made here; the others are named. MilrError for one that does not exist."""
-    missing = missing_packages(baselines, key)
-    for name, package in missing.items():
-        log.warning("skipped, since %s is not installed: %s (pip install 'milr[baselines]')", package, name)
-    return [name for name in baselines if name not in missing]
-
-
-def missing_packages(baselines: Sequence[str], key: str = "evaluate.baselines") -> dict[str, str]:
-    """Those baselines that cannot be made here, with the package that each wants. MilrError for one unknown."""
-    unknown = [name for name in baselines if name not in BASELINES]
-    if unknown:
-        raise MilrError(f"{key}={unknown}: choose among {', '.join(BASELINES)}")
-    packages = {name: METHODS[name].package for name in baselines}
-    return {name: package for name, package in packages.items() if package and find_spec(package) is None}
-
-
 def known_fills(fills: Sequence[str]) -> Sequence[str]:
     """The fills, each once. MilrError for one that does not exist."""
     unknown = [name for name in fills if name not in FILLS]
     if unknown:
         raise MilrError(f"evaluate.fills={unknown}: choose among {', '.join(FILLS)}")
     return list(dict.fromkeys(fills))
-
-
-def possible(baselines: Sequence[str], explainer: MILR) -> list[str]:
-    """The baselines that have maps of this network; the log says why the others have none."""
-    refusals = {name: refusal(name, explainer) for name in baselines}
-    for name, why in refusals.items():
-        if why:
-            log.warning("skipped, %s: %s", name, why)
-    return [name for name in baselines if not refusals[name]]
-
-
-def explaining(baselines: Sequence[str], decision: DatasetDecision) -> list[str]:
-    """The baselines that explain a decision of this kind; the log names the others."""
-    without = [name for name in baselines if name in decision.row.without]
-    if without:
-        log.warning("skipped, for classes alone: %s (decision=%s)", ", ".join(without), decision.section.name)
-    return [name for name in baselines if name not in without]
-
-
-def training_statistics(
-    explainer: MILR, source: SourceRun, cache: str | None, device: torch.device, normalisation: Normalisation
-) -> FeatureStatistics:
-    """Of single features over the training pictures of the fit, whatever data set is looked at now."""
-    chosen = partial(part, decision_of(source))
-    _, pictures = load_splits(dataset_of(source), cache, ["train"], normalisation=normalisation, part_of=chosen)
-    return feature_statistics(explainer.layers, pictures["train"].batches(device))
 
 
 def draw(run: Run, results: Sequence[Result], shares: Shares, title: str, format: str) -> None:

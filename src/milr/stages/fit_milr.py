@@ -25,7 +25,7 @@ from milr.decisions.questions import Question, QuestionBatches
 from milr.errors import MilrError
 from milr.evaluation.information import convergence, estimates
 from milr.explanation.bars import Bars
-from milr.explanation.dataset_decisions import Batches, DatasetDecision, part
+from milr.explanation.dataset_decisions import DatasetDecision, part
 from milr.explanation.fitting import OnCritic, fit, validate
 from milr.explanation.milr import MILR
 from milr.explanation.objective import KNOWN_LATER, Terms
@@ -40,7 +40,7 @@ from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
 from milr.stages.devices import choose_device, dtype_of
-from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures
+from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures, tested_batches
 
 log = logging.getLogger("milr")
 
@@ -153,9 +153,9 @@ def fit_batches(
 
     The steps' episodes are harder: of the classes that the network was trained on, few are too easy to learn from.
     """
-    episode, section, seed = settings.episode, settings.decision, settings.seed
-    tested = Batches((episode.way, episode.shot, episode.query), section.images, section.each, seed)
-    learned = decision.question(replace(tested, shape=learned_shape(settings.milr, episode)))
+    seed = settings.seed
+    tested = tested_batches(settings.episode, settings.decision, seed)
+    learned = decision.question(replace(tested, shape=learned_shape(settings.milr, settings.episode)))
     batches = QuestionBatches(pictures["train"], learned, augmentation_of(settings.augmentation), seed, device)
     question = decision.question(tested)
     held_out = QuestionBatches(pictures["validation"], question, None, seed, device)
@@ -242,4 +242,4 @@ def log_summary(result: dict[str, Any], decision: DatasetDecision) -> None:
             ),
         )
     cap = result["map_cap_bits"]
-    log.info("maps have another cap, %.2f: each image is told among %.0f, itself and the fit's bank", cap, 2**cap)
+    log.info("maps have another cap, %.2f: each image is identified among %.0f, itself and the fit's bank", cap, 2**cap)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from milr.backbones.protonet import represent
 from milr.bars import bar
-from milr.baselines.iba import feature_statistics
-from milr.baselines.methods import METHODS, Methods
+from milr.baselines.choice import available, methods_of, missing_packages
 from milr.checks.agreement import Judged, Way, agreement_rows, judged
 from milr.checks.honesty_charts import draw_agreement, draw_class_accuracies
 from milr.checks.judge import another_judge
@@ -26,7 +24,8 @@ from milr.explanation.dataset_decisions import Batches, DatasetDecision
 from milr.explanation.milr import MILR
 from milr.runs.folder import Run
 from milr.settings.schema import FitMilr, Sanity
-from milr.stages.evaluate import available, explaining, missing_packages, possible, shares_of
+from milr.stages.episodes import tested_batches, with_own_mean
+from milr.stages.evaluate import shares_of
 from milr.stages.fit_milr import fit_batches
 
 HONEST = ("mask_only", "judge", "fill")
@@ -53,12 +52,11 @@ class Bench:
     @property
     def batches(self) -> Batches:
         """Of these pictures, as `milr evaluate` has them."""
-        episode, section = self.settings.episode, self.decision.section
-        return Batches((episode.way, episode.shot, episode.query), section.images, section.each, self.settings.seed)
+        return tested_batches(self.settings.episode, self.decision.section, self.settings.seed)
 
 
 def require_honest(settings: Sanity, decision: str) -> None:
-    """MilrError for checks that cannot be made of such a decision, and baselines that there are not."""
+    """MilrError for checks that cannot be made of such a decision, and for unknown baselines."""
     checks = settings.sanity.checks
     if "mask_only" in checks and decision not in OF_CLASSES:
         raise MilrError(
@@ -70,7 +68,9 @@ def require_honest(settings: Sanity, decision: str) -> None:
 
 def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]:
     """Those that are asked for, each with its chart."""
-    settings, methods = bench.settings, methods_of(bench)
+    settings = bench.settings
+    names = available(settings.sanity.baselines, "sanity.baselines")
+    methods = methods_of(bench.explainer, names, bench.decision, lambda: bench.pictures["train"].batches(bench.device))
     if "mask_only" in settings.sanity.checks:
         known = [*bench.pictures.values()] if bench.decision.row.divided else [bench.pictures["train"]]
         rows = mask_only_rows(methods, bench.decision, known, settings.dataset.crop, settings.seed, bench.device)
@@ -90,16 +90,6 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
                 draw_agreement(run.path(f"{check}.{settings.format}"), rows, list(seen), f"{check}: {title}")
 
 
-def methods_of(bench: Bench) -> Methods:
-    """What makes the maps, with those of sanity.baselines that can be made here."""
-    names = available(bench.settings.sanity.baselines, "sanity.baselines")
-    names = explaining(possible(names, bench.explainer), bench.decision)
-    statistics, how = None, bench.pictures["train"].normalisation
-    if any(METHODS[name].statistics for name in names):
-        statistics = feature_statistics(bench.explainer.layers, bench.pictures["train"].batches(bench.device))
-    return Methods(bench.explainer, names, statistics, how)
-
-
 def ways_of(bench: Bench) -> dict[str, Way]:
     """The network itself with the mask's own fill, and what is asked for beside it: a judge, other fills."""
     checks, layers, own = bench.settings.sanity.checks, bench.explainer.layers, bench.explainer.settings.mask.fill
@@ -114,13 +104,10 @@ def ways_of(bench: Bench) -> dict[str, Way]:
 
 def judge_of(bench: Bench) -> Way:
     """The judge, with prototypes of its own and the mean of what it says itself."""
-    section, train = bench.settings.sanity, bench.pictures["train"]
+    section = bench.settings.sanity
     batches, _ = fit_batches(bench.fitting, bench.decision, bench.pictures, bench.device)
     judge = another_judge(bench.explainer, batches, section.judge_steps, section.judge_rate, bench.settings.seed)
-    decision, network = bench.decision, bench.decision.network
-    if network.metric.centre:
-        mean = represent(judge.network, train.batches(bench.device)).mean(0)
-        decision = replace(decision, network=replace(network, mean=mean))
+    decision = with_own_mean(bench.decision, judge.network, bench.pictures["train"], bench.device)
     return Way(judge, decision.question(bench.batches).ask, bench.explainer.settings.mask.fill)
 
 

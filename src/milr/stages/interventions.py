@@ -6,14 +6,15 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 import torch
 
 from milr.bars import bar
-from milr.baselines.methods import METHODS, OURS, Methods
+from milr.baselines.choice import available, methods_of
+from milr.baselines.methods import OURS, Methods
 from milr.data.augmentation import to_input
-from milr.data.catalogues import data_entry, view
+from milr.data.catalogues import data_entry
 from milr.data.pictures import load_pictures
 from milr.data.records import Catalogue, Record
 from milr.data.settings import DatasetSettings
@@ -37,13 +38,13 @@ from milr.evaluation.parts import network_rows, part_rows
 from milr.evaluation.protocol import Contrast, contrast_of
 from milr.evaluation.removals import Subject
 from milr.evaluation.tables import Measurement, cells, compare, summarise, write_csv
-from milr.explanation.dataset_decisions import Batches, DatasetDecision, class_list, part
+from milr.explanation.dataset_decisions import DatasetDecision, class_list, part
 from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Interventions
 from milr.stages.devices import choose_device
-from milr.stages.episodes import fitted_decision, pictures_of
-from milr.stages.evaluate import available, explaining, log_table, possible, training_statistics
+from milr.stages.episodes import fitted_decision, pictures_of, tested_batches, title_of, training_batches
+from milr.stages.evaluate import log_table
 from milr.stages.explainers import load_explainer
 
 log = logging.getLogger("milr")
@@ -92,7 +93,7 @@ def interventions(settings: Interventions, run: Run, source: SourceRun) -> float
     names = list(pictures[0].sums)
     rows, thresholds = all_rows(pictures, names, chosen)
     rows += list(contrasts_in(bench))
-    data_set = f"{'/'.join(Path(dataset.root).parts[-2:])}, {dataset.split}, {view(dataset)}"
+    data_set = title_of(dataset)
     title = f"{decision.title((settings.episode.way, settings.episode.shot))}, {data_set}, {len(pictures)} pictures"
     results = summarise(rows, data_set)
     write_csv(run.path("per_image.csv"), [row for row in rows if row.metric.kind != "completeness"])
@@ -130,23 +131,16 @@ def bench_of(settings: Interventions, source: SourceRun) -> Bench:
         raise MilrError(f"dataset={dataset.name} has no pictures without parts: take dataset=synthetic or funnybirds")
     covered = tuple(record for record in decision.catalogue.records if birds.covers(record))
     decision = replace(decision, catalogue=replace(decision.catalogue, records=covered))
-    baselines = explaining(possible(available(how.baselines), explainer), decision)
-    normalisation = network.origin.normalisation
-    needed = any(METHODS[name].statistics for name in baselines)
-    statistics = training_statistics(explainer, source, settings.cache, device, normalisation) if needed else None
-    subject = Subject(explainer, birds, dataset.crop, normalisation)
-    return Bench(settings, decision, subject, Methods(explainer, baselines, statistics, normalisation), device)
-
-
-def batches_of(settings: Interventions, decision: DatasetDecision) -> Batches:
-    """Of an episode's shape, or of the decision's number of pictures."""
-    episode, section = settings.episode, decision.section
-    return Batches((episode.way, episode.shot, episode.query), section.images, section.each, settings.seed)
+    training = partial(training_batches, source, settings.cache, network, device)
+    methods = methods_of(explainer, available(how.baselines), decision, training)
+    subject = Subject(explainer, birds, dataset.crop, network.origin.normalisation)
+    return Bench(settings, decision, subject, methods, device)
 
 
 def results_of(bench: Bench, dataset: DatasetSettings, count: int, done: int = 0) -> Iterator[PictureResult]:
     """The results of the pictures of episodes `done` to count - 1."""
-    drawn = pictures_of(bench.decision, dataset, batches_of(bench.settings, bench.decision), count, done)
+    batches = tested_batches(bench.settings.episode, bench.decision.section, bench.settings.seed)
+    drawn = pictures_of(bench.decision, dataset, batches, count, done)
     for number, pictures, question in bar(drawn, total=count - done, desc=f"{dataset.split} episodes"):
         batch = bench.batch(pictures.records, question.ask(pictures.records))
         classes = bench.classes(pictures.records)
@@ -192,7 +186,8 @@ def contrast_batches(bench: Bench) -> Scenes:
     """Batches as they are, each picture with two classes that share parts with its own."""
     dataset, count = bench.settings.dataset, bench.settings.interventions.contrasts
     birds = bench.subject.interventions
-    drawn = pictures_of(bench.decision, dataset, batches_of(bench.settings, bench.decision), count)
+    batches = tested_batches(bench.settings.episode, bench.decision.section, bench.settings.seed)
+    drawn = pictures_of(bench.decision, dataset, batches, count)
     for number, pictures, question in drawn:
         looks = {answer: birds.looks(class_id) for answer, class_id in enumerate(bench.classes(pictures.records))}
         seeds = [f"contrast:{bench.settings.seed}:{number}:{item}" for item in range(len(pictures.records))]

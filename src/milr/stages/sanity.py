@@ -11,7 +11,6 @@ from itertools import islice
 import torch
 from torch import nn
 
-from milr.backbones.protonet import represent
 from milr.baselines.methods import KINDS
 from milr.checks.sanity import SanityRow, compared, estimator_rows, information_rows, law_rows
 from milr.data.catalogues import data_entry, view
@@ -35,7 +34,7 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
-from milr.stages.episodes import decision_of, fitted_decision
+from milr.stages.episodes import decision_of, fitted_decision, with_own_mean
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
 from milr.stages.honesty import HONEST, Bench, honest_rows, require_honest
@@ -180,10 +179,7 @@ def variants(
             batches = islice(pictures["train"].batches(device), 16)
             random = randomised(network.network, names[:count], batches, settings.seed)
             top = names[:count] if count < len(names) else ["all"]
-            centred = decision
-            if network.metric.centre:  # the mean of what this network says, not of what it said before
-                mean = represent(random, pictures["train"].batches(device)).mean(0)
-                centred = replace(decision, network=replace(network, mean=mean))
+            centred = with_own_mean(decision, random, pictures["train"], device)
             yield "cascade", f"random {'+'.join(reversed(top))}", refit(fitting, centred, random, pictures, device)
 
 

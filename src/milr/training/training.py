@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -87,11 +87,8 @@ def train_prototypical(
     metric = replace(task.metric, centre=False)
     copy_from_first(network)
     first_weights = copy.deepcopy(network.state_dict()) if training.interpolate else None
-    parameters = freeze(network, tuple(training.freeze))
-    optimiser = build_optimiser(parameters, training)
-    schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
     selection = Selection(network, validate, on_validation, device)
-    progress = Progress(network, optimiser, schedule, selection)
+    progress = begin(network, training, selection)
     forward, finite = forward_pass(network, training, device), FiniteCheck(device)
 
     continuation = continuation or Continuation()
@@ -101,12 +98,7 @@ def train_prototypical(
         selection.update(0)
     for step in range(continuation.done + 1, steps + 1):
         network.train(training.batch_norm == "train")
-        inputs = step_inputs(step, task, training, device)
-        optimiser.zero_grad(set_to_none=True)
-        loss, accuracy = backward(forward, inputs, training, metric, parameters)
-        optimiser.step()
-        schedule.step()
-
+        loss, accuracy = take_step(progress, forward, step_inputs(step, task, training, device), training, metric)
         finite.update(step, loss)
         validates = step % training.validate_every == 0 or step == steps
         if validates or device.type == "cpu":  # reading a loss waits for a GPU: not at every step
@@ -125,6 +117,14 @@ def train_prototypical(
     return selection.best
 
 
+def begin(network: nn.Module, training: Training, selection: Selection) -> Progress:
+    """The progress of a training before its first step; `train.freeze` then holds for the network's parameters."""
+    optimiser = build_optimiser(freeze(network, tuple(training.freeze)), training)
+    steps = steps_of(training)
+    schedule = LambdaLR(optimiser, lambda step: rate(step, steps, training))
+    return Progress(network, optimiser, schedule, selection)
+
+
 def step_inputs(step: int, task: EpisodicTask, training: Training, device: torch.device) -> Tensor:
     """The pictures of the episodes that this process sees in a step, counted from 1: float32 [K, 3, S, S]."""
     first = ((step - 1) * world() + rank()) * training.episodes_per_step
@@ -132,18 +132,21 @@ def step_inputs(step: int, task: EpisodicTask, training: Training, device: torch
     return torch.cat([episode_inputs(task, training, number, device) for number in numbers])
 
 
-def backward(
+def take_step(
+    progress: Progress,
     forward: Callable[[Tensor], Tensor],
     inputs: Tensor,
     training: Training,
     metric: MetricSettings,
-    parameters: Sequence[nn.Parameter],
 ) -> tuple[Tensor, Tensor]:
-    """Loss and accuracy of a step's episodes; the gradients are then at the parameters, averaged over the processes."""
+    """One optimiser step by the gradients' mean over the processes; the mean loss and accuracy of its episodes."""
+    progress.optimiser.zero_grad(set_to_none=True)
     loss, accuracy = episode_loss(forward(inputs), training, metric)
     torch.autograd.backward(loss)
     loss = loss.detach()
-    average([loss, accuracy, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
+    average([loss, accuracy, *(p.grad for p in progress.network.parameters() if p.grad is not None)])
+    progress.optimiser.step()
+    progress.schedule.step()
     return loss, accuracy
 
 
