@@ -18,7 +18,7 @@ from milr.explanation import critic_fitting, fitting
 from milr.explanation.features import Sample
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
-from milr.explanation.pairs import batch_features, fill_bank, places_within, some_batches
+from milr.explanation.pairs import batch_features, fill_bank, images_and_places, some_batches
 from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
 
@@ -202,9 +202,18 @@ def test_where_the_validation_is_one_image_a_part_of_the_training_images_is_held
 
 
 @pytest.mark.parametrize(
-    ("gib", "channels", "places"), [(2.0, 40, 256), (2.0, 512, 256), (2.0, 2048, 64), (0.5, 2048, 16), (0.0, 64, 16)]
+    ("gib", "channels", "places", "held"),
+    [
+        (2.0, 40, 784, (4096, 784)),
+        (2.0, 256, 1024, (2048, 1024)),  # all places, of fewer images
+        (2.0, 2048, 64, (4096, 64)),
+        (2.0, 256, 3136, (1024, 2048)),  # of a thousand images as many places as fit
+        (0.5, 2048, 196, (1024, 64)),
+        (0.0, 64, 256, (1024, 16)),  # the least that says something
+    ],
 )
-def test_the_last_phases_features_keep_to_the_memory_budget(gib: float, channels: int, places: int) -> None:
-    assert places_within(gib, channels) == places
-    if places > 16:  # the least that says something
-        assert places * 4096 * channels * 4 <= gib * 2**30
+def test_the_last_phases_features_keep_to_the_memory_budget(
+    gib: float, channels: int, places: int, held: tuple[int, int]
+) -> None:
+    assert images_and_places(gib, channels, places) == held
+    assert held[0] * held[1] * channels * 4 <= gib * 2**30 or not gib

@@ -21,7 +21,15 @@ from milr.explanation.features import Features
 from milr.explanation.mask_fitting import check_gradients, fit_mask
 from milr.explanation.mask_fitting import validate as validate
 from milr.explanation.objective import Terms
-from milr.explanation.pairs import IMAGES, batch_features, fill_bank, first_rows, some_batches, split_images, without
+from milr.explanation.pairs import (
+    batch_features,
+    fill_bank,
+    first_rows,
+    images_and_places,
+    some_batches,
+    split_images,
+    without,
+)
 from milr.explanation.progress import Phases
 from milr.explanation.settings import FitSettings
 from milr.networks.inputs import count
@@ -145,9 +153,9 @@ def pairs_task(
 
     None if the batches hold too few images.
     """
-    known = explainer.features
-    count = min(IMAGES, len(known)) if known else IMAGES
-    own = some_batches(explainer.layers, batches, steps, count)
+    known, (channels, height, width) = explainer.features, explainer.layers.local_shape
+    most, _ = images_and_places(explainer.settings.infomax.memory_gib, channels, height * width)
+    own = some_batches(explainer.layers, batches, steps, min(most, len(known)) if known else most)
     pairs = batch_features(explainer, own, "the fit's batch", masked=True, seed=seed)
     held_out = held_out_features(explainer, validation, masked=True)
     images = len(pairs) if held_out else len(first_rows(pairs.representation))

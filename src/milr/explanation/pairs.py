@@ -17,8 +17,8 @@ from milr.information.bottleneck import noise_like, occlude
 from milr.networks.inputs import count as rows
 from milr.networks.layers import FirstPass, LayerPair
 
-IMAGES = 4096  # of the fit's batches at most, to which the critic is fitted with what their masks let pass
-PLACES, FEWEST = 256, 16  # of each image: at most, and at least where the memory budget allows fewer
+IMAGES, FEWEST_IMAGES = 4096, 1024  # of the fit's batches, to which the critic is fitted with what their masks let pass
+FEWEST_PLACES = 16  # of each, where the memory budget allows fewer
 SAME = 0.05  # of the spread of z: representations that are closer count as of one image
 
 
@@ -42,9 +42,9 @@ def batch_features(explainer: Explainer, batches: Iterable[Batch], what: str, ma
     layers, modules = explainer.layers, explainer.ready().eval()
     device = modules.bank.local.device
     noise = torch.Generator(device).manual_seed(seed)
-    count = layers.local_shape[1] * layers.local_shape[2]
-    most = places_within(explainer.settings.infomax.memory_gib, layers.local_shape[0])
-    places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    channels, height, width = layers.local_shape
+    _, most = images_and_places(explainer.settings.infomax.memory_gib, channels, height * width)
+    places = torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))[:most].sort().values
     scale, parts = 0.0, []
     for number, given in enumerate(batches, 1):
         batch = checked_batch(given, layers, f"{what} {number}")
@@ -65,9 +65,15 @@ def batch_features(explainer: Explainer, batches: Iterable[Batch], what: str, ma
     return Features(**joined, places=places, scale=scale)
 
 
-def places_within(memory_gib: float, channels: int) -> int:
-    """How many places of each of `IMAGES` images fit the budget: x and x' of so many channels, in half precision."""
-    return min(PLACES, max(FEWEST, int(memory_gib * GIB / (2 * 2 * channels * IMAGES))))
+def images_and_places(memory_gib: float, channels: int, places: int) -> tuple[int, int]:
+    """How many images, and places of each, fit the budget: x and x' of so many channels, in half precision.
+
+    All places as long as `FEWEST_IMAGES` fit with them: the critic has weights of each place's own, which no other
+    place fits to what the mask lets pass.
+    """
+    most = int(memory_gib * GIB / (2 * 2 * channels))
+    images = min(IMAGES, max(FEWEST_IMAGES, most // places))
+    return images, min(places, max(FEWEST_PLACES, most // images))
 
 
 def passed(explainer: Explainer, first: FirstPass, noise: torch.Generator) -> Tensor:
