@@ -106,7 +106,7 @@ class Explainer:
         if views not in (1, 2):
             raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
         with own_modes(self.layers, gradients=False):
-            known = KnownNetwork(self.layers.network)
+            known = KnownNetwork(self.layers.network, self.layers.written)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             training = training_batches(batches, self.layers, number)
             if views == 2:
@@ -261,11 +261,11 @@ class Explainer:
         require_same_reading(choice, layers)
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
-            require_network(state.get("network_sha256"), layers.network, way_out)
+            require_network(state.get("network_sha256"), layers, way_out)
         with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
             explainer._modules = modules.to(device_of(layers))
-            explainer._known = KnownNetwork(layers.network)
+            explainer._known = KnownNetwork(layers.network, layers.written)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
 

@@ -103,11 +103,11 @@ def require_same_reading(saved: LayerSettings, layers: LayerPair) -> None:
         )
 
 
-def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:
+def require_network(saved: str | None, layers: LayerPair, way_out: str) -> None:
     """MilrError with a way out if the state was of another network; a warning where the state does not say."""
     if saved is None:
         log.warning("this MI-LR state does not say which network it was fitted on: it is taken for the one given")
-    elif (now := weights_sha256(network)) != saved:
+    elif (now := weights_sha256(layers.network, layers.written)) != saved:
         raise MilrError(
             f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
             f"{now[:12]}): {way_out}"

@@ -9,7 +9,7 @@ from itertools import chain
 from torch import nn
 
 from milr.errors import MilrError
-from milr.networks.inspection import ENTRY, Inspection
+from milr.networks.inspection import ENTRY, NOT_AGAIN, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
 from milr.networks.paths import PAST, TRIES, Paths
 from milr.networks.settings import LayerSettings
@@ -36,7 +36,7 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads:
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            why = _of_volumes(layers) or _of_several_each(layers)
+            why = _of_volumes(layers) or _of_several_each(layers) or _of_a_cache(layers)
             raise MilrError(
                 f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
                 "example) lists them)"
@@ -62,6 +62,12 @@ def _of_several_each(layers: Inspection) -> str:
     made = next((size for size in sizes if size > layers.count and size % layers.count == 0), 0)
     each = f" (its layers give {made} rows for {layers.count} pictures, as of crops or flips of each: give the network"
     return f"{each} that it runs on one of them)" if made else ""
+
+
+def _of_a_cache(layers: Inspection) -> str:
+    """What is said of a network whose layers do not run for images that it has seen."""
+    gone = [name for name, module in layers.modules.items() if id(module) in layers.gone]
+    return f" (its layer '{gone[-1]}' {NOT_AGAIN})" if gone else ""
 
 
 def _named(layers: Inspection, name: str) -> Call | None:

@@ -28,6 +28,10 @@ DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyo
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
 MOST_MAPS = 0.85  # of all maps: a network of stages has three quarters in one at most; attention pads some to windows
 ENTRY = ".input"  # behind a layer's name: what goes into it
+NOT_AGAIN = (
+    "did not run when the network was given the same images again: does it keep what it computed of images that it has "
+    "seen (a cache)? Turn that off, since nothing could be taken away from it"
+)
 FEWEST = 3  # equal blocks of a network of convolutions that is taken for one of one resolution
 
 
@@ -46,7 +50,10 @@ class Inspection:
             raise MilrError(
                 f"the network fails on {written(images)}: {type(error).__name__}: {first_line(error) or 'no message'}"
             ) from error
+        first = {id(run.module) for run in self.root.finished()}
+        self.root, _ = trace(network, images)  # what is computed once, of no image, is done
         self.order = list(self.root.finished())
+        self.gone = first - {id(run.module) for run in self.order}  # did not run again
         self.runs: dict[int, list[Call]] = {}  # of each module, by its id
         for run in self.order:
             self.runs.setdefault(id(run.module), []).append(run)
@@ -210,6 +217,8 @@ class Inspection:
         if chosen:
             return chosen[0]
         message = f"layer '{name}' runs {len(runs)} times in one pass: name one that runs once"
+        if id(self.module_of(name)) in self.gone:
+            raise MilrError(f"layer '{name}' {NOT_AGAIN}")
         if len(runs) > 1:
             message += f", or say which run, call=0 to {len(runs) - 1}"
         inside = [

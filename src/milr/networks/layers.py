@@ -14,7 +14,7 @@ from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
-from milr.networks.freezing import frozen, same_buffers, weights_sha256
+from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take, warn_of_pictures
@@ -29,6 +29,7 @@ from milr.networks.outputs import (
     vectors_in,
     with_features,
 )
+from milr.networks.own_state import also_writes, same_state, unchanged, written_each_time
 from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
 from milr.networks.paths import Paths
 from milr.networks.places import image_size
@@ -86,10 +87,17 @@ class LayerPair:
         self._read, self._output = read or choice.read, output or choice.output
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
-        with same_buffers(self.network):  # a network that changes them is refused, and is as it was
+        self.written: list[str] = []  # names of the tensors that each pass writes to, and no result depends on
+        with same_state(self.network) as start:
             paths = Paths(Inspection(self.network, probes, choice), self._output)
+            self.written, refusal = written_each_time(self.network, start, probes, others)
+            if refusal:
+                raise refusal
             choice = self._name_layers(paths, choice, stages, read)
-            self._try_passes(paths, probes, others, example)
+            try:
+                self._try_passes(paths, probes, others, example)
+            except MilrError as error:
+                raise MilrError(f"{error}{also_writes(self.network, self.written)}") from error
         self.choice = self._as_found(choice)
 
     def _name_layers(
@@ -253,7 +261,8 @@ class LayerPair:
 
     def _run(self, images: Inputs) -> Tensor:
         kind = main_tensor(images).device.type
-        with torch.autocast(kind, self.precision, enabled=self.precision != torch.float32), uncompiled():
+        autocast = torch.autocast(kind, self.precision, enabled=self.precision != torch.float32)
+        with autocast, uncompiled(), unchanged(self.network, self.written):
             output = call(self.network, self._cast(images))
         if not isinstance(output, Tensor) and not self._output:
             self._output = choose(output, count(images))

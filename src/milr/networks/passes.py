@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.networks.dependence import Dependence
 from milr.networks.inputs import Inputs, count, join, main_tensor, take, tensors_of, with_main
-from milr.networks.probes import changed_buffers, first_difference, not_finite, same
+from milr.networks.probes import first_difference, not_finite, same
 
 Result = TypeVar("Result")
 
@@ -58,25 +58,6 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
     Seen on two batches of which the first image is the same. `before` is the block before the last, where the local
     layer is in that or behind it. MilrError where the passes would not give what they must.
     """
-    found: tuple[bool, bool] | MilrError | None = None
-
-    def attempt() -> None:
-        """Tries both passes; what is wrong is told after the buffers, whose change may be the cause."""
-        nonlocal found
-        try:
-            found = _check(pair, probes, others, before)
-        except MilrError as error:
-            found = error
-
-    if changed := changed_buffers(pair.network, attempt):
-        raise MilrError(f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result")
-    if isinstance(found, MilrError):
-        raise found
-    assert found is not None
-    return found
-
-
-def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:
     if damaged := not_finite(pair.network):
         raise MilrError(
             f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
@@ -170,7 +151,7 @@ def _another(one: Tensor, other: Tensor) -> bool:
 
 
 def _mixed(pair: Passes, probes: Inputs, others: Inputs, row: int = 0) -> MilrError:
-    if not _same_above(pair, pair.first_pass(probes), pair.first_pass(probes)):
+    if not _same_again(pair, probes):
         return _random(pair, probes)
     where = first_difference(pair.network, probes, others, pair.rounding, row)
     return MilrError(
@@ -194,7 +175,10 @@ def _check_repeats(pair: Passes, first: FirstPass, again: SecondPass, probes: In
 
 def _random(pair: Passes, probes: Inputs) -> MilrError:
     where = first_difference(pair.network, probes, probes, pair.rounding)
-    return MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+    return MilrError(
+        f"the network gives two results for the same images: {where} is random, also in eval(), or keeps something of "
+        "the pass before"
+    )
 
 
 def _attempt(pair: Passes, local: Tensor, below: Inputs) -> SecondPass:
@@ -234,6 +218,12 @@ def _same_above(pair: Passes, first: FirstPass, other: FirstPass | SecondPass) -
     return same(other.representation, first.representation, pair.rounding) and same(
         other.output, first.output, pair.rounding
     )
+
+
+def _same_again(pair: Passes, images: Inputs) -> bool:
+    """Whether two passes over the same images give the same."""
+    passes = _tensors(pair.first_pass(images)), _tensors(pair.first_pass(images))
+    return all(same(one, other, pair.rounding) for one, other in zip(*passes, strict=True))
 
 
 def _result_of(compute: Callable[[], Result]) -> Result | None:

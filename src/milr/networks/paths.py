@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.errors import MilrError
 from milr.networks.freezing import frozen
 from milr.networks.hooks import HookedLayer
 from milr.networks.inputs import Inputs, call, main_tensor, with_main
@@ -119,7 +120,10 @@ class Paths:
             root, error = trace(layers.network, layers.images, some_numbers)
         if error:
             raise error
-        return [run.seen for run in root.finished()], self._picked(given[-1])
+        runs = list(root.finished())
+        if [run.module for run in runs] != [run.module for run in layers.order]:
+            raise MilrError("other layers run than before")  # where that is random, it is said later
+        return [run.seen for run in runs], self._picked(given[-1])
 
     def _hooked(self, run: Call) -> HookedLayer:
         return HookedLayer("", run.module, self.layers.runs[id(run.module)].index(run))

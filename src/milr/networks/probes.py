@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from milr.networks.freezing import dense, frozen, same_values
+from milr.networks.freezing import dense, frozen
 from milr.networks.inputs import BESIDE, Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
 from milr.networks.wrappers import hookable, uncompiled
@@ -116,14 +115,6 @@ def _values(network: nn.Module, images: Inputs, row: int) -> list[tuple[nn.Modul
             hooks.enter_context(module.register_forward_hook(after))
         call(network, images)
     return values
-
-
-def changed_buffers(network: nn.Module, run: Callable[[], object]) -> list[str]:
-    """Names of the buffers that `run` leaves changed."""
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    run()
-    after = dict(network.named_buffers())
-    return [name for name, buffer in before.items() if name in after and not same_values(buffer, after[name])]
 
 
 def not_finite(network: nn.Module) -> list[str]:
