@@ -106,24 +106,25 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     """The runs that may give the representation, after the local one, the likeliest first.
 
     The last [K, D] or [K, D, 1, 1] before the classifier; else the last tokens (behind the blocks the last norm), the
-    class token or mean of which is read; else the map with the fewest places.
+    class token or mean of which is read, whether or not they are places still; else the map with the fewest places.
     """
     learned = (place for place, run in enumerate(layers.order) if next(run.module.parameters(), None) is not None)
     after = layers.order.index(local) + 1 if local else next(learned, 0)  # what scales the input is nothing known
     candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
     candidates = [run for run in candidates if id(run) not in layers.blind]
     maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
-    last = max((layers.order.index(run) for run in maps if not run.children), default=0)
-    pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
-    made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
     tokens = [run for run in tokens if not isinstance(run.module, (nn.Linear, *NOTHING))]
+    loose = _loose(layers, candidates, tokens)
+    last = max((layers.order.index(run) for run in (*maps, *loose) if not run.children), default=0)
+    pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
+    made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     blocks = layers.blocks()
     end = layers.order.index(blocks[-1]) if blocks else 0
     norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
     lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
     blocks = [run for run in blocks if run in candidates]
-    groups = (*map(reversed, (made, norms, tokens, pooled, blocks)), lowest)
+    groups = (*map(reversed, (made, loose, norms, tokens, pooled, blocks)), lowest)
     return list(dict.fromkeys(chain.from_iterable(groups)))
 
 
@@ -133,14 +134,22 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
     So it is taken where no layer gives that: where the network itself pools a map, or takes the last word of a row.
     """
     layout = layers.layouts.get(id(z)) if z else None
-    if z and (layout is None or layout.grid == (1, 1) or layout.kind == TOKENS):
+    if z and (layout is None or layout.grid == (1, 1)):
         return None
     leaves = [run for run in layers.order if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
     last = leaves[-1] if leaves else None
     if last is None or not isinstance(last.module, nn.Linear) or not layers.usable(last):
         return None
+    if z and layout and layout.kind == TOKENS and not _learned_between(layers, z, last):
+        return None  # else they are others by then, as where most are dropped
     whole = len(last.input or ()) == len(last.output or ()) == 2 and (last.input or ())[0] == layers.count
     return last if whole and id(last.module) in layers.names and paths.past(last) <= PAST else None
+
+
+def _learned_between(layers: Inspection, z: Call, last: Call) -> bool:
+    """Whether layers with weights run between the two, beside those that hold the first."""
+    between = layers.order[layers.order.index(z) + 1 : layers.order.index(last)]
+    return any(z not in run.finished() and next(run.module.parameters(), None) is not None for run in between)
 
 
 def _before_classifier(pooled: list[Call]) -> list[Call]:
@@ -165,6 +174,16 @@ def _is_head(run: Call) -> bool:
         weights.ndim > 1 for weights in run.module.parameters()
     )
     return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
+
+
+def _loose(layers: Inspection, candidates: list[Call], tokens: list[Call]) -> list[Call]:
+    """Those behind the last tokens that give others as wide, which are no places: most are dropped, merged, or read."""
+    places = max(map(layers.order.index, tokens), default=0)
+    widths = {(run.output or ())[2] for run in tokens}
+    behind = [run for run in candidates if layers.order.index(run) > places and id(run) not in layers.layouts]
+    behind = [run for run in behind if len(run.output or ()) == 3 and (run.output or ())[1] > 1]
+    wide = [run for run in behind if (run.output or ())[0] == layers.count and (run.output or ())[2] in widths]
+    return [run for run in wide if not isinstance(run.module, (nn.Linear, *NOTHING))]
 
 
 def _scales(run: Call) -> bool:

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
 from milr.networks.inputs import Inputs, count, main_tensor, tensors_of, with_main, written
-from milr.networks.layouts import SEQUENCE, TOKENS, Layout
+from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, TOKENS, Layout
 from milr.networks.places import ATTENTION, find_layouts, given_layout
 from milr.networks.readout import equal_blocks, readout_calls, spread
 from milr.networks.settings import LayerSettings
@@ -133,13 +133,18 @@ class Inspection:
         )
 
     def reading_layout(self, name: str, local: str, layout: Layout) -> Layout | None:
-        """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those."""
+        """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those.
+
+        Other tokens [K, T, C] of a picture that are as wide as these are a row, of which one may be read.
+        """
         run = self.run_of(name)
         if self.is_entry(name):
             return None
         shapes = [layer.output or () for layer in (run, self.run_of(local))]
         same = len(shapes[0]) == len(shapes[1]) == 3 and shapes[0][1] == shapes[1][1]
-        return self.layouts.get(id(run)) or self._given(run) or (layout if same else None)
+        known = self.layouts.get(id(run)) or self._given(run) or (layout if same else None)
+        wide = len(shapes[0]) == 3 and shapes[0][2] == shapes[1][1 if layout.kind == CHANNELS_FIRST else -1]
+        return known or (Layout(SEQUENCE, (1, shapes[0][1])) if wide and self.size[0] > 1 else None)
 
     def readout_layers(self) -> tuple[str, ...]:
         """Names of the layers that the mask reads by default; none for a network without maps.

@@ -32,7 +32,6 @@ from milr.networks.outputs import (
 from milr.networks.own_state import also_writes, same_state, unchanged, written_each_time
 from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
 from milr.networks.paths import Paths
-from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.word_order import warn_of_order
@@ -80,7 +79,6 @@ class LayerPair:
         main = main_tensor(example)
         warn_of_pictures(example)
         self.input_shape = tuple(main.shape[1:])
-        self.image_size = image_size(main.shape) if main.ndim == 4 else tuple(main.shape[-2:])  # (H, W) of images
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else None  # of several the network's own code knows which
         self._rounds = self._dtype or max(dtypes, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
@@ -130,6 +128,7 @@ class LayerPair:
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
         layers = paths.layers
+        self.image_size = layers.size if len(self.input_shape) == 3 else self.input_shape[-2:]  # (H, W) of images
         self._class_token: int | None = None
         self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
@@ -140,7 +139,7 @@ class LayerPair:
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
         if main.ndim == 4 and own.kind != SEQUENCE:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
-            size = image_size(main.shape)
+            size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
             warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
