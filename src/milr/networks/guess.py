@@ -6,12 +6,14 @@ import math
 from dataclasses import replace
 from itertools import chain
 
+import torch
 from torch import nn
 
 from milr.errors import MilrError
 from milr.networks.inspection import ENTRY, NOT_AGAIN, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
 from milr.networks.paths import PAST, TRIES, Paths
+from milr.networks.probes import random_network
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -36,6 +38,8 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads:
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
+            if not paths.repeats():
+                raise random_network(layers.network, layers.images, torch.float32)
             why = _of_volumes(layers) or _of_several_each(layers) or _of_a_cache(layers)
             raise MilrError(
                 f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
@@ -57,11 +61,19 @@ def _of_volumes(layers: Inspection) -> str:
 
 
 def _of_several_each(layers: Inspection) -> str:
-    """What is said of a network that makes several pictures of each and runs them as one batch."""
-    sizes = [run.output[0] for run in layers.order if run.output and len(run.output) == 4]
-    made = next((size for size in sizes if size > layers.count and size % layers.count == 0), 0)
-    each = f" (its layers give {made} rows for {layers.count} pictures, as of crops or flips of each: give the network"
-    return f"{each} that it runs on one of them)" if made else ""
+    """What is said of a network that makes several pictures or rows of each and runs them as one batch, or the reverse.
+
+    Of a tensor whose second dimension counts the images the first is words or times.
+    """
+    shapes = [run.output for run in layers.order if run.output and len(run.output) in (3, 4)]
+    sizes = [shape[0] for shape in shapes if shape[1] != layers.count]
+    made = next((size for size in sizes if size != layers.count and size % layers.count in (0, size)), 0)
+    if not made:
+        return ""
+    what = "as of crops, flips or channels of each: give the network that it runs on one of them"
+    if made < layers.count:
+        what = "one part of the batch after the other: let it run on all of it"
+    return f" (its layers give {made} row{'s' * (made > 1)} for {layers.count} of what it is given, {what})"
 
 
 def _of_a_cache(layers: Inspection) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.inputs import Inputs, count, main_tensor, tensors_of, with_main, written
+from milr.networks.inputs import Inputs, count, main_tensor, take, tensors_of, with_main, written
 from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, TOKENS, Layout
 from milr.networks.places import ATTENTION, find_layouts, given_layout
 from milr.networks.readout import equal_blocks, readout_calls, spread
@@ -32,6 +32,7 @@ NOT_AGAIN = (
     "did not run when the network was given the same images again: does it keep what it computed of images that it has "
     "seen (a cache)? Turn that off, since nothing could be taken away from it"
 )
+OTHER_NUMBERS = (1, 4, 8, 16, 32, 64)  # of images, that a network of a fixed one may take
 FEWEST = 3  # equal blocks of a network of convolutions that is taken for one of one resolution
 
 
@@ -49,6 +50,7 @@ class Inspection:
         if error is not None:
             raise MilrError(
                 f"the network fails on {written(images)}: {type(error).__name__}: {first_line(error) or 'no message'}"
+                f"{taken(network, images)}"
             ) from error
         first = {id(run.module) for run in self.root.finished()}
         self.root, _ = trace(network, images)  # what is computed once, of no image, is done
@@ -236,6 +238,14 @@ class Inspection:
         elif not runs and any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
             message += "; TorchScript runs its layers without Python: pass the module that it was made of"
         raise MilrError(message)
+
+
+def taken(network: nn.Module, images: Inputs) -> str:
+    """What is said of a network that fails on a few images and takes another number of them."""
+    for number in OTHER_NUMBERS:
+        if trace(network, take(images, torch.zeros(number, dtype=torch.long)))[1] is None:
+            return f"; it takes {number} at a time, and milr gives it other numbers: let it take any"
+    return ""
 
 
 def check_names(*layers: object) -> None:

@@ -17,6 +17,7 @@ from milr.networks.hooks import HookedLayer
 from milr.networks.inputs import Inputs, call, main_tensor, with_main
 from milr.networks.inspection import Inspection
 from milr.networks.outputs import OutputChoice, choose, pick, with_features
+from milr.networks.probes import same
 from milr.networks.trace import Call, trace
 from milr.networks.wrappers import uncompiled
 
@@ -93,6 +94,14 @@ class Paths:
         behind = enumerate(order[at + 1 :], at + 1)
         read = [at for at, one in behind if (one is above if above else run not in one.finished())]
         return any(_differ(plain[at], changed[at]) for at in read)
+
+    def repeats(self) -> bool:
+        """Whether the network's output is the same again."""
+        try:
+            outputs = self._passed(None, False)[1], self._passed(None, False)[1]
+        except Exception:  # whatever a network raises
+            return False
+        return same(*outputs, torch.float32)
 
     @cached_property
     def _plain(self) -> tuple[list[Tensor | None], Tensor]:

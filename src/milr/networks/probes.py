@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.errors import MilrError
 from milr.networks.freezing import dense, frozen
 from milr.networks.inputs import BESIDE, Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
@@ -90,6 +91,15 @@ def first_difference(network: nn.Module, one: Inputs, other: Inputs, precision: 
         if not same(was, now, precision):
             return f"the network's own code before {names[module]}" if given else names[module]
     return "the network's own code"
+
+
+def random_network(network: nn.Module, images: Inputs, precision: torch.dtype) -> MilrError:
+    """What is said of a network that gives two results for the same images."""
+    where = first_difference(network, images, images, precision)
+    return MilrError(
+        f"the network gives two results for the same images: {where} is random, also in eval(), or keeps something of "
+        "the pass before"
+    )
 
 
 def _values(network: nn.Module, images: Inputs, row: int) -> list[tuple[nn.Module, bool, Tensor]]:
