@@ -34,7 +34,7 @@ def test_of_a_recurrent_layers_last_state_the_way_out_is_said() -> None:
 
 
 class Folds(nn.Module):
-    """Pictures that are run in another number of rows: each channel alone, in parts, a fixed number; or cut at random."""
+    """Pictures that are run in another number of rows: each channel alone, one by one, eight; or cut at random."""
 
     def __init__(self, how: str) -> None:
         super().__init__()

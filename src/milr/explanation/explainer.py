@@ -272,6 +272,8 @@ class Explainer:
 
 def check_readings(readings: Sequence[str]) -> None:
     """MilrError for readings of eq. 1 that there are not."""
+    if isinstance(readings, str) or not isinstance(readings, Sequence):
+        raise MilrError(f"maps(images, readings={readings!r}): a list, of {', '.join(READINGS)}")
     if unknown := [reading for reading in readings if reading not in READINGS]:
         raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
 
