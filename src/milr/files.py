@@ -42,6 +42,13 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def checked_path(given: object, call: str) -> Path:
+    """What is given as a path to this call; MilrError for anything else."""
+    if not isinstance(given, str | Path):
+        raise MilrError(f"{call}: the path is text, not a {type(given).__name__}")
+    return Path(given)
+
+
 def current_umask() -> int:
     """The process's mask for new files, which can only be read by setting it."""
     mask = os.umask(0)

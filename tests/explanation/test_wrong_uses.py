@@ -411,3 +411,63 @@ def test_a_stream_without_an_end_that_is_prepared_alone_is_read_until_there_are_
     explainer = milr.MILR(Small(), "body", "pool")
     explainer.prepare(loader)
     assert len(explainer.features or ()) == 16
+
+
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (torch.eye(2)[LABELS], r"of one-hot rows labels\.argmax\(1\)"),
+        (torch.eye(2)[LABELS].long(), r"of one-hot rows labels\.argmax\(1\)"),
+        (LABELS[:, None], r"of a column labels\.flatten\(\)"),
+        (LABELS + 1, r"label 2 for 2 classes.*counted from 1\? give labels - 1"),
+    ],
+)
+def test_labels_of_another_form_are_refused_with_what_makes_them_right(labels: Tensor, error: str) -> None:
+    with pytest.raises(MilrError, match=error):
+        fitted(Small(), loader(zip(IMAGES, labels, strict=True)))
+
+
+def test_a_loader_of_single_items_is_one_of_batches() -> None:
+    assert fitted(Small(), DataLoader(TensorDataset(IMAGES, LABELS), batch_size=None)).fitted
+
+
+@pytest.mark.parametrize(
+    ("use", "error"),
+    [
+        (lambda e: e(IMAGES, refine=1, target=nn.CrossEntropyLoss()), "called with the network's output .* alone"),
+        (lambda e: e(IMAGES, refine=1, target=milr.towards(torch.rand(7))), "7 numbers, and the network gives 2"),
+        (lambda e: milr.towards(torch.tensor(1.0)), r"is \[E\] or \[K, E\]"),
+        (lambda e: milr.towards(torch.tensor([float("nan")])), "finite numbers"),
+        (lambda e: milr.towards(torch.rand(2), torch.rand(4, 3)), "compares 2 numbers with 3"),
+        (lambda e: milr.towards(torch.rand(2), metric="cosine"), "MetricSettings"),
+        (lambda e: e.attribute(IMAGES, kind=None), "choose among"),
+        (lambda e: e.maps(IMAGES, readings="sample"), "a list, of sample"),
+        (lambda e: e.prepare(IMAGES, seed=None), "whole number"),
+        (lambda e: e.prepare(IMAGES, seed=2**70), "the value must be from"),
+        (lambda e: e.save(None), "the path is text, not a NoneType"),
+        (lambda e: e(IMAGES).save(IMAGES, "maps.png"), "the path is text, not a Tensor"),
+        (lambda e: e(PAIRS), "give a batch of it at a time"),
+        (lambda e: milr.MILR(Small(), grid=8), "rows and columns"),
+        (lambda e: milr.MILR(Small(), layout="tokens", grid=[8.0, 8.0]), "rows and columns"),
+        (lambda e: milr.MILR(Small(), layers={"local": "body"}), r"milr\.LayerSettings\(local="),
+        (
+            lambda e: milr.MILR(Small(), "body", "pool", IMAGES, read=lambda z: z[:, 99]),
+            "function read fails .*IndexErr",
+        ),
+        (
+            lambda e: milr.MILR(Small(), "body", "pool", IMAGES, output=lambda o: o.logits),
+            "output fails .*AttributeErr",
+        ),
+    ],
+)
+def test_calls_of_another_kind_are_one_line(use: Any, error: str) -> None:
+    explainer = milr.MILR(Small(), "body", "pool", example=IMAGES)
+    explainer.prepare(IMAGES)
+    explainer.fitted = True
+    with pytest.raises(MilrError, match=error):
+        use(explainer)
+
+
+def test_one_embedding_may_be_what_another_is_preferred_to() -> None:
+    target = milr.towards(torch.tensor([1, 0]), against=torch.tensor([0.0, 1.0]))
+    assert target(torch.ones(3, 2)).shape == (3,)

@@ -257,7 +257,7 @@ def test_what_is_random_and_what_makes_several_pictures_of_each_is_called_so() -
     images = torch.randn(2, 3, 16, 16)
     with pytest.raises(MilrError, match="two results for the same images: .* is random, also in eval"):
         milr.MILR(Drops(), "body", "embed", example=images)
-    with pytest.raises(MilrError, match="its layers give 4 rows for 2 pictures, as of crops or flips of each"):
+    with pytest.raises(MilrError, match="its layers give 4 rows for 2 .*, as of crops, flips or channels of each"):
         milr.MILR(Crops(), example=images)
 
 

@@ -42,13 +42,57 @@ def test_places_are_told_from_channels_by_a_taller_image() -> None:
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
 
 
-def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
+def test_places_of_a_network_of_one_size_are_told_from_channels_by_changed_patches() -> None:
     model = LastChannels(size=48)
-    with pytest.raises(MilrError, match="cannot be inferred; say layout='channels_first' or 'channels_last'"):
-        pair_of(model, "local", "top", images())
-    pair = pair_of(model, "local", "top", images(), layout="channels_last")
+    pair = pair_of(model, "local", "top", images())
+    assert pair.layouts["local"].kind == "channels_last"
     first = pair.first_pass(images())
     assert torch.equal(pair.second_pass(first.local, images()).output, first.output)
+
+
+class Shuffled(LastChannels):
+    """Its places are in no order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = torch.randperm(144, generator=torch.Generator().manual_seed(0))
+        assert x.shape[2] == 48, "one size only"
+        places = self.patches(x).flatten(2)[:, :, order].transpose(1, 2).unflatten(1, (12, 12))
+        return self.top(self.local(places).relu().mean((1, 2)))
+
+
+def test_where_nothing_tells_places_from_channels_the_user_is_asked() -> None:
+    with pytest.raises(MilrError, match="cannot be inferred; say layout='channels_first' or 'channels_last'"):
+        pair_of(Shuffled(), "local", "top", images())
+
+
+class Wide(nn.Module):
+    """Images of six channels, which lie last, or are all as large as the smaller side; or are brought to one size."""
+
+    def __init__(self, arrange: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.arrange, self.local, self.top = arrange, nn.LazyConv2d(8, 4, 4), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(self.local(self.arrange(x)).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "arrange", "grid"),
+    [
+        ((24, 40, 6), lambda x: x.permute(0, 3, 1, 2), (6, 10)),
+        ((6, 48, 4), lambda x: x, (12, 1)),
+        ((3, 24, 40), lambda x: nn.functional.interpolate(x, (32, 32)), (8, 8)),
+        ((3, 32, 32), lambda x: nn.functional.interpolate(x, (48, 24)), (12, 6)),
+    ],
+)
+def test_sides_are_told_from_channels_and_one_size_from_another(
+    shape: tuple[int, ...], arrange: Callable[[Tensor], Tensor], grid: tuple[int, int]
+) -> None:
+    example, model = torch.rand(4, *shape), Wide(arrange)
+    model(example)
+    pair = pair_of(model, "local", "top", example)
+    assert pair.layouts["local"].kind == "channels_first" and pair.grid == grid
+    assert pair.image_size == (shape[:2] if shape[2] == 6 else shape[1:])
 
 
 @pytest.mark.slow

@@ -36,10 +36,14 @@ EACH = 4  # images of an identity or a class in a batch that compares them
 
 
 def in_batches(given: Any) -> Any:
-    """A loader of a data set's items, or of a list of single (image, label); anything else as it is."""
+    """A loader of a data set's items, or of single (image, label) in a list or a loader; anything else as it is."""
     singles = isinstance(given, list) and bool(given) and is_single(given[0])
     if singles or (isinstance(given, Dataset) and not isinstance(given, IterableDataset)):
         return DataLoader(given, AT_ONCE)
+    if isinstance(given, DataLoader) and given.batch_sampler is None and hasattr(given.dataset, "__getitem__"):
+        first = next(iter(given.sampler), None)  # batch_size=None: of single items, or of whole batches
+        if first is not None and is_single(given.dataset[first]):
+            return DataLoader(given.dataset, AT_ONCE, sampler=given.sampler, num_workers=given.num_workers)
     return given
 
 

@@ -223,12 +223,14 @@ def _labels(given: object, rows: int) -> Tensor:
             raise wrong from None
     if not isinstance(given, Tensor):
         raise wrong
+    if given.ndim == 2 and given.shape[1] > 1 and bool(((given == 0) | (given == 1)).all()):
+        raise MilrError(f"{wrong}: of one-hot rows labels.argmax(1)")
     if given.is_floating_point() or given.is_complex():
         raise MilrError(
             f"the labels of decide are {dtype_name(given)}: give class numbers, as integers (labels.long())"
         )
     if given.ndim != 1:
-        raise wrong
+        raise MilrError(f"{wrong}{': of a column labels.flatten()' * (given.shape[1:] == (1,))}")
     if len(given) != rows:
         raise MilrError(f"decide gives {rows} rows of logits and {len(given)} labels: one label a row")
     return given.detach().long()
@@ -239,4 +241,5 @@ def require_classes(labels: Tensor, classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}")
+        hint = " (counted from 1? give labels - 1)" if low > 0 and high == classes else ""
+        raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}{hint}")

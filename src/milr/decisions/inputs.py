@@ -137,7 +137,9 @@ def _tensor(given: object, what: str) -> Tensor:
     if isinstance(given, Tensor):
         return given
     if not isinstance(given, np.ndarray):
-        raise MilrError(f"{what} must be a tensor, not {described(given)}: turn pictures into tensors as in training")
+        hint = "give a batch of it at a time" if hasattr(given, "__iter__") and not isinstance(given, str) else ""
+        hint = hint or "turn pictures into tensors as in training"
+        raise MilrError(f"{what} must be a tensor, not {described(given)}: {hint}")
     try:
         return torch.from_numpy(given.copy(order="C"))
     except (TypeError, ValueError):

@@ -108,7 +108,7 @@ class Explainer:
         if views not in (1, 2):
             raise MilrError(f"prepare(..., views={views}): 1, or 2 to add mirror images")
         with own_modes(self.layers, gradients=False):
-            known = KnownNetwork(self.layers.network)
+            known = KnownNetwork(self.layers.network, self.layers.written)
             log.info("the mask is read from %s", ", ".join(self.layers.stages))
             training = training_batches(batches, self.layers, number)
             if views == 2:
@@ -262,17 +262,19 @@ class Explainer:
         require_same_reading(choice, layers)
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
-            require_network(state.get("network_sha256"), layers.network, way_out)
+            require_network(state.get("network_sha256"), layers, way_out)
         with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
             explainer._modules = modules.to(device_of(layers))
-            explainer._known = KnownNetwork(layers.network)
+            explainer._known = KnownNetwork(layers.network, layers.written)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
 
 
 def check_readings(readings: Sequence[str]) -> None:
     """MilrError for unknown readings of eq. 1."""
+    if isinstance(readings, str) or not isinstance(readings, Sequence):
+        raise MilrError(f"maps(images, readings={readings!r}): a list, of {', '.join(READINGS)}")
     if unknown := [reading for reading in readings if reading not in READINGS]:
         raise MilrError(f"maps(images, readings={unknown}): choose among {', '.join(READINGS)}")
 

@@ -15,7 +15,7 @@ from milr.default_device import on_the_cpu
 from milr.errors import MilrError
 from milr.explanation.map_tensors import numbers_of, require_finite, upsampled
 from milr.fields import load
-from milr.files import write_atomically
+from milr.files import checked_path, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,7 +157,7 @@ class Maps:
 
         MilrError for another ending, and for a folder that does not exist.
         """
-        path = Path(path)
+        path = checked_path(path, "maps.save(path, images)")
         if not path.parent.is_dir():
             raise MilrError(f"{path} cannot be written: there is no folder {path.parent}")
         if path.suffix == ".npz":

@@ -105,6 +105,7 @@ class MILR(Explainer):
             MilrError: for batches of anything else, fewer than two images, and layers that cannot be read.
         """
         batches = in_batches(batches)
+        check(FitSettings(seed=seed))
         with on_the_cpu(), seeded(seed):
             if self._layers is None:
                 first, batches = first_batch(batches)
@@ -221,7 +222,9 @@ class MILR(Explainer):
             torch.Size([2, 1, 32, 32])
         """
         if kind not in (*KINDS, "mask"):
-            raise MilrError(f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(kind, KINDS)}")
+            raise MilrError(
+                f"attribute(kind={kind}): choose among {', '.join((*KINDS, 'mask'))}{nearest(str(kind), KINDS)}"
+            )
         parts = split(images_of(inputs, self.layers, "the inputs"), batch_size)
         rows = targets_of(parts, target if refine else None)  # Captum's callers name one always
         heat = torch.cat([self._one_kind(kind, part, refine, own) for part, own in zip(parts, rows, strict=True)])

@@ -15,7 +15,7 @@ from milr.errors import MilrError
 from milr.explanation.bottlenecks import BOTTLENECKS
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
-from milr.files import write_atomically
+from milr.files import checked_path, write_atomically
 from milr.information.statistics import Standardise
 from milr.networks.layers import LayerPair, weights_sha256
 from milr.networks.settings import LayerSettings
@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of what a state holds; an older one ha
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:
     """Writes what `MILR.state` gave to a file, whole or not at all. MilrError for a folder that is not there."""
-    path = Path(path)
+    path = checked_path(path, "explainer.save(path)")
     if not path.parent.is_dir() or path.is_dir():
         what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise MilrError(f"{path} cannot be written: {what}")
@@ -103,11 +103,11 @@ def require_same_reading(saved: LayerSettings, layers: LayerPair) -> None:
         )
 
 
-def require_network(saved: str | None, network: nn.Module, way_out: str) -> None:
+def require_network(saved: str | None, layers: LayerPair, way_out: str) -> None:
     """MilrError with a way out if the state was of another network; a warning where the state does not say."""
     if saved is None:
         log.warning("this MI-LR state does not say which network it was fitted on: it is taken for the one given")
-    elif (now := weights_sha256(network)) != saved:
+    elif (now := weights_sha256(layers.network, layers.written)) != saved:
         raise MilrError(
             f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
             f"{now[:12]}): {way_out}"

@@ -209,7 +209,7 @@ class FitSettings(FitSteps):
         25
     """
 
-    seed: int = setting(0, "of the noise and of what is drawn")
+    seed: int = setting(0, "of the noise and of what is drawn", low=-(2**63), high=2**63 - 1)
     critic: CriticSettings = field(default_factory=CriticSettings)
 
 

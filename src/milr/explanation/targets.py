@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from milr.decisions.decision_kinds import numbers
 from milr.decisions.inputs import described
 from milr.default_device import on_the_users
 from milr.errors import MilrError
@@ -102,6 +104,12 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
         >>> milr.towards(partner, against=other[None])(torch.tensor([[1.0, 1.0]]))
         tensor([0.6931])
     """
+    if not isinstance(metric, MetricSettings):
+        raise MilrError(f"milr.towards(..., metric={described(metric)}): a milr.networks.settings.MetricSettings")
+    embedding = embeddings(embedding, "the embedding")
+    against = None if against is None else torch.atleast_2d(embeddings(against, "what it is preferred to"))
+    if against is not None and against.shape[1] != embedding.shape[-1]:
+        raise MilrError(f"milr.towards compares {embedding.shape[-1]} numbers with {against.shape[1]}: as many of each")
     if metric.centre:
         raise MilrError(
             "milr.towards takes no metric with centre=True, since it knows no mean: subtract the mean from the "
@@ -114,6 +122,11 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
 
     def loss(output: Tensor) -> Tensor:
         """How much less like the embedding than it might be [K]."""
+        if embedding.shape[-1] != output.shape[1]:
+            raise MilrError(
+                f"milr.towards has embeddings of {embedding.shape[-1]} numbers, and the network gives "
+                f"{output.shape[1]}: take them from the network's own output"
+            )
         if embedding.ndim == 2 and len(embedding) not in (1, len(output)):
             raise MilrError(
                 f"milr.towards has {len(embedding)} embeddings for {len(output)} images: a function as target gets the "
@@ -129,6 +142,14 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
     return loss
 
 
+def embeddings(given: Any, what: str) -> Tensor:
+    """[E] or [K, E], finite numbers; MilrError for anything else."""
+    values = numbers(given, f"{what} of milr.towards")
+    if values.ndim not in (1, 2):
+        raise MilrError(f"{what} of milr.towards is [E] or [K, E], not {described(given)}")
+    return values
+
+
 def checked_target(steps: object, target: object, images: int) -> Target | None:
     """The target of so many images as a function; MilrError for no number of steps, or a target of none."""
     if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 0:
@@ -139,7 +160,17 @@ def checked_target(steps: object, target: object, images: int) -> Target | None:
         raise MilrError("maps(images, target): a target counts in the refinement alone, give the steps too, refine=10")
     if isinstance(target, OwnDecision):
         return OwnDecision(on_the_users()(target.loss))
-    return on_the_users()(target) if callable(target) else towards_class(class_numbers(target, images))
+    if not callable(target):
+        return towards_class(class_numbers(target, images))
+    try:
+        signature(target.forward if isinstance(target, nn.Module) else target).bind(None)
+    except TypeError as error:
+        raise MilrError(
+            f"the target is called with the network's output [K, E] alone, and gives a loss of each image: {error}"
+        ) from None
+    except ValueError:  # a function that does not tell
+        pass
+    return on_the_users()(target)
 
 
 def targets_of(parts: Sequence[Inputs], target: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -51,20 +51,6 @@ def _has_own_train(module: nn.Module) -> bool:
     return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
 
 
-@contextmanager
-def same_buffers(network: nn.Module) -> Iterator[None]:
-    """Puts buffers back that the network changes while it runs, whatever its modes: running means, counters."""
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, buffer in network.named_buffers():
-                was = before.get(name)
-                if was is not None and was.shape == buffer.shape and not same_values(buffer, was):
-                    buffer.copy_(was)
-
-
 def same_values(first: Tensor, second: Tensor) -> bool:
     """Whether two buffers hold the same; nan is as nan, and a sparse one may be, too."""
     if first.shape != second.shape:
@@ -78,8 +64,8 @@ def dense(value: Tensor) -> Tensor:
     return value if value.layout == torch.strided else value.to_dense()
 
 
-def weights_sha256(network: nn.Module) -> str:
-    """sha256 over every parameter and buffer, to the bit: what a frozen network must have before and after.
+def weights_sha256(network: nn.Module, but: Collection[str] = ()) -> str:
+    """sha256 over every parameter and buffer but those named, to the bit: what a frozen network must have afterwards.
 
     The same for a network parts of which are compiled or wrapped, and for one that is not.
     """
@@ -88,6 +74,8 @@ def weights_sha256(network: nn.Module) -> str:
     unsaved = {name: buffer for name, buffer in network.named_buffers() if name not in saved}  # persistent=False
     inner = wrapper_names(network)
     for name, value in (saved | unsaved).items():
+        if name in but:
+            continue
         digest.update(without_wrappers(name, inner).encode())
         if isinstance(value, Tensor):
             plain = dense(value).detach().cpu().contiguous().flatten()

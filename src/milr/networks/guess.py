@@ -6,12 +6,14 @@ import math
 from dataclasses import replace
 from itertools import chain
 
+import torch
 from torch import nn
 
 from milr.errors import MilrError
-from milr.networks.inspection import ENTRY, Inspection
+from milr.networks.inspection import ENTRY, NOT_AGAIN, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
 from milr.networks.paths import PAST, TRIES, Paths
+from milr.networks.probes import random_network
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -36,7 +38,9 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads:
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            why = _of_volumes(layers) or _of_several_each(layers)
+            if not paths.repeats():
+                raise random_network(layers.network, layers.images, torch.float32)
+            why = _of_volumes(layers) or _of_several_each(layers) or _of_a_cache(layers)
             raise MilrError(
                 f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
                 "example) lists them)"
@@ -57,11 +61,25 @@ def _of_volumes(layers: Inspection) -> str:
 
 
 def _of_several_each(layers: Inspection) -> str:
-    """What is said of a network that makes several pictures of each and runs them as one batch."""
-    sizes = [run.output[0] for run in layers.order if run.output and len(run.output) == 4]
-    made = next((size for size in sizes if size > layers.count and size % layers.count == 0), 0)
-    each = f" (its layers give {made} rows for {layers.count} pictures, as of crops or flips of each: give the network"
-    return f"{each} that it runs on one of them)" if made else ""
+    """What is said of a network that makes several pictures or rows of each and runs them as one batch, or the reverse.
+
+    Of a tensor whose second dimension counts the images the first is words or times.
+    """
+    shapes = [run.output for run in layers.order if run.output and len(run.output) in (3, 4)]
+    sizes = [shape[0] for shape in shapes if shape[1] != layers.count]
+    made = next((size for size in sizes if size != layers.count and size % layers.count in (0, size)), 0)
+    if not made:
+        return ""
+    what = "as of crops, flips or channels of each: give the network that it runs on one of them"
+    if made < layers.count:
+        what = "one part of the batch after the other: let it run on all of it"
+    return f" (its layers give {made} row{'s' * (made > 1)} for {layers.count} of what it is given, {what})"
+
+
+def _of_a_cache(layers: Inspection) -> str:
+    """What is said of a network whose layers do not run for images that it has seen."""
+    gone = [name for name, module in layers.modules.items() if id(module) in layers.gone]
+    return f" (its layer '{gone[-1]}' {NOT_AGAIN})" if gone else ""
 
 
 def _named(layers: Inspection, name: str) -> Call | None:
@@ -100,24 +118,25 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     """The runs that may give the representation, after the local one, the likeliest first.
 
     The last [K, D] or [K, D, 1, 1] before the classifier; else the last tokens (behind the blocks the last norm), the
-    class token or mean of which is read; else the map with the fewest places.
+    class token or mean of which is read, whether or not they are places still; else the map with the fewest places.
     """
     learned = (place for place, run in enumerate(layers.order) if next(run.module.parameters(), None) is not None)
     after = layers.order.index(local) + 1 if local else next(learned, 0)  # what scales the input is nothing known
     candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
     candidates = [run for run in candidates if id(run) not in layers.blind]
     maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
-    last = max((layers.order.index(run) for run in maps if not run.children), default=0)
-    pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
-    made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
     tokens = [run for run in tokens if not isinstance(run.module, (nn.Linear, *NOTHING))]
+    loose = _loose(layers, candidates, tokens)
+    last = max((layers.order.index(run) for run in (*maps, *loose) if not run.children), default=0)
+    pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
+    made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     blocks = layers.blocks()
     end = layers.order.index(blocks[-1]) if blocks else 0
     norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
     lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
     blocks = [run for run in blocks if run in candidates]
-    groups = (*map(reversed, (made, norms, tokens, pooled, blocks)), lowest)
+    groups = (*map(reversed, (made, loose, norms, tokens, pooled, blocks)), lowest)
     return list(dict.fromkeys(chain.from_iterable(groups)))
 
 
@@ -127,14 +146,22 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
     So it is taken where no layer gives that: where the network itself pools a map, or takes the last word of a row.
     """
     layout = layers.layouts.get(id(z)) if z else None
-    if z and (layout is None or layout.grid == (1, 1) or layout.kind == TOKENS):
+    if z and (layout is None or layout.grid == (1, 1)):
         return None
     leaves = [run for run in layers.order if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
     last = leaves[-1] if leaves else None
     if last is None or not isinstance(last.module, nn.Linear) or not layers.usable(last):
         return None
+    if z and layout and layout.kind == TOKENS and not _learned_between(layers, z, last):
+        return None  # else they are others by then, as where most are dropped
     whole = len(last.input or ()) == len(last.output or ()) == 2 and (last.input or ())[0] == layers.count
     return last if whole and id(last.module) in layers.names and paths.past(last) <= PAST else None
+
+
+def _learned_between(layers: Inspection, z: Call, last: Call) -> bool:
+    """Whether layers with weights run between the two, beside those that hold the first."""
+    between = layers.order[layers.order.index(z) + 1 : layers.order.index(last)]
+    return any(z not in run.finished() and next(run.module.parameters(), None) is not None for run in between)
 
 
 def _before_classifier(pooled: list[Call]) -> list[Call]:
@@ -159,6 +186,16 @@ def _is_head(run: Call) -> bool:
         weights.ndim > 1 for weights in run.module.parameters()
     )
     return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
+
+
+def _loose(layers: Inspection, candidates: list[Call], tokens: list[Call]) -> list[Call]:
+    """Those behind the last tokens that give others as wide, which are no places: most are dropped, merged, or read."""
+    places = max(map(layers.order.index, tokens), default=0)
+    widths = {(run.output or ())[2] for run in tokens}
+    behind = [run for run in candidates if layers.order.index(run) > places and id(run) not in layers.layouts]
+    behind = [run for run in behind if len(run.output or ()) == 3 and (run.output or ())[1] > 1]
+    wide = [run for run in behind if (run.output or ())[0] == layers.count and (run.output or ())[2] in widths]
+    return [run for run in wide if not isinstance(run.module, (nn.Linear, *NOTHING))]
 
 
 def _scales(run: Call) -> bool:

@@ -86,11 +86,13 @@ def require_rows(seen: Mapping[str, Tensor], names: Iterable[str], images: int) 
     if gone := set(names) - seen.keys():
         raise MilrError(
             f"layer '{gone.pop()}' did not run: was a layer of the network replaced? Make a new explainer. Or does "
-            "it choose its layers by the images (experts, early exits)? Name others, for the mask too (mask.stages)"
+            "it choose its layers by the images (experts, early exits), or keep what it gave for them (a cache)? Name "
+            "others, for the mask too (mask.stages)"
         )
     for name, features in seen.items():
         if len(features) != images:
             raise MilrError(
                 f"layer '{name}' gives {list(features.shape)} for {images} images: it must run on all of "
-                "them (one expert of several does not); name another, and of layers that the mask reads mask.stages"
+                "them (one expert of several does not; of a network that works through its batch in parts give smaller "
+                "ones); name another, and of layers that the mask reads mask.stages"
             )

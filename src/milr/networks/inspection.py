@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from milr.errors import MilrError
-from milr.networks.inputs import Inputs, count, main_tensor, tensors_of, with_main, written
-from milr.networks.layouts import SEQUENCE, TOKENS, Layout
+from milr.networks.inputs import Inputs, count, main_tensor, take, tensors_of, with_main, written
+from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, TOKENS, Layout
 from milr.networks.places import ATTENTION, find_layouts, given_layout
 from milr.networks.readout import equal_blocks, readout_calls, spread
 from milr.networks.settings import LayerSettings
@@ -28,6 +28,11 @@ DIFFERENT = 1e-4  # of the largest value: two rows of one layer's features, beyo
 MOST = 0.9  # of what a transformer of one resolution makes of its tokens has that resolution
 MOST_MAPS = 0.85  # of all maps: a network of stages has three quarters in one at most; attention pads some to windows
 ENTRY = ".input"  # behind a layer's name: what goes into it
+NOT_AGAIN = (
+    "did not run when the network was given the same images again: does it keep what it computed of images that it has "
+    "seen (a cache)? Turn that off, since nothing could be taken away from it"
+)
+OTHER_NUMBERS = (1, 4, 8, 16, 32, 64)  # of images, that a network of a fixed one may take
 FEWEST = 3  # equal blocks of a network of convolutions that is taken for one of one resolution
 
 
@@ -45,8 +50,12 @@ class Inspection:
         if error is not None:
             raise MilrError(
                 f"the network fails on {written(images)}: {type(error).__name__}: {first_line(error) or 'no message'}"
+                f"{taken(network, images)}"
             ) from error
+        first = {id(run.module) for run in self.root.finished()}
+        self.root, _ = trace(network, images)  # what is computed once, of no image, is done
         self.order = list(self.root.finished())
+        self.gone = first - {id(run.module) for run in self.order}  # did not run again
         self.runs: dict[int, list[Call]] = {}  # of each module, by its id
         for run in self.order:
             self.runs.setdefault(id(run.module), []).append(run)
@@ -126,13 +135,18 @@ class Inspection:
         )
 
     def reading_layout(self, name: str, local: str, layout: Layout) -> Layout | None:
-        """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those."""
+        """How the global layer's tensor holds places, where it does; as many tokens as the local layer's like those.
+
+        Other tokens [K, T, C] of a picture that are as wide as these are a row, of which one may be read.
+        """
         run = self.run_of(name)
         if self.is_entry(name):
             return None
         shapes = [layer.output or () for layer in (run, self.run_of(local))]
         same = len(shapes[0]) == len(shapes[1]) == 3 and shapes[0][1] == shapes[1][1]
-        return self.layouts.get(id(run)) or self._given(run) or (layout if same else None)
+        known = self.layouts.get(id(run)) or self._given(run) or (layout if same else None)
+        wide = len(shapes[0]) == 3 and shapes[0][2] == shapes[1][1 if layout.kind == CHANNELS_FIRST else -1]
+        return known or (Layout(SEQUENCE, (1, shapes[0][1])) if wide and self.size[0] > 1 else None)
 
     def readout_layers(self) -> tuple[str, ...]:
         """Names of the layers that the mask reads by default; none for a network without maps.
@@ -210,6 +224,8 @@ class Inspection:
         if chosen:
             return chosen[0]
         message = f"layer '{name}' runs {len(runs)} times in one pass: name one that runs once"
+        if id(self.module_of(name)) in self.gone:
+            raise MilrError(f"layer '{name}' {NOT_AGAIN}")
         if len(runs) > 1:
             message += f", or say which run, call=0 to {len(runs) - 1}"
         inside = [
@@ -222,6 +238,14 @@ class Inspection:
         elif not runs and any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
             message += "; TorchScript runs its layers without Python: pass the module that it was made of"
         raise MilrError(message)
+
+
+def taken(network: nn.Module, images: Inputs) -> str:
+    """What is said of a network that fails on a few images and takes another number of them."""
+    for number in OTHER_NUMBERS:
+        if trace(network, take(images, torch.zeros(number, dtype=torch.long)))[1] is None:
+            return f"; it takes {number} at a time, and milr gives it other numbers: let it take any"
+    return ""
 
 
 def check_names(*layers: object) -> None:

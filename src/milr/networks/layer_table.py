@@ -10,10 +10,10 @@ from torch import nn
 
 from milr.default_device import on_the_cpu
 from milr.errors import MilrError
-from milr.networks.freezing import same_buffers
 from milr.networks.guess import with_guesses
-from milr.networks.inputs import Inputs, checked_example
+from milr.networks.inputs import checked_example
 from milr.networks.inspection import Inspection, check_network
+from milr.networks.own_state import same_state, written_each_time
 from milr.networks.paths import Paths
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -79,14 +79,15 @@ def layers(network: nn.Module, example: Any, choice: LayerSettings | None = None
     """
     check_network(network)
     choice = choice or LayerSettings()
-    probes, _ = probe_inputs(checked_example(example, choice.layout != "auto"))
-    with same_buffers(unwrap(network)):
-        return _table(network, probes, choice)
+    probes, others = probe_inputs(checked_example(example, choice.layout != "auto"))
+    with same_state(unwrap(network)) as start:
+        seen = Inspection(unwrap(network), probes, choice)
+        written_each_time(seen.network, start, probes, others)
+        return _table(seen, choice)
 
 
-def _table(network: nn.Module, probes: Inputs, choice: LayerSettings) -> LayerTable:
+def _table(seen: Inspection, choice: LayerSettings) -> LayerTable:
     """The table of a network's layers as probes show them."""
-    seen = Inspection(unwrap(network), probes, choice)
     for given in filter(None, (choice.local, choice.z)):
         seen.name_of(given)
     with suppress(MilrError):  # the table is what helps where nothing can be guessed

@@ -14,7 +14,7 @@ from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
-from milr.networks.freezing import frozen, same_buffers, weights_sha256
+from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take, warn_of_pictures
@@ -29,9 +29,9 @@ from milr.networks.outputs import (
     vectors_in,
     with_features,
 )
+from milr.networks.own_state import also_writes, same_state, unchanged, written_each_time
 from milr.networks.passes import FirstPass, SecondPass, check_passes
 from milr.networks.paths import Paths
-from milr.networks.places import image_size
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 from milr.networks.word_order import warn_of_order
@@ -79,17 +79,23 @@ class LayerPair:
         main = main_tensor(example)
         warn_of_pictures(example)
         self.input_shape = tuple(main.shape[1:])
-        self.image_size = image_size(main.shape) if main.ndim == 4 else tuple(main.shape[-2:])  # (H, W) of images
         dtypes = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else None  # of several the network's own code knows which
         self._rounds = self._dtype or max(dtypes, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
         self._read, self._output = read or choice.read, output or choice.output
 
         probes, others = (self._cast(images) for images in probe_inputs(example))
-        with same_buffers(self.network):  # a network that changes them is refused, and is as it was
+        self.written: list[str] = []  # names of the tensors that each pass writes to, and no result depends on
+        with same_state(self.network) as start:
             paths = Paths(Inspection(self.network, probes, choice), self._output)
+            self.written, refusal = written_each_time(self.network, start, probes, others)
+            if refusal:
+                raise refusal
             choice = self._name_layers(paths, choice, stages, read)
-            self._try_passes(paths, probes, others, example)
+            try:
+                self._try_passes(paths, probes, others, example)
+            except MilrError as error:
+                raise MilrError(f"{error}{also_writes(self.network, self.written)}") from error
         self.choice = self._as_found(choice)
 
     def _name_layers(
@@ -122,6 +128,7 @@ class LayerPair:
         # one image only and costs next to nothing. A network with a bypass around the local layer must see all of them,
         # and so must one whose class token is computed beside the places.
         layers = paths.layers
+        self.image_size = layers.size if len(self.input_shape) == 3 else self.input_shape[-2:]  # (H, W) of images
         self._class_token: int | None = None
         self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
@@ -132,7 +139,7 @@ class LayerPair:
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
         if main.ndim == 4 and own.kind != SEQUENCE:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
-            size = image_size(main.shape)
+            size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
             warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
@@ -249,7 +256,8 @@ class LayerPair:
 
     def _run(self, images: Inputs) -> Tensor:
         kind = main_tensor(images).device.type
-        with torch.autocast(kind, self.precision, enabled=self.precision != torch.float32), uncompiled():
+        autocast = torch.autocast(kind, self.precision, enabled=self.precision != torch.float32)
+        with autocast, uncompiled(), unchanged(self.network, self.written):
             output = call(self.network, self._cast(images))
         if not isinstance(output, Tensor) and not self._output:
             self._output = choose(output, count(images))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.networks.outputs import called
 
 CHANNELS_FIRST, CHANNELS_LAST = "channels_first", "channels_last"  # [K, C, H, W] or [K, C, T], and [K, H, W, C]
 TOKENS, SEQUENCE = "tokens", "sequence"  # [K, T, C], of a grid and of words or times
@@ -67,7 +68,7 @@ def read_representation(
     `class_token` is the number of the token that is known to be it; else it is the first that is no place.
     """
     if callable(read):
-        z = read(tensor)
+        z = called("read", read, tensor)
         if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != len(tensor):
             given = list(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise MilrError(f"the function read gives {given} for layer '{name}': it must give z [K, D]")

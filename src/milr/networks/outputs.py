@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from milr.errors import MilrError
+from milr.text import first_line
 
 OutputChoice = str | Callable[[Any], Tensor]
 
@@ -113,9 +114,18 @@ def pick(output: Any, choice: OutputChoice) -> Tensor:
     return found[:, None] if found.ndim == 1 else found
 
 
+def called(name: str, function: Callable[[Any], Any], given: Any) -> Any:
+    """What a function of the user's makes of what a layer or the network gives; MilrError where it fails."""
+    try:
+        return function(given)
+    except Exception as error:  # whatever it raises
+        what = f"{type(error).__name__}: {first_line(error) or 'no message'}"
+        raise MilrError(f"the function {name} fails on {describe(given)}: {what}") from error
+
+
 def _picked(output: Any, choice: OutputChoice) -> Tensor:
     if callable(choice):
-        made = choice(output)
+        made = called("output", choice, output)
         if not isinstance(made, Tensor):
             raise MilrError(f"the function output gives {describe(made)}, not a tensor [K, E]")
         return made

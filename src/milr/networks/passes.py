@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from milr.errors import MilrError
 from milr.networks.dependence import Dependence
 from milr.networks.inputs import Inputs, count, join, main_tensor, take, tensors_of, with_main
-from milr.networks.probes import changed_buffers, first_difference, not_finite, same
+from milr.networks.probes import first_difference, not_finite, random_network, same
 
 Result = TypeVar("Result")
 
@@ -58,25 +58,6 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
     Seen on two batches of which the first image is the same. `before` is the block before the last, where the local
     layer is in that or behind it. MilrError where the passes would not give what they must.
     """
-    found: tuple[bool, bool] | MilrError | None = None
-
-    def attempt() -> None:
-        """Tries both passes; what is wrong is told after the buffers, whose change may be the cause."""
-        nonlocal found
-        try:
-            found = _check(pair, probes, others, before)
-        except MilrError as error:
-            found = error
-
-    if changed := changed_buffers(pair.network, attempt):
-        raise MilrError(f"the network changes its buffer '{changed[0]}' while it runs in eval(): maps need one result")
-    if isinstance(found, MilrError):
-        raise found
-    assert found is not None
-    return found
-
-
-def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[bool, bool]:
     if damaged := not_finite(pair.network):
         raise MilrError(
             f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
@@ -107,6 +88,8 @@ def _check(pair: Passes, probes: Inputs, others: Inputs, before: str) -> tuple[b
         if before:
             why = ": a class token no longer depends on its last block's patches"
             hint = f", for example local={before}"
+        elif isinstance(dict(pair.network.named_modules()).get(pair.local), nn.RNNBase):
+            hint = " (where the network reads a recurrent layer's last state, an nn.Identity() put before that layer)"
         raise MilrError(
             f"the global layer '{pair.z}' gives the same whatever the local layer '{pair.local}' gives{why}: name "
             f"layers of which the second depends on the first{hint}"
@@ -154,7 +137,9 @@ def _faint_and_not(probes: Inputs) -> tuple[Inputs, Inputs] | None:
 def check_alone(pair: Passes, images: Inputs, first: FirstPass) -> None:
     """MilrError where real images have other results in another order, or the last alone, than in their first pass.
 
-    Noise need not show that: experts, say, have room for so many images of a batch, and texts are sorted by length.
+    Noise need not show that: experts, say, have room for so many images of a batch, and texts are sorted by length. Nor
+    need an order or a batch of another size, whose rounding is another: so the last is tried among copies of itself,
+    too.
     """
     order = torch.arange(count(images)).flip(0)
     last, known = take(images, order[:1]), [one.flip(0) for one in _tensors(first)]
@@ -162,6 +147,10 @@ def check_alone(pair: Passes, images: Inputs, first: FirstPass) -> None:
         now = _tensors(pair.first_pass(batch))
         if any(_another(one[: len(two)], two) for one, two in zip(known, now, strict=True)):
             raise _mixed(pair, images, last, row=-1)
+    copies = take(images, order[:1].expand(count(images)))
+    now = _tensors(pair.first_pass(copies))
+    if not all(same(one[0], two[-1], pair.rounding) for one, two in zip(known, now, strict=True)):
+        raise _mixed(pair, images, copies, row=-1)
 
 
 def _another(one: Tensor, other: Tensor) -> bool:
@@ -170,8 +159,8 @@ def _another(one: Tensor, other: Tensor) -> bool:
 
 
 def _mixed(pair: Passes, probes: Inputs, others: Inputs, row: int = 0) -> MilrError:
-    if not _same_above(pair, pair.first_pass(probes), pair.first_pass(probes)):
-        return _random(pair, probes)
+    if not _same_again(pair, probes):
+        return random_network(pair.network, probes, pair.rounding)
     where = first_difference(pair.network, probes, others, pair.rounding, row)
     return MilrError(
         f"what the network gives for an image depends on the other images of the batch: {where} mixes them, also in "
@@ -189,12 +178,7 @@ def _check_repeats(pair: Passes, first: FirstPass, again: SecondPass, probes: In
             f"putting the output of '{pair.local}' back in its place changes what comes after: the network "
             "reads that layer in another way too; name another local layer"
         )
-    raise _random(pair, probes)
-
-
-def _random(pair: Passes, probes: Inputs) -> MilrError:
-    where = first_difference(pair.network, probes, probes, pair.rounding)
-    return MilrError(f"the network gives two results for the same images: {where} is random, also in eval()")
+    raise random_network(pair.network, probes, pair.rounding)
 
 
 def _attempt(pair: Passes, local: Tensor, below: Inputs) -> SecondPass:
@@ -234,6 +218,12 @@ def _same_above(pair: Passes, first: FirstPass, other: FirstPass | SecondPass) -
     return same(other.representation, first.representation, pair.rounding) and same(
         other.output, first.output, pair.rounding
     )
+
+
+def _same_again(pair: Passes, images: Inputs) -> bool:
+    """Whether two passes over the same images give the same."""
+    passes = _tensors(pair.first_pass(images)), _tensors(pair.first_pass(images))
+    return all(same(one, other, pair.rounding) for one, other in zip(*passes, strict=True))
 
 
 def _result_of(compute: Callable[[], Result]) -> Result | None:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from milr.errors import MilrError
 from milr.networks.freezing import frozen
 from milr.networks.hooks import HookedLayer
 from milr.networks.inputs import Inputs, call, main_tensor, with_main
 from milr.networks.inspection import Inspection
 from milr.networks.outputs import OutputChoice, choose, pick, with_features
+from milr.networks.probes import same
 from milr.networks.trace import Call, trace
 from milr.networks.wrappers import uncompiled
 
@@ -93,6 +95,14 @@ class Paths:
         read = [at for at, one in behind if (one is above if above else run not in one.finished())]
         return any(_differ(plain[at], changed[at]) for at in read)
 
+    def repeats(self) -> bool:
+        """Whether the network's output is the same again."""
+        try:
+            outputs = self._passed(None, False)[1], self._passed(None, False)[1]
+        except Exception:  # whatever a network raises
+            return False
+        return same(*outputs, torch.float32)
+
     @cached_property
     def _plain(self) -> tuple[list[Tensor | None], Tensor]:
         return self._passed(None, False)
@@ -119,7 +129,10 @@ class Paths:
             root, error = trace(layers.network, layers.images, some_numbers)
         if error:
             raise error
-        return [run.seen for run in root.finished()], self._picked(given[-1])
+        runs = list(root.finished())
+        if [run.module for run in runs] != [run.module for run in layers.order]:
+            raise MilrError("other layers run than before")  # where that is random, it is said later
+        return [run.seen for run in runs], self._picked(given[-1])
 
     def _hooked(self, run: Call) -> HookedLayer:
         return HookedLayer("", run.module, self.layers.runs[id(run.module)].index(run))

@@ -11,9 +11,11 @@ from milr.networks.inputs import Inputs, count, main_tensor, mapped, with_main
 from milr.networks.layouts import CHANNELS_FIRST, SEQUENCE, TOKENS, Layout
 from milr.networks.sequences import sequence_layouts
 from milr.networks.settings import LayerSettings
+from milr.networks.shown_maps import shown_layouts
 from milr.networks.tokens import Grid, Size, grids_of, token_layouts
 from milr.networks.trace import Call, Shape, layout_of, resolution, trace
 
+COLOURS = 4  # channels of a picture, at most
 ATTENTION = (nn.Dropout, nn.Softmax)  # what may work on attention of places to places, which looks like a map
 
 
@@ -23,7 +25,8 @@ def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple
     if main.ndim not in (2, 3, 4):
         return (1, main.shape[-1]), found
     size, larger, axis = larger_shapes(network, images)
-    tokens: dict[int, Shape] = {}  # by their place in the order
+    undecided: dict[int, Shape] = {}  # by their place in the order
+    tokens: dict[int, Shape] = {}
     sequences: dict[int, Shape] = {}
     longer: dict[int, Shape | None] = {}
     for number, ((key, shape), run) in enumerate(zip(_shapes_by_run(order).items(), order, strict=True)):
@@ -37,6 +40,11 @@ def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple
                 tokens[number] = shape
         elif kind := layout_of(shape, larger.get(key), size):
             found[id(run)] = Layout(kind, resolution(shape, kind))
+        elif len(shape) == 4 and (larger.get(key) or shape)[1:] == shape[1:] and not isinstance(run.module, ATTENTION):
+            undecided[number] = shape
+    if undecided:
+        shown = shown_layouts(network, images, undecided, size)
+        found |= {id(order[number]): layout for number, layout in shown.items()}
     if sequences:
         layouts = sequence_layouts(network, images, sequences, longer, axis)
         found |= {id(order[number]): layout for number, layout in layouts.items()}
@@ -55,8 +63,8 @@ def larger_shapes(network: nn.Module, images: Inputs) -> tuple[Size, dict[tuple[
     """
     main = main_tensor(images)
     if main.ndim == 4:
-        size = image_size(main.shape)
-        axes = [list(main.shape).index(size[0], 1)]
+        axes = [height_axis(network, images)]
+        size = (main.shape[axes[0]], main.shape[axes[0] + 1])
     else:
         size, axes = (1, main.shape[1]), list(range(1, main.ndim if isinstance(images, Tensor) else 2))
     larger, grown = Call(network), None
@@ -79,10 +87,17 @@ def doubled(images: Inputs, axis: int) -> Inputs:
     return mapped(larger, lambda one: torch.cat([one] * 2, 1) if one.ndim > 1 and one.shape[1] == like else one)
 
 
-def image_size(shape: Shape) -> tuple[int, int]:
-    """(H, W) of images [K, 3, H, W], or [K, H, W, 3]."""
-    _, first, second, third = shape
-    return (first, second) if third <= 4 < first else (second, third)
+def height_axis(network: nn.Module, images: Inputs) -> int:
+    """Which axis is the height: 2 of images [K, 3, H, W], 1 of [K, H, W, 3].
+
+    Of other channels than colours it is the side that can be larger: their number cannot.
+    """
+    _, first, _, last = main_tensor(images).shape
+    usual = 1 if last <= COLOURS < first else 2
+    if first <= COLOURS:
+        return usual
+    grows = [trace(network, doubled(images, axis))[1] is None for axis in (1, 3)]
+    return {(True, False): 1, (False, True): 2}.get((grows[0], grows[1]), usual)
 
 
 def given_layout(shape: Shape | None, choice: LayerSettings, maps: list[Size], size: Size) -> Layout | None:

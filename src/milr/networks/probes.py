@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from milr.networks.freezing import dense, frozen, same_values
+from milr.errors import MilrError
+from milr.networks.freezing import dense, frozen
 from milr.networks.inputs import BESIDE, Inputs, call, count, take, tensors_of
 from milr.networks.outputs import features_in
 from milr.networks.wrappers import hookable, uncompiled
@@ -93,6 +93,15 @@ def first_difference(network: nn.Module, one: Inputs, other: Inputs, precision: 
     return "the network's own code"
 
 
+def random_network(network: nn.Module, images: Inputs, precision: torch.dtype) -> MilrError:
+    """What is said of a network that gives two results for the same images."""
+    where = first_difference(network, images, images, precision)
+    return MilrError(
+        f"the network gives two results for the same images: {where} is random, also in eval(), or keeps something of "
+        "the pass before"
+    )
+
+
 def _values(network: nn.Module, images: Inputs, row: int) -> list[tuple[nn.Module, bool, Tensor]]:
     """What every module is given (True) and gives (False) for one image, in the order in which they do."""
     values: list[tuple[nn.Module, bool, Tensor]] = []
@@ -116,14 +125,6 @@ def _values(network: nn.Module, images: Inputs, row: int) -> list[tuple[nn.Modul
             hooks.enter_context(module.register_forward_hook(after))
         call(network, images)
     return values
-
-
-def changed_buffers(network: nn.Module, run: Callable[[], object]) -> list[str]:
-    """Names of the buffers that `run` leaves changed."""
-    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    run()
-    after = dict(network.named_buffers())
-    return [name for name, buffer in before.items() if name in after and not same_values(buffer, after[name])]
 
 
 def not_finite(network: nn.Module) -> list[str]:

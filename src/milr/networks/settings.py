@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 from milr.errors import MilrError
 from milr.fields import check, nearest, setting
+
+
+def not_sides(grid: Any) -> str:
+    """What is wrong with a grid, or nothing."""
+    sides = list(grid) if isinstance(grid, Sequence) else [grid]
+    right = len(sides) in (0, 2) and all(isinstance(side, Integral) and int(side) > 0 for side in sides)
+    return "" if right else "rows and columns, such as [14, 14]"
 
 
 @dataclass
@@ -37,7 +46,7 @@ class LayerSettings:
         choices=("auto", "channels_first", "channels_last", "tokens", "sequence"),
     )
     prefix: int = setting(-1, "tokens before the grid: of the class, registers; -1: what the grid leaves", low=-1)
-    grid: list[int] = setting([], "rows and columns of the tokens; []: as the patch embedding gives")
+    grid: list[int] = setting([], "rows and columns of the tokens; []: as the patch embedding gives", rule=not_sides)
     output: str = setting("", "of a network that gives a tuple or a dict: the number or the name of its output")
     call: int = setting(-1, "which run of layers that run more than once, from 0; -1: they run once", low=-1)
 
@@ -48,10 +57,15 @@ def layer_settings(layers: LayerSettings | None, **given: Any) -> LayerSettings:
     if unknown := [name for name in given if name not in names]:
         near = nearest(unknown[0], names)
         raise MilrError(f"there is no argument {unknown[0]}={near}: of the layers there are {', '.join(names)}")
+    if layers is not None and not isinstance(layers, LayerSettings):
+        raise MilrError(
+            f"layers={layers!r}: they are milr.LayerSettings(local=..., z=...), or single fields, MILR(network, "
+            "local=..., z=...)"
+        )
     chosen = {name: value for name, value in given.items() if value not in ("", None)}
     if "output" in chosen:
         chosen["output"] = str(chosen["output"])  # the number of an output is no less than its name
-    if "grid" in chosen:
+    if isinstance(chosen.get("grid"), Sequence):
         chosen["grid"] = list(chosen["grid"])
     settings = replace(layers or LayerSettings(), **chosen)
     check(settings)

@@ -76,7 +76,7 @@ def token_layouts(
         if changes is None or changes.shape != (len(cells), shape[1]):
             continue
         for grid in grids.get(shape[1], ()):
-            own = _same_places(cells, finest, grid.size)
+            own = same_places(cells, finest, grid.size)
             for prefix in grid.prefixes:
                 numbers = torch.tensor([prefix + place for place in own])
                 clear = clearness(changes, numbers) if _in_order(changes, numbers) else 0.0
@@ -94,7 +94,7 @@ def some_cells(size: Size) -> list[Size]:
     return list(dict.fromkeys((number // size[1], column) for number, column in zip(numbers, shifted, strict=True)))
 
 
-def _same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
+def same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
     """The numbers of the places of a coarser grid that the centres of a fine one's cells lie in."""
     rows = [(2 * row + 1) * size[0] // (2 * fine[0]) for row, _ in cells]
     columns = [(2 * column + 1) * size[1] // (2 * fine[1]) for _, column in cells]

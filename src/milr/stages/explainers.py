@@ -37,8 +37,9 @@ def on_network(
     """The fitted explainer of a run, on the network of its parent, which is loaded already."""
     fitted = load_checkpoint(source.checkpoint, "milr")
     way_out = f"fit again on the present one: milr fit-milr source={parent.folder}"
-    require_network(fitted.get("network_sha256"), network.network, way_out)
-    return MILR.load(network.network, fitted, example, dtype_of(precision), check_network=False)
+    explainer = MILR.load(network.network, fitted, example, dtype_of(precision), check_network=False)
+    require_network(fitted.get("network_sha256"), explainer.layers, way_out)
+    return explainer
 
 
 def further_fits(source: SourceRun, named: Sequence[str], outputs: Path) -> dict[int, SourceRun]:

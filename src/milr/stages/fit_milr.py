@@ -54,11 +54,11 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     device = choose_device(settings.device)
     state = load_checkpoint(source.checkpoint, "protonet")
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
-    before = weights_sha256(network.network)
     catalogue, pictures = load(settings, network)
     decision = DatasetDecision(settings.decision, catalogue, network)
     run.record_data(data_entry(settings.dataset, catalogue, decision.table), decision.split_entry())
     explainer = new_explainer(settings, network.network, pictures["train"], device)
+    before = weights_sha256(network.network, explainer.layers.written)
     decision = decision.with_head(explainer, pictures, device)
     batches, validation = fit_batches(settings, decision, pictures, device)
     few = decision.question(few_pictures(settings.episode, 1, settings.seed))
@@ -75,7 +75,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
         save_checkpoint(run.path("milr.pt"), {"kind": "milr", **explainer.state(), **decision.state()})
     run.record_checkpoint("milr.pt")
     terms = validate(explainer, validation)
-    if weights_sha256(network.network) != before:
+    if weights_sha256(network.network, explainer.layers.written) != before:
         raise RuntimeError("the frozen network was changed by the fit: its explanation would be of another one")
     result = {
         "step": step,

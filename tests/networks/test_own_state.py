@@ -1,0 +1,163 @@
+"""Networks that write to their own weights and buffers, or keep what they computed, while they run in `eval()`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import milr
+from milr.errors import MilrError
+from milr.networks.freezing import weights_sha256
+
+
+class Plain(nn.Module):
+    """A stem and a head, between which `between` writes to something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer1, self.pool, self.fc = nn.Conv2d(3, 8, 4, 4), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+
+    def between(self, features: Tensor) -> Tensor:
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.pool(self.between(self.layer1(images)).relu()).flatten(1))
+
+
+class Counts(Plain):
+    """How often it ran, which makes no difference, or one."""
+
+    seen: Tensor
+
+    def __init__(self, matters: float = 0.0) -> None:
+        super().__init__()
+        self.matters = matters
+        self.register_buffer("seen", torch.zeros(()))
+
+    def between(self, features: Tensor) -> Tensor:
+        self.seen += 1
+        return features * (1 + self.matters * self.seen)
+
+
+class Keeps(Plain):
+    """The head's weights at a norm of 1, as constraints in the forward do."""
+
+    def between(self, features: Tensor) -> Tensor:
+        self.fc.weight.data = nn.functional.normalize(self.fc.weight.data, dim=1)
+        return features
+
+
+class ActNorm(Plain):
+    """Mean and spread are taken from the first images, which a buffer remembers, or a value of Python's."""
+
+    done: Tensor
+
+    def __init__(self, buffer: bool) -> None:
+        super().__init__()
+        self.loc, self.buffer, self.ran = nn.Parameter(torch.zeros(1, 8, 1, 1)), buffer, False
+        self.register_buffer("done", torch.zeros(()))
+
+    def between(self, features: Tensor) -> Tensor:
+        if not (self.done if self.buffer else self.ran):
+            self.loc.data.copy_(features.detach().mean((0, 2, 3), keepdim=True))
+            self.done.fill_(1)
+            self.ran = True
+        return features - self.loc
+
+
+def images(count: int = 6) -> Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def prepared(network: nn.Module) -> milr.MILR:
+    explainer = milr.MILR(network, "layer1", "pool", example=images())
+    explainer.prepare(images().split(3))
+    explainer.fitted = True
+    return explainer
+
+
+def test_what_is_counted_and_makes_no_difference_is_put_back(tmp_path: Path) -> None:
+    network = Counts()
+    network(images())
+    before, explainer = weights_sha256(network), prepared(network)
+    maps = explainer(images())
+    assert weights_sha256(network) == before and float(network.seen) == 1
+    network(images())  # by its user
+    assert torch.equal(explainer(images()).decision, maps.decision) and float(network.seen) == 2
+    explainer.save(tmp_path / "milr.pt")
+    milr.load(tmp_path / "milr.pt", network)
+
+
+def test_what_another_result_comes_of_is_refused_and_as_it_was() -> None:
+    network = Counts(matters=0.1)
+    with pytest.raises(MilrError, match="changes its buffer 'seen' while it runs in eval"):
+        milr.MILR(network, "layer1", "pool", example=images())
+    assert float(network.seen) == 0
+
+
+def test_weights_that_are_kept_at_a_norm_are_the_networks_own(tmp_path: Path) -> None:
+    network, other = Keeps(), Keeps()
+    explainer = prepared(network)
+    with torch.no_grad():
+        plain = network(images())
+    torch.testing.assert_close(explainer(images()).output, plain)
+    explainer.save(tmp_path / "milr.pt")
+    milr.load(tmp_path / "milr.pt", other)  # which never ran
+
+
+@pytest.mark.parametrize("buffer", [True, False])
+def test_weights_that_are_taken_from_the_first_images_are_not_taken_from_noise(buffer: bool) -> None:
+    for use in (prepared, lambda network: milr.layers(network, images())):
+        with pytest.raises(MilrError, match="takes its parameter 'loc' from the first images .*run it once on a batch"):
+            use(ActNorm(buffer))
+    network = ActNorm(buffer)
+    network(images())
+    torch.testing.assert_close(prepared(network)(images()).output, network(images()).detach())
+
+
+class Remembers(Plain):
+    """What was computed of images that it has seen, found by their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memo: dict[float, Tensor] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        key = float(images.double().sum())
+        if key not in self.memo:
+            self.memo[key] = self.layer1(images)
+        return self.fc(self.pool(self.memo[key].relu()).flatten(1))
+
+
+class Biased(Plain):
+    """A bias that a layer makes of places alone, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.bias = nn.Linear(1, 8), torch.zeros(0)
+
+    def between(self, features: Tensor) -> Tensor:
+        if self.bias.shape[1:] != features.shape[2:]:
+            column = self.places(torch.linspace(0, 1, features.shape[2])[:, None])
+            self.bias = column.T[:, :, None].expand(-1, -1, features.shape[3]).detach()
+        return features + self.bias
+
+
+def test_layers_that_do_not_run_for_images_that_were_seen_are_named() -> None:
+    for names in ((), ("layer1", "pool")):
+        with pytest.raises(MilrError, match="layer 'layer1' did not run when the network was given the same images"):
+            milr.MILR(Remembers(), *names, example=images())
+    assert prepared(Biased())(images()).total.shape == (6, 8, 8)
+
+
+def test_a_little_noise_before_all_layers_is_not_said_to_mix_images() -> None:
+    class Noisy(Plain):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images + 1e-3 * torch.randn_like(images))
+
+    with pytest.raises(MilrError, match="two results for the same images: .* is random"):
+        milr.MILR(Noisy(), "layer1", "pool", example=images())
