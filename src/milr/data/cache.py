@@ -30,7 +30,7 @@ from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of the way in which pictures are decoded and framed: to be raised with every change of it
+VERSION = 4  # of the way in which pictures are decoded and framed: to be raised with every change of it
 SIDES = np.dtype("<u4")  # of a picture's width and height, behind the pictures
 DIGEST = sha256().digest_size
 ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's

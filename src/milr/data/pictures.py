@@ -64,7 +64,7 @@ class Pictures:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """An RGB picture, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.
+    """A picture in sRGB, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.
 
     MilrError naming the file for one that is broken, or larger than MOST_PIXELS, which is seen before it is decoded.
     """
