@@ -130,6 +130,7 @@ assert "torch" not in sys.modules
         ("train-protonet dataset.crop=box", "choose one of none, bbox (did you mean 'bbox'?)"),
         ("train-protonet device=gpu", "device=gpu: choose one of auto, cpu, cuda"),
         ("train-protonet augmentation.hue=0.7", "the value must be from 0 to 0.5"),
+        ("train-protonet seed=4294967296", "the value must be from 0 to 4294967295"),
         ("--multirun fit-milr", "there is no stage '--multirun'"),
         ("train-protonet --multirun seed=1,x", "seed=1,x: the value must be a whole number"),
         ("fit-milr", "source is missing: give source=latest or source=<run folder>"),
@@ -207,6 +208,15 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert captured.out == ""
     assert not [run for run in os.listdir(tmp_path) if run != "outputs"]
+
+
+def test_an_error_is_one_line_whatever_it_quotes(
+    capsys: Capture, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "no\nrun", "outputs=."]) == 2
+    captured = capsys.readouterr()
+    assert "no\\nrun" in captured.err and captured.err.count("\n") == 1
 
 
 def test_the_process_is_as_before_afterwards(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

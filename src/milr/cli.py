@@ -19,7 +19,7 @@ from milr.runs.disk import disk_error, disk_message
 from milr.runs.processes import check_processes
 from milr.settings.stages import COMMANDS, STAGES, Stage, stage_named
 from milr.streams import lossy_streams
-from milr.text import aligned
+from milr.text import aligned, one_line
 
 INTERRUPTED = 130  # an exit code
 
@@ -123,7 +123,7 @@ def complete(words: list[str]) -> int:
 
 def fail(line: str) -> int:
     """Print an error in one line; its exit code."""
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(line)}", file=sys.stderr)
     return USER_ERROR
 
 

@@ -84,7 +84,7 @@ def check(settings: Any) -> None:
         if (rule := each.metadata.get("rule")) and (wrong := rule(value)):
             raise MilrError(f"{key}={value}: {wrong}")
         if isinstance(value, (int, float)) and not low <= value <= high:
-            bound = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            bound = f"at least {low:.10g}" if high == math.inf else f"from {low:.10g} to {high:.10g}"
             raise MilrError(f"{key}={value}: the value must be {bound}")
 
 

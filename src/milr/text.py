@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from unicodedata import normalize
+
+CONTROLS = {number: repr(chr(number))[1:-1] for number in (*range(32), 127, 0x85, 0x2028, 0x2029)}  # and line ends
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
@@ -29,3 +32,17 @@ def first_few(names: Iterable[object], shown: int = 3) -> str:
 def first_line(message: object) -> str:
     """The first line of a message that says something; nothing where none does."""
     return next((line.strip() for line in str(message).splitlines() if line.strip()), "")
+
+
+def one_line(text: object, longest: int = 0) -> str:
+    """A text in one line, whatever it quotes: control characters and ends of lines as their escapes.
+
+    longest: characters, from which on it is cut; 0: never.
+    """
+    line = str(text).translate(CONTROLS)
+    return f"{line[: longest - 3]}..." if 0 < longest < len(line) else line
+
+
+def alike(name: str) -> str:
+    """What names have in common that differ in capitals, in blanks at their ends, or in how accents are encoded."""
+    return normalize("NFC", name).casefold().strip()

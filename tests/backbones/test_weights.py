@@ -182,6 +182,22 @@ def test_weights_in_doubt_are_refused_by_name(form: str, tmp_path: Path) -> None
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda name, value: value.ndim == 4 and name != "conv1.weight",
+        lambda name, value: "bn" in name and name.endswith("weight"),
+    ],
+)
+def test_weights_by_which_every_picture_is_the_same_are_refused(
+    lost: Callable[[str, Tensor], bool], tmp_path: Path
+) -> None:
+    state = {k: torch.zeros_like(v) if lost(k, v) else v for k, v in trained().state_dict().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(MilrError, match="weights.pth: resnet10 gives the same numbers whatever picture it sees"):
+        build_backbone("resnet10", str(tmp_path / "weights.pth"))
+
+
 def test_weights_without_a_matrix_are_in_no_doubt() -> None:
     scale = {"scale": torch.ones(4), "tokens": torch.ones(1, 0, 4)}  # no tokens at all
     assert choose_weights(scale, scale, "a network", "a file").keys() == scale.keys()

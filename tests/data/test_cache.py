@@ -102,7 +102,12 @@ def test_a_changed_picture_box_crop_or_size_has_another_name(records: tuple[Reco
     copy.write_bytes(copy.read_bytes() + b" ")
     os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     names.add(cache_name(one, SIZE, "none"))
-    assert len(names) == 7
+    status = copy.stat()
+    time.sleep(0.02)  # a disk may count in hundredths of a second
+    copy.write_bytes(bytes(status.st_size))
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size and date, as from an archive
+    names.add(cache_name(one, SIZE, "none"))
+    assert len(names) == 8
 
 
 def build_slowly(records: tuple[Record, ...], folder: Path, seconds: float, together: Barrier) -> None:

@@ -82,6 +82,14 @@ def test_a_picture_that_is_called_otherwise_is_named(root: Path, write: Callable
         read_cub(root)
 
 
+def test_a_picture_whose_accents_are_encoded_otherwise_is_named(root: Path) -> None:
+    path = read_cub(root).records[0].path
+    file = path.rename(path.with_name("ste\u0301rne.png")).relative_to(root / "images").as_posix()
+    edit(root / "images.txt", path.name, "st\u00e9rne.png")
+    with pytest.raises(MilrError, match=rf"but {file} is: write it .* with its accents encoded as in the file's name"):
+        read_cub(root)
+
+
 def test_what_is_half_there_is_a_note(root: Path) -> None:
     assert read_cub(root).notes == ()
     mask = read_cub(root).records[0].segmentation
@@ -179,6 +187,10 @@ def test_a_folder_without_the_data_set_is_told_how_to_get_it(tmp_path: Path) -> 
         ("classes.txt", "\n2 ", "\nii ", r"classes\.txt:2: cannot read"),
         ("image_class_labels.txt", "\n3 1\n", "\n3 2\n", r"says class 2 of image 3, 001\..*\(1 of 96 pictures lie in"),
         ("parts/part_locs.txt", " 1\n", " 2\n", r"part_locs\.txt:1: .*visible, is 0 or 1"),
+        ("parts/parts.txt", "2 beak", "2 back", r"parts\.txt: ids 1 and 2 are both back"),
+        ("image_class_labels.txt", "\n3 1\n", f"\n3 {'9' * 20}\n", r"'9{20}' is no whole number from 1"),
+        ("image_class_labels.txt", "\n3 1\n", f"\n3 {'9' * 5000}\n", r"labels\.txt:3: cannot read '3 9{85}\.\.\.'"),
+        ("image_class_labels.txt", "\n3 1\n", "\r3 1\r", r"labels\.txt:2: cannot read '2 1\\r3 1\\r4 1' \('1"),
     ],
 )
 def test_a_spoiled_line_is_named(root: Path, name: str, old: str, new: str, message: str) -> None:

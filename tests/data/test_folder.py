@@ -102,6 +102,16 @@ def test_hidden_and_system_entries_change_nothing(tmp_path: Path) -> None:
     assert read_folder(tmp_path) == before and before.notes == ()
 
 
+def test_classes_whose_names_are_nearly_one_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "auk/1.jpg", "Auk/1.jpg", "wren/1.jpg", "wren /1.jpg", "dove/1.jpg")
+    catalogue = read_folder(tmp_path)
+    assert len(catalogue.class_names) == 5
+    assert catalogue.notes == (
+        "classes whose names are nearly one: 'Auk' and 'auk', 'wren' and 'wren ': put their pictures together if they "
+        "are one",
+    )
+
+
 def test_what_is_no_plain_file_is_no_picture_and_never_blocks(tmp_path: Path) -> None:
     put(tmp_path, "auk/1.jpg", "wren/1.jpg")
     before = read_folder(tmp_path)

@@ -127,3 +127,6 @@ def test_damaged_birds_are_to_be_drawn_again_and_not_downloaded(birds: Catalogue
     (tmp_path / "file").write_text("")
     with pytest.raises(MilrError, match=r"(cannot draw birds into|cannot be read)"):
         read_synthetic(tmp_path / "file" / "birds", **drawing)
+    if Path("/proc/self").exists():  # in which nobody makes a folder
+        with pytest.raises(MilrError, match="cannot draw birds into /proc/birds"):
+            read_synthetic(Path("/proc/birds"), **drawing)

@@ -44,6 +44,7 @@ def test_targets_are_read_by_any_of_a_pictures_names(tmp_path: Path) -> None:
     path = written(tmp_path, "image,size,age\n0.jpg,1,2\n1/1.jpg,3,4.5\nimages/0/2.jpg,5,6\nelsewhere.jpg,7,8\n")
     columns, values = read_targets(path, RECORDS[:3], ROOT)
     assert columns == ["size", "age"]
+    assert read_targets(written(tmp_path, ", size \n0.jpg,1\n"), RECORDS[:1], ROOT)[0] == ["size"]
     assert values == {RECORDS[0].path: [1, 2], RECORDS[1].path: [3, 4.5], RECORDS[2].path: [5, 6]}
 
 
@@ -66,6 +67,11 @@ def test_pairs_of_other_pictures_are_left_out(tmp_path: Path, caplog: pytest.Log
         ("", "at least one more are needed"),
         ("image,size\n0.jpg,1\n\n0.jpg,2\n", "line 4: 0.jpg has a line already"),
         ("image,size\n ,1\n", "line 2: the image has no name"),
+        ("image,size,size\n0.jpg,1,2\n1.jpg,1,2\n", "each by a name of its own, and has .'image', 'size', 'size'"),
+        ("image, ,size\n0.jpg,1,2\n1.jpg,1,2\n", "each by a name of its own"),
+        ("image,size\n0.jpg,1_0\n1.jpg,2\n", "line 2: '1_0' is no finite number"),
+        ("image,size\n0.jpg,1e39\n1.jpg,2\n", "line 2: '1e39' is no finite number"),
+        ("image,size\n0\\\\0.jpg,1\n1.jpg,2\n", r"nothing of 1 of 2 .*, and names '0.*0\.jpg', which is not called so"),
     ],
 )
 def test_a_table_that_says_something_else_is_refused_by_line(tmp_path: Path, text: str, message: str) -> None:
@@ -80,6 +86,11 @@ def test_pairs_are_the_same_or_not(tmp_path: Path) -> None:
         read_pairs(written(tmp_path, "image,image,same\n0.jpg,1.jpg,1\n1.jpg,0.jpg,0\n"), RECORDS, ROOT)
     with pytest.raises(MilrError, match="three columns"):
         read_pairs(written(tmp_path, "image,same\n0.jpg,1\n"), RECORDS, ROOT)
+    with pytest.raises(MilrError, match="its first line is a pair: put one with the columns' names"):
+        read_pairs(written(tmp_path, "0.jpg,1.jpg,1\n1.jpg,2.jpg,0\n"), RECORDS, ROOT)
+    with pytest.raises(MilrError, match="line 2: 0.jpg is said to be another than itself"):
+        read_pairs(written(tmp_path, "image,image,same\n0.jpg,0.jpg,0\n"), RECORDS, ROOT)
+    assert not read_pairs(written(tmp_path, "image,image,same\n0.jpg,0.jpg,1\n"), RECORDS, ROOT)
     assert table_beside(tmp_path, "", "pairs.csv") is None
     with pytest.raises(MilrError, match="there is no such file"):
         table_beside(tmp_path, "nowhere.csv", "pairs.csv")

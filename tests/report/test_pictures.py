@@ -10,6 +10,7 @@ import pytest
 import shown_fit as shown
 from PIL import Image
 
+from milr.errors import MilrError
 from milr.figures.figures import ROWS
 from milr.figures.palette import reach_of
 from milr.report.drawn import read_pictures
@@ -78,6 +79,27 @@ def test_a_run_of_before_decisions_were_written_is_judged_by_names(outputs: Path
     (folder / "episode_000" / "decisions.csv").unlink()
     rightness = [card.strips[0].right for card in cards_of({"fit": read_pictures(folder)})]
     assert rightness == [None, None, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("maps.npz", b"x", "episode_000 cannot be read"),
+        ("maps.npz", b"", "episode_000 cannot be read"),
+        ("maps.npz", None, "holds no maps any more"),
+        ("maps.csv", None, "episode_000 cannot be read .*No such file"),
+        ("maps.csv", b"name,role\n", "episode_000 cannot be read .maps.csv has 0 rows, and maps.npz 6 pictures"),
+        ("maps.csv", b"\xff\xfe", "episode_000 cannot be read"),
+        ("decisions.csv", b"image,answer\n0,\0\n", "decisions.csv is of another version"),
+    ],
+)
+def test_maps_that_are_gone_or_damaged_are_named(outputs: Path, file: str, content: bytes | None, message: str) -> None:
+    shown.fitted(outputs)
+    folder = outputs / "visualize" / "maps of fit"
+    path = folder / "episode_000" / file
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(MilrError, match=message):
+        read_pictures(folder)
 
 
 def test_colours_have_the_reach_of_all_pictures_and_begin_at_0_where_nothing_is_below(outputs: Path) -> None:

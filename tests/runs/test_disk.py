@@ -87,7 +87,10 @@ def test_a_disk_that_is_full_even_for_the_manifest_is_told_and_the_run_never_cou
     assert capfd.readouterr().err == ""  # logging has no word of its own to say
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize(
+    "number",
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP],
+)
 def test_what_the_disk_says_comes_with_a_way_out(number: int, tmp_path: Path) -> None:
     with pytest.raises(MilrError, match=rf"{tmp_path}: {os.strerror(number)}; .+"), disk_errors(tmp_path):
         raise OSError(number, os.strerror(number))

@@ -56,6 +56,19 @@ def test_settings_of_another_run_are_not_taken_for_those_of_this_one(make_run: M
         find_source(tmp_path / "outputs", "train_protonet", str(run))
 
 
+@pytest.mark.parametrize("edit", ["size: 96", "crop: bbox"])
+def test_pictures_of_another_size_or_crop_than_the_run_saw_are_not_taken(
+    make_run: MakeRun, tmp_path: Path, edit: str
+) -> None:
+    run, data = make_run(), {"name": "cub", "crop": "bbox", "size": 96, "images": 90, "classes": 9, "fingerprint": "0"}
+    change(run, data={**data, "root": "/birds/CUB_200_2011"})
+    find_source(tmp_path / "outputs", "train_protonet", str(run))
+    config, (key, value) = run / "config.yaml", edit.split(": ")
+    config.write_text(config.read_text().replace(edit, f"{key}: {dict(size=64, crop='none')[key]}"))
+    with pytest.raises(MilrError, match=rf"has dataset\.{key}=(64|none), and the run was made with {value}"):
+        find_source(tmp_path / "outputs", "train_protonet", str(run))
+
+
 def test_a_source_that_is_not_there_names_what_may_be_meant(make_run: MakeRun, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     with pytest.raises(MilrError, match=r"no folder .*latets \(did you mean 'latest'\?\)$"):
@@ -149,12 +162,26 @@ def test_a_changed_or_missing_checkpoint_is_refused(make_run: MakeRun, tmp_path:
         find_source(tmp_path, "train_protonet", str(folder))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"parent": 7}', '{"checkpoint": "best.pt"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"parent": 7}', '{"checkpoint": "best.pt"}', '{"stage": 5}', '{"seconds": "long"}'),
+        *('{"host": "here"}', '{"result": {"validation": 1}}', '{"parent": {"folder": 5}}'),
+        '{"data": {"name": "cub"}}',
+    ],
+)
 def test_a_broken_manifest_is_named(make_run: MakeRun, tmp_path: Path, text: str) -> None:
     folder = make_run()
     (folder / MANIFEST).write_text(text)
     with pytest.raises(MilrError, match=MANIFEST):
         find_source(tmp_path, "train_protonet", str(folder))
+
+
+def test_a_run_of_a_stage_that_there_is_not_is_named(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run()
+    change(folder, stage="explain")
+    with pytest.raises(MilrError, match=rf"{folder / MANIFEST} is of a stage 'explain', which this version"):
+        named_run(tmp_path / "outputs", str(folder))
 
 
 def test_a_parent_is_found_also_after_both_were_moved(make_run: MakeRun, tmp_path: Path) -> None:

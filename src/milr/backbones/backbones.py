@@ -31,6 +31,8 @@ from milr.networks.freezing import frozen
 from milr.networks.outputs import describe, entries
 from milr.text import first_line
 
+SAME = 1e-6  # of the largest number: what rows differ by that say nothing of their pictures
+
 
 def headless(network: ResNet) -> nn.Module:
     """Without a classifier: the representation itself is what is compared."""
@@ -111,8 +113,8 @@ def build_network(origin: Origin, weights: str = "none") -> nn.Module:
         load_weights(network, origin, pretrained(origin), f"backbone.weights={weights}")
     elif weights != "none":
         load_weights(network, origin, read_weight_file(Path(weights)), f"backbone.weights={weights}")
-    if origin.source != "milr":
-        require_rows(network, origin)
+    if origin.source != "milr" or weights != "none":
+        require_rows(network, origin, weights)
     return network
 
 
@@ -142,9 +144,10 @@ def pretrained(origin: Origin) -> Mapping[str, Tensor]:
 
 
 @torch.no_grad()
-def require_rows(network: nn.Module, origin: Origin) -> None:
-    """MilrError unless two pictures of this size give two rows of numbers."""
-    images, device = torch.zeros(2, 3, origin.size, origin.size), next(iter(network.parameters())).device
+def require_rows(network: nn.Module, origin: Origin, weights: str) -> None:
+    """MilrError unless two pictures of this size give two rows of numbers, and by given weights not the same."""
+    images = torch.randn(2, 3, origin.size, origin.size, generator=torch.Generator().manual_seed(0))
+    device = next(iter(network.parameters())).device
     try:
         with frozen(network):
             output = network(images.to(device))
@@ -160,6 +163,11 @@ def require_rows(network: nn.Module, origin: Origin) -> None:
         raise MilrError(
             f"{origin.name} gives {what} for two pictures: on the command line a network gives one tensor, an "
             f"embedding or logits [2, D]{hint}"
+        )
+    if weights != "none" and (output[0] - output[1]).abs().max() <= SAME * output.abs().max():
+        raise MilrError(
+            f"backbone.weights={weights}: {origin.name} gives the same numbers whatever picture it sees: a part of the "
+            "weights is lost, such as all scales of its normalisations"
         )
 
 

@@ -30,7 +30,7 @@ from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of the way in which pictures are decoded and framed: to be raised with every change of it
+VERSION = 4  # of the way in which pictures are decoded and framed: to be raised with every change of it
 SIDES = np.dtype("<u4")  # of a picture's width and height, behind the pictures
 DIGEST = sha256().digest_size
 ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's
@@ -62,12 +62,16 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
 
 
 def cache_name(records: Sequence[Record], size: int, crop: str) -> str:
-    """sha256 over each picture's path, size and time of change, its box, and how it is framed and by what."""
+    """sha256 over each picture's path, size and times of change, its box, and how it is framed and by what.
+
+    The time of the content may be set by who copies or unpacks another picture into its place; that of the file not.
+    """
     digest = sha256(f"{VERSION}\t{PIL.__version__}\t{crop}\t{size}\n".encode())
     for record in records:
         with readable(record.path):
             status = record.path.stat()
-        line = f"{record.path.absolute()}\t{status.st_size}\t{status.st_mtime_ns}\t{record.box}\n"
+        times = f"{status.st_mtime_ns}\t{status.st_ctime_ns}"
+        line = f"{record.path.absolute()}\t{status.st_size}\t{times}\t{record.box}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

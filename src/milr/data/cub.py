@@ -21,8 +21,11 @@ from milr.data.cub_checks import (
 )
 from milr.data.records import Box, Catalogue, Record
 from milr.errors import MilrError
+from milr.text import one_line
 
 BOXES = "bounding_boxes.txt"
+MOST = 2**62  # of ids, which become whole numbers of 64 bits
+LONGEST = 90  # characters of a line that are shown
 
 Value = TypeVar("Value")
 Places = dict[str, tuple[float, float]]  # part -> (x, y)
@@ -152,7 +155,8 @@ def read_rows(path: Path, value: Callable[[str], Value], ids: int = 1) -> dict[A
                 raise ValueError("a value is missing")
             key, content = tuple(map(read_id, words)), value(text)
         except ValueError as error:
-            raise MilrError(f"{path}:{number}: cannot read '{line}' ({error})") from error
+            shown = one_line(line, LONGEST)
+            raise MilrError(f"{path}:{number}: cannot read '{shown}' ({one_line(error, LONGEST)})") from error
         row = key if ids > 1 else key[0]
         if row in rows:
             raise MilrError(f"{path}:{number}: {named(row)} appears twice")
@@ -162,7 +166,7 @@ def read_rows(path: Path, value: Callable[[str], Value], ids: int = 1) -> dict[A
 
 def read_id(word: str) -> int:
     """A whole number from 1. ValueError for anything else, such as the 1_0 and ٣ that Python would take."""
-    if not (word.isascii() and word.isdigit() and int(word) > 0):
+    if not (word.isascii() and word.isdigit() and len(word) < 4300 and 0 < int(word) <= MOST):  # digits that int takes
         raise ValueError(f"'{word}' is no whole number from 1")
     return int(word)
 
@@ -207,6 +211,7 @@ def read_parts(folder: Path, images: Collection[int]) -> dict[int, Places]:
     if not (path.is_file() and (folder / "parts.txt").is_file()):
         return {}
     names = dict(sorted(read_rows(folder / "parts.txt", str).items()))
+    require_distinct(folder / "parts.txt", names)
     rows = read_rows(path, read_place, ids=2)
     require_rows(folder / "parts.txt", names, {part for _, part in rows})
     require_rows(path, rows, ((image, part) for image in images for part in names))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from milr.data.records import Record
 from milr.errors import MilrError
+from milr.text import alike
 
 
 class IncompleteError(MilrError):
@@ -60,15 +62,16 @@ def require_pictures(root: Path, records: list[Record]) -> None:
             f"({len(missing)} of {len(records)} pictures missing)"
         )
         if meant := written_otherwise(root, first):
-            raise MilrError(f"{told}, but {meant} is: write it as it is called, from images/ on, with /")
+            how = ", with its accents encoded as in the file's name" * (normalize("NFC", meant) == first.as_posix())
+            raise MilrError(f"{told}, but {meant} is: write it as it is called, from images/ on, with /{how}")
         raise IncompleteError(told)
 
 
 def written_otherwise(root: Path, file: Path) -> str:
-    """The picture called as `file`, but for capitals, quotes, backslashes or images/ in front; empty for none."""
+    """The picture called as `file`, but for capitals, accents, quotes, backslashes or images/ in front; else empty."""
     parts = file.as_posix().strip("'\"").replace("\\", "/").removeprefix("images/").split("/")
     place = root / "images"
     for part in parts:
         names = [entry.name for entry in place.iterdir()] if place.is_dir() else []
-        place /= next((name for name in names if name.casefold() == part.casefold()), part)
+        place /= next((name for name in names if alike(name) == alike(part)), part)
     return place.relative_to(root / "images").as_posix() if place.is_file() else ""

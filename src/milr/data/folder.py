@@ -10,7 +10,7 @@ from milr.data.records import Catalogue, Record, Split
 from milr.data.scan import Scan, require_text
 from milr.data.split import SPLIT_NAMES, split_named
 from milr.errors import MilrError
-from milr.text import first_few
+from milr.text import alike, first_few
 
 # A folder of this name in `val` or `test`, alone and in no other, holds pictures whose class nobody says.
 NO_CLASS = {"image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "unlabeled", "unlabelled", "unknown"}
@@ -55,6 +55,7 @@ def catalogue_of(
     root: Path, scan: Scan, classes: Classes, own: Mapping[str, set[str]] | None, notes: list[str]
 ) -> Catalogue:
     """The records of the classes in the order of their names. own: the names of each split, where folders gave them."""
+    notes += twins(classes)
     if left_out := scan.left_out():
         notes.append(f"left out: {', '.join(left_out)}")
     records: list[Record] = []
@@ -67,6 +68,17 @@ def catalogue_of(
     if own:
         split = Split(**{part: tuple(sorted(ids[name] for name in names)) for part, names in own.items()})
     return Catalogue("folder", root, tuple(records), split=split, notes=tuple(notes))
+
+
+def twins(names: Iterable[str]) -> list[str]:
+    """A line where names of classes are one but for capitals, blanks at their ends or the encoding of accents."""
+    together: dict[str, list[str]] = {}
+    for name in sorted(names):
+        together.setdefault(alike(name), []).append(name)
+    doubled = [" and ".join(map(repr, each)) for each in together.values() if len(each) > 1]
+    if not doubled:
+        return []
+    return [f"classes whose names are nearly one: {first_few(doubled)}: put their pictures together if they are one"]
 
 
 def is_tree(scan: Scan, folder: Path) -> bool:

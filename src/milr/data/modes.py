@@ -1,4 +1,4 @@
-"""A picture of any colour mode as 8-bit RGB: scaled where it holds more bits, on white where it is transparent."""
+"""A picture of any colour mode as 8-bit sRGB: scaled where it holds more bits, on white where it is transparent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from milr.data.profiles import in_srgb
 
 SIXTEEN_BITS = 65535
 LARGEST, NEGATIVE = "milr largest", "milr negative"  # of a picture's info: its greatest value, whether 0 is white
@@ -44,16 +46,28 @@ def note_tiff(opened: Image.Image, tags: Mapping[int, Any]) -> None:
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """The same picture in RGB. ValueError for pixels without a known range: 32-bit integers beyond 16 bits, floats."""
+    """The same picture in sRGB, by its colour profile where it has one. ValueError for pixels without a known range:
+    32-bit integers beyond 16 bits, floats."""
     if is_deep(picture):
         grey, key = eight_bits(picture), picture.info.get("transparency")
         if isinstance(key, int):  # one value that stands for "nothing here"
             grey.paste(255, mask=Image.fromarray(np.asarray(picture) == key))
-        return grey.convert("RGB")
+        grey.info.update(icc_profile=picture.info.get("icc_profile"))
+        return in_srgb(grey)
     if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+        whole = picture.convert("RGBA")
+        colours = in_srgb(opaque(picture, whole))
+        colours.putalpha(whole.getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), colours).convert("RGB")
+    return in_srgb(picture)
+
+
+def opaque(picture: Image.Image, whole: Image.Image) -> Image.Image:
+    """The colours of a picture whose transparency is left out. whole: the same in RGBA."""
+    grey = picture.mode in ("L", "1", "LA", "La")  # whose profile may be one of grey
+    colours = whole.getchannel("R") if grey else whole.convert("RGB")
+    colours.info.update(icc_profile=picture.info.get("icc_profile"))
+    return colours
 
 
 def as_grey(picture: Image.Image) -> Image.Image:

@@ -22,6 +22,7 @@ from milr.bars import bar
 from milr.data.augmentation import IMAGENET, Normalisation, input_batches
 from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
+from milr.data.jpegs import Damage, watched
 from milr.data.marks import Faults
 from milr.data.modes import as_grey, as_rgb, note_file
 from milr.data.records import Record
@@ -64,7 +65,7 @@ class Pictures:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """An RGB picture, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.
+    """A picture in sRGB, turned as its EXIF says, transparent parts on white, 16 bits scaled to 8.
 
     MilrError naming the file for one that is broken, or larger than MOST_PIXELS, which is seen before it is decoded.
     """
@@ -102,7 +103,8 @@ def opened(path: Path, use: Callable[[Image.Image], Value]) -> Value:
             if picture.width * picture.height > MOST_PIXELS:
                 raise too_large(path, f"{picture.width:,} x {picture.height:,} pixels")
             note_file(picture)
-            return use(picture)
+            with watched(picture):
+                return use(picture)
     except FileNotFoundError as error:
         raise MilrError(f"there is no picture {path}") from error
     except PermissionError as error:
@@ -119,18 +121,20 @@ def opened(path: Path, use: Callable[[Image.Image], Value]) -> Value:
 
 @contextmanager
 def warnings_of(path: Path) -> Iterator[None]:
-    """What Pillow warns of is logged, with the picture: a damaged EXIF, for one, whose turn is not known then."""
+    """What is warned of is logged, with the picture, once of a kind: a damaged EXIF, for one, whose turn is not known
+    then. Of damage every picture is named."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        warn_once(path, str(warning.message).strip())
+        text = str(warning.message).strip()
+        warn_once(path, text, f"{path}: {text}" if issubclass(warning.category, Damage) else text)
 
 
-def warn_once(path: Path, text: str) -> None:
-    """A warning about a picture, the first of which this is to be said."""
-    if text not in WARNED:
-        WARNED.add(text)
+def warn_once(path: Path, text: str, kind: str = "") -> None:
+    """A warning about a picture, the first of which this is to be said. kind: what counts as this, if not the text."""
+    if (kind or text) not in WARNED:
+        WARNED.add(kind or text)
         log.warning("%s: %s", path, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import defaultdict
@@ -27,6 +28,7 @@ PART_NAMES = (  # CUB's, in CUB's order
 NOTE = "synthetic.json"  # the settings with which the birds were drawn
 VERSION = 1  # raised whenever the same settings would give other pictures
 LATER = {"family": "two", "missing": 0.0}  # settings that notes of before lack, and what they meant
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # the disk's own errors, whatever the folder is called
 
 
 def read_synthetic(
@@ -89,7 +91,7 @@ def draw(root: Path, settings: dict[str, Any], birds: DrawnBirds) -> None:
     except OSError as error:
         if (root / NOTE).is_file():
             return  # another run drew the same birds meanwhile
-        if not isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)):
+        if error.errno in FULL:
             raise
         raise MilrError(
             f"cannot draw birds into {root} ({error.strerror}): name another folder with dataset.root="

@@ -16,6 +16,7 @@ from milr.files import require_file
 log = logging.getLogger(__name__)
 
 TARGETS, PAIRS = "targets.csv", "pairs.csv"
+LARGEST = 1e18  # a value, whose square float32 holds
 
 
 def table_beside(root: Path, given: str, name: str) -> Path | None:
@@ -31,13 +32,17 @@ def read_targets(path: Path, records: Sequence[Record], root: Path) -> tuple[lis
     header, rows = rows_of(path)
     if len(header) < 2:
         raise MilrError(f"{path}: its first line names the columns: image, and one or more of values")
-    files, values = by_name(records, root), dict[Path, list[float]]()
+    if "" in header[1:] or len({*header[1:]}) < len(header) - 1:
+        raise MilrError(f"{path}: its first line names the columns, each by a name of its own, and has {header}")
+    files, values, other = by_name(records, root), dict[Path, list[float]](), ""
     for line, row in rows:
-        if file := picture_of(row[0], files, path, line):
-            if file in values:
-                raise MilrError(f"{path}, line {line}: {row[0]} has a line already")
-            values[file] = [number(cell, path, line) for cell in row[1:]]
-    require_all(path, values, records)
+        if not (file := picture_of(row[0], files, path, line)):
+            other = other or row[0]
+            continue
+        if file in values:
+            raise MilrError(f"{path}, line {line}: {row[0]} has a line already")
+        values[file] = [number(cell, path, line) for cell in row[1:]]
+    require_all(path, values, records, other)
     return header[1:], values
 
 
@@ -46,6 +51,8 @@ def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[
     header, rows = rows_of(path)
     if len(header) != 3:
         raise MilrError(f"{path}: its first line names three columns, image, image, same; it has {len(header)}")
+    if header[2] in ("0", "1"):
+        raise MilrError(f"{path}: its first line is a pair: put one with the columns' names, image,image,same, above")
     files, known, unknown = by_name(records, root), dict[frozenset[Path], tuple[Path, Path, bool]](), list[str]()
     for line, (one, other, same) in rows:
         if same.strip() not in ("0", "1"):
@@ -55,6 +62,10 @@ def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[
             unknown.append(other if first else one)
             continue
         pair = (first, second, same.strip() == "1")
+        if first == second:
+            if not pair[2]:
+                raise MilrError(f"{path}, line {line}: {one} is said to be another than itself: its third column is 1")
+            continue
         if known.setdefault(frozenset((first, second)), pair)[2] != pair[2]:
             raise MilrError(f"{path}, line {line}: {one} and {other} are the same by one line and different by another")
     if unknown:
@@ -73,7 +84,7 @@ def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
         raise MilrError(f"{path} cannot be read as a table ({error}): it is a CSV file in UTF-8") from error
     if len(lines) < 2:
         raise MilrError(f"{path}: a first line with the columns' names and at least one more are needed")
-    header = lines[0][1]
+    header = [name.strip() for name in lines[0][1]]
     for number, row in lines:
         if len(row) != len(header):
             raise MilrError(f"{path}, line {number}: {len(row)} columns, and {len(header)} in the first line")
@@ -100,18 +111,21 @@ def picture_of(name: str, files: Mapping[str, Path], path: Path, line: int) -> P
 
 
 def number(cell: str, path: Path, line: int) -> float:
-    """A finite number."""
+    """A finite number. MilrError for another, such as the 1_0 that Python would take."""
     try:
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise MilrError(f"{path}, line {line}: {cell!r} is no finite number")
+    if not abs(value) < LARGEST or "_" in cell:
+        raise MilrError(f"{path}, line {line}: {cell!r} is no finite number below {LARGEST:g}")
     return value
 
 
-def require_all(path: Path, values: Mapping[Path, object], records: Sequence[Record]) -> None:
-    """MilrError where a picture has no line."""
+def require_all(path: Path, values: Mapping[Path, object], records: Sequence[Record], other: str) -> None:
+    """MilrError where a picture has no line. other: a name in the table that is none of theirs, if there is one."""
     missing = [record.path for record in records if record.path not in values]
     if missing:
-        raise MilrError(f"{path} says nothing of {len(missing)} of {len(records)} pictures, {missing[0]} among them")
+        told = f", and names {other!r}, which is not called so or in another split" if other else ""
+        raise MilrError(
+            f"{path} says nothing of {len(missing)} of {len(records)} pictures, {missing[0]} among them{told}"
+        )

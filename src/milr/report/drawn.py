@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milr.decisions.answers import DECISIONS, Answer, Masked
+from milr.errors import MilrError
 from milr.explanation.maps import KINDS
 from milr.report.reading import read_rows
 
@@ -53,8 +56,19 @@ class Read:
 
 
 def read_pictures(folder: Path) -> list[Read]:
-    """The pictures of a run of `milr visualize`."""
-    return [read for path in sorted(folder.glob("*/maps.npz")) for read in read_scene(path.parent)]
+    """The pictures of a run of `milr visualize`. MilrError where its files are gone, damaged, or of other pictures."""
+    scenes = [path.parent for path in sorted(folder.glob("*/maps.npz"))]
+    if not scenes:
+        raise MilrError(f"{folder} holds no maps any more: `milr rerun {folder}` draws them again")
+    reads = []
+    for scene in scenes:
+        try:
+            reads += read_scene(scene)
+        except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
+            raise MilrError(
+                f"the maps in {scene} cannot be read ({error}): `milr rerun {folder}` draws them again"
+            ) from error
+    return reads
 
 
 def read_scene(folder: Path) -> list[Read]:
@@ -63,6 +77,8 @@ def read_scene(folder: Path) -> list[Read]:
         arrays = {name: file[name] for name in ("images", "files", "cap", *KINDS)}
     with (folder / "maps.csv").open(newline="", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
+    if len(rows) != len(arrays["images"]):
+        raise ValueError(f"maps.csv has {len(rows)} rows, and maps.npz {len(arrays['images'])} pictures")
     answers: dict[int, list[Answer]] = {}
     for answer in read_rows(folder / DECISIONS, Answer):
         answers.setdefault(answer.image, []).append(answer)

@@ -38,7 +38,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
                 kind(**{name: value_of(cells, name, types) for name in own if name in cells or name not in later})
                 for cells in csv.DictReader(file)
             ]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise MilrError(f"{path} is of another version of milr ({error}): make it anew") from error
 
 

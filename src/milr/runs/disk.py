@@ -21,6 +21,9 @@ CAUSES = {  # what the system says -> what to do
     errno.EPERM: "give yourself the permission",
     errno.EIO: "look after the disk",
     errno.ESTALE: "look after the disk",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.ENAMETOOLONG: "take a shorter name",
+    errno.ELOOP: "a link leads back to itself",
 }
 ELSEWHERE = (errno.EROFS, errno.EACCES, errno.EPERM)  # of a run's own folder another place helps too
 

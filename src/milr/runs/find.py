@@ -93,10 +93,10 @@ def newest(runs: Iterable[RunInfo]) -> RunInfo | None:
 def named_run(outputs: Path, word: str) -> RunInfo:
     """The run that a word means: a run folder; a stage, for its finished run that ended last; or a run's name.
 
-    Errors: MilrError with the nearest names, or with all that a name fits.
+    Errors: MilrError with the nearest names, or with all that a name fits; for a run of a stage that there is not.
     """
     if (Path(word).expanduser() / MANIFEST).is_file():
-        return read_run(Path(word).expanduser())
+        return require_stage(read_run(Path(word).expanduser()))
     runs = find_runs(outputs)
     stage = word.replace("-", "_")
     if stage in STAGES or word == "latest":
@@ -106,7 +106,7 @@ def named_run(outputs: Path, word: str) -> RunInfo:
         raise MilrError(f"{outputs} holds no finished run{'' if word == 'latest' else f' of {cli_name(stage)}'}")
     fitting = [run for run in runs if word.rstrip("/") in (run.folder.name, name_of(run, outputs))]
     if len(fitting) == 1:
-        return fitting[0]
+        return require_stage(fitting[0])
     if fitting:
         raise MilrError(f"{word!r} fits several runs: {', '.join(name_of(run, outputs) for run in fitting)}")
     names = [*(cli_name(stage) for stage in STAGES), *(name_of(run, outputs) for run in runs)]
@@ -115,6 +115,13 @@ def named_run(outputs: Path, word: str) -> RunInfo:
     )
     end = f"did you mean {' or '.join(map(repr, near))}?" if near else "`milr runs` lists them"
     raise MilrError(f"there is no run {word!r} in {outputs}: {end}")
+
+
+def require_stage(run: RunInfo) -> RunInfo:
+    """The run. MilrError if its stage is none: it is of another version, or its manifest was edited."""
+    if not run.problem and run.stage not in STAGES:
+        raise MilrError(f"{run.folder / MANIFEST} is of a stage {run.stage!r}, which this version of milr has not")
+    return run
 
 
 def name_of(run: RunInfo, outputs: Path) -> str:

@@ -13,7 +13,16 @@ from milr.errors import MilrError
 from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
 
 LOST = "without it nothing can go on from the run; put the file back, or make the run anew"
-TABLES = ("parent", "checkpoint", "backbone", "episode", "metric", "result", "split")  # in it, where it has them
+TABLE, TEXT, NUMBER = (dict, "table"), (str, "text"), ((int, float), "number")
+KINDS: Mapping[str, tuple[Any, str]] = {  # of a manifest's entries by their dotted names, where it has them
+    **dict.fromkeys(("parent", "checkpoint", "weights", "backbone", "episode", "metric", "data", "split"), TABLE),
+    **dict.fromkeys(("result", "result.validation", "versions", "git", "host"), TABLE),
+    **dict.fromkeys(("stage", "state", "data.name", "data.root", "data.crop", "data.fingerprint"), TEXT),
+    **dict.fromkeys(("parent.folder", "parent.stage", "parent.checkpoint", "parent.sha256"), TEXT),
+    **dict.fromkeys(("checkpoint.file", "checkpoint.sha256"), TEXT),
+    **dict.fromkeys(("seconds", "data.size", "data.images", "data.classes"), NUMBER),
+}
+WHOLE = ("data",)  # tables that have all of theirs
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -31,9 +40,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise MilrError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise MilrError(f"{path} is no manifest of milr")
-    if spoiled := [name for name in TABLES if not isinstance(manifest.get(name), dict | None)]:
-        raise MilrError(f"{path} is no manifest of milr: its '{spoiled[0]}' is {manifest[spoiled[0]]!r}, no table")
+    require_kinds(path, manifest)
     return manifest
+
+
+def require_kinds(path: Path, manifest: Mapping[str, Any]) -> None:
+    """MilrError for the first entry that is of another kind than milr writes it: it was edited."""
+    for name, (kind, word) in KINDS.items():
+        table, _, key = name.rpartition(".")
+        entries = manifest.get(table) if table else manifest
+        if not isinstance(entries, dict):  # that it is none is said, or it is not there
+            continue
+        if key not in entries and table in WHOLE:
+            raise MilrError(f"{path} is no manifest of milr: it has no '{name}'")
+        if not isinstance(value := entries.get(key), kind) and value is not None:
+            raise MilrError(f"{path} is no manifest of milr: its '{name}' is {value!r}, no {word}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from milr.text import first_few
 
 log = logging.getLogger(__name__)
 
-KEPT_TWICE = ("backbone", "episode", "metric")  # sections of the settings that the manifest has too
+# Sections of the settings that the manifest has too, and as what; of the data set its place may change.
+KEPT_TWICE = {"backbone": "backbone", "episode": "episode", "metric": "metric", "dataset": "data"}
+OTHERWISE = ("dataset.root", "dataset.classes")  # the manifest's: the folder with the index, how many there are
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,16 @@ def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_own_settings(folder: Path, manifest: dict[str, Any], config: dict[str, Any]) -> None:
-    """MilrError where the settings say otherwise than the manifest, which has the network's and the episode's too."""
-    for section in KEPT_TWICE:
-        then, now = manifest.get(section), config.get(section)
+    """MilrError where the settings say otherwise than the manifest, which has those of the network, the episode and
+    the pictures too."""
+    for section, entry in KEPT_TWICE.items():
+        then, now = manifest.get(entry), config.get(section)
         if not isinstance(then, dict) or not isinstance(now, dict):
             continue
-        for key in (key for key in then if key in now and then[key] != now[key]):
-            raise MilrError(
-                f"{folder / CONFIG} has {section}.{key}={now[key]}, and the run was made with {then[key]} "
-                f"({MANIFEST}): it was changed, or is another run's; put the old one back"
-            )
+        for key, value in then.items():
+            name = f"{section}.{key}"
+            if key in now and now[key] != value and name not in OTHERWISE:
+                raise MilrError(
+                    f"{folder / CONFIG} has {name}={now[key]}, and the run was made with {value} ({MANIFEST}): it was "
+                    "changed, or is another run's; put the old one back"
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,9 @@ from milr.runs.sources import SourceRun
 from milr.settings.saved import section_from
 from milr.settings.schema import ChainedStageSettings
 from milr.settings.sections import MilrSection, TrainSection
+from milr.text import first_few
+
+log = logging.getLogger(__name__)
 
 
 def learned_shape(section: TrainSection | MilrSection, episode: EpisodeSettings) -> tuple[int, int, int]:
@@ -90,8 +94,25 @@ def scenes(
     drawn = pictures_of(decision, dataset, batches, count, done)
     chosen = part(decision.section, decision.catalogue, dataset.split)
     fingerprinted = decision.catalogue if decision.row.divided else chosen  # what the fingerprint is of
-    run.record_data(data_entry(dataset, fingerprinted, decision.table), decision.split_entry([dataset.split]))
+    run.record_data(data_entry(dataset, fingerprinted, decision.table), split_looked_at(decision, [dataset.split]))
     yield from drawn
+
+
+def split_looked_at(
+    decision: DatasetDecision, names: Sequence[str] = ("train", "validation", "novel")
+) -> dict[str, list[str]]:
+    """The manifest's `split`, as of `split_entry`. A warning where classes that are to be new to the network are among
+    those that it was trained on: they have other ids since the data set was changed, or it is another one."""
+    split = decision.split_entry(names)
+    for name in ("validation", "novel") if not decision.row.divided else ():
+        classes = split.get(name, [])
+        if seen := [each for each in classes if each in decision.network.classes]:
+            log.warning(
+                "%s: the network was trained on %d of these %d classes (%s), so that what is measured of them is not "
+                "of new ones: was the data set changed since, or is it another one?",
+                *(name, len(seen), len(classes), first_few(seen)),
+            )
+    return split
 
 
 def pictures_of(

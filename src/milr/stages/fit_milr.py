@@ -40,7 +40,14 @@ from milr.runs.states import saved_states
 from milr.settings.schema import FitMilr
 from milr.stages.boards import Board, board
 from milr.stages.devices import choose_device, dtype_of
-from milr.stages.episodes import columns_of, few_pictures, learned_shape, needed_pictures, tested_batches
+from milr.stages.episodes import (
+    columns_of,
+    few_pictures,
+    learned_shape,
+    needed_pictures,
+    split_looked_at,
+    tested_batches,
+)
 
 log = logging.getLogger("milr")
 
@@ -56,7 +63,7 @@ def fit_milr(settings: FitMilr, run: Run, source: SourceRun) -> float:
     network = PrototypicalNetwork.from_state(state, settings.backbone.name).to(device)
     catalogue, pictures = load(settings, network)
     decision = DatasetDecision(settings.decision, catalogue, network)
-    run.record_data(data_entry(settings.dataset, catalogue, decision.table), decision.split_entry())
+    run.record_data(data_entry(settings.dataset, catalogue, decision.table), split_looked_at(decision))
     explainer = new_explainer(settings, network.network, pictures["train"], device)
     before = weights_sha256(network.network, explainer.layers.written)
     decision = decision.with_head(explainer, pictures, device)

@@ -43,7 +43,14 @@ from milr.runs.folder import Run
 from milr.runs.sources import SourceRun
 from milr.settings.schema import Interventions
 from milr.stages.devices import choose_device
-from milr.stages.episodes import fitted_decision, pictures_of, tested_batches, title_of, training_batches
+from milr.stages.episodes import (
+    fitted_decision,
+    pictures_of,
+    split_looked_at,
+    tested_batches,
+    title_of,
+    training_batches,
+)
 from milr.stages.evaluate import log_table
 from milr.stages.explainers import load_explainer
 
@@ -87,7 +94,7 @@ def interventions(settings: Interventions, run: Run, source: SourceRun) -> float
     catalogue = (
         decision.catalogue if decision.row.divided else part(decision.section, decision.catalogue, dataset.split)
     )
-    run.record_data(data_entry(dataset, catalogue, decision.table), decision.split_entry([dataset.split]))
+    run.record_data(data_entry(dataset, catalogue, decision.table), split_looked_at(decision, [dataset.split]))
     chosen = thresholds_of(bench)
     pictures = list(results_of(bench, dataset, settings.interventions.episodes))
     names = list(pictures[0].sums)

@@ -34,7 +34,7 @@ from milr.runs.inherit import fit_settings_of
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, Sanity
 from milr.stages.devices import choose_device
-from milr.stages.episodes import decision_of, fitted_decision, with_own_mean
+from milr.stages.episodes import decision_of, fitted_decision, split_looked_at, with_own_mean
 from milr.stages.explainers import load_explainer
 from milr.stages.fit_milr import fit_batches, new_explainer
 from milr.stages.honesty import HONEST, Bench, honest_rows, require_honest
@@ -89,7 +89,7 @@ def bench_of(settings: Sanity, fitting: FitMilr, run: Run, source: SourceRun, de
         normalisation=network.origin.normalisation,
         part_of=partial(part, decision.section),
     )
-    run.record_data(data_entry(dataset, catalogue, decision.table), decision.split_entry())
+    run.record_data(data_entry(dataset, catalogue, decision.table), split_looked_at(decision))
     if dataset.split not in pictures:
         raise MilrError(f"dataset.split={dataset.split}: sanity needs one of {', '.join(pictures)}")
     return Bench(settings, fitting, explainer, decision, pictures, device)
