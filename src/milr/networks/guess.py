@@ -7,15 +7,12 @@ import math
 from dataclasses import replace
 from itertools import chain
 
-import torch
 from torch import nn
 
-from milr.errors import MilrError
-from milr.networks.inputs import main_tensor
-from milr.networks.inspection import ENTRY, NOT_AGAIN, Inspection
+from milr.networks.inspection import ENTRY, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
+from milr.networks.no_guess import no_guess
 from milr.networks.paths import PAST, TRIES, Paths
-from milr.networks.probes import random_network
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
 
@@ -42,61 +39,28 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads:
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            if not paths.repeats():
-                raise random_network(layers.network, layers.images, torch.float32)
-            why = _of_volumes(layers) or _of_several_each(layers) or _of_a_cache(layers) or _of_own_maps(layers)
-            raise MilrError(
-                f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
-                "example) lists them)"
-            )
+            raise no_guess(layers, paths, what)
     assert local is not None and z is not None
-    if not (choice.z or head) and _is_one(layers, z) and paths.past(z) > PAST:
-        log.warning(
-            "%.0f %% of what the picture changes in the network's output goes past the layer '%s', which is taken for "
-            "z: it is one part of several that are put together; name one that holds all, z=..., or what goes into "
-            "one, z=NAME.input",
-            *(100 * min(paths.past(z), 1.0), layers.names[id(z.module)]),
-        )
+    tokens = not _is_one(layers, z) and layers.layouts[id(z)].kind in (TOKENS, SEQUENCE)
+    if not (choice.z or head) and (tokens or _is_one(layers, z)):
+        warn_of_part(layers, paths, z)
     read = choice.read
     if read == "auto" and not choice.z and not _is_one(layers, z):
-        read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
+        read = "auto" if tokens else "pool"
     names = [layers.names[id(run.module)] for run in (local, z)]
     names[1] += ENTRY if head else ""
     return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
 
 
-def _of_volumes(layers: Inspection) -> str:
-    """What is said of a network of videos or volumes, whose layers give [K, C, T, H, W]."""
-    volumes = any(run.output is not None and len(run.output) == 5 for run in layers.order)
-    return " (its layers give [C, T, H, W], and milr explains places of images and of sequences)" * volumes
-
-
-def _of_several_each(layers: Inspection) -> str:
-    """What is said of a network that makes several pictures or rows of each and runs them as one batch, or the reverse.
-
-    Of a tensor whose second dimension counts the images the first is words or times.
-    """
-    shapes = [run.output for run in layers.order if run.output and len(run.output) in (3, 4)]
-    sizes = [shape[0] for shape in shapes if shape[1] != layers.count]
-    made = next((size for size in sizes if size != layers.count and size % layers.count in (0, size)), 0)
-    if not made:
-        return ""
-    what = "as of crops, flips or channels of each: give the network that it runs on one of them"
-    if made < layers.count:
-        what = "one part of the batch after the other: let it run on all of it"
-    return f" (its layers give {made} row{'s' * (made > 1)} for {layers.count} of what it is given, {what})"
-
-
-def _of_a_cache(layers: Inspection) -> str:
-    """What is said of a network whose layers do not run for images that it has seen."""
-    gone = [name for name, module in layers.modules.items() if id(module) in layers.gone]
-    return f" (its layer '{gone[-1]}' {NOT_AGAIN})" if gone else ""
-
-
-def _of_own_maps(layers: Inspection) -> str:
-    """What is said of a network that makes maps of what it is given as rows: spectrograms, flattened pictures."""
-    maps = main_tensor(layers.images).ndim < 4 and any(len(run.output or ()) == 4 for run in layers.order)
-    return " (its layers give maps: say layout='channels_first' or 'channels_last' of the one that you name)" * maps
+def warn_of_part(layers: Inspection, paths: Paths, z: Call) -> None:
+    """A warning where the output depends on the picture past the layer that is taken for z."""
+    if (share := paths.past(z)) > PAST:
+        log.warning(
+            "%.0f %% of what the picture changes in the network's output goes past the layer '%s', which is taken for "
+            "z: it is one part of several that are put together; name one that holds all, z=..., or what goes into "
+            "one, z=NAME.input",
+            *(100 * min(share, 1.0), layers.names[id(z.module)]),
+        )
 
 
 def _named(layers: Inspection, name: str) -> Call | None:
