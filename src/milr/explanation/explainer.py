@@ -18,7 +18,7 @@ from milr.errors import MilrError
 from milr.explanation.features import Features
 from milr.explanation.known_network import KnownNetwork
 from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
-from milr.explanation.map_tensors import require_finite
+from milr.explanation.map_tensors import answers, require_finite
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import refined_mask
@@ -177,7 +177,7 @@ class Explainer:
         """
         with self._masked(images, "the images of decision_map", refine, target) as (maker, batch):
             decision = maker.decision(batch)
-            require_finite({"the network's output": batch.first.output, "the decision map": decision})
+            require_finite({"the network's output": answers(batch.first.output), "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
     def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
@@ -281,5 +281,5 @@ def check_readings(readings: Sequence[str]) -> None:
 def finite_outputs(maker: MapMaker, batch: MaskedBatch) -> Tensor:
     """What the network gives [draws, K, E] for what the mask lets pass. MilrError where that is not finite."""
     outputs = maker.outputs(batch)
-    require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+    require_finite({"the network's output through the mask": answers(outputs.transpose(0, 1))})
     return outputs
