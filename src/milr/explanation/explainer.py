@@ -23,19 +23,21 @@ from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import refined_mask
 from milr.explanation.saving import (
+    answers_to,
     check_state,
     layers_from_state,
+    noise_of,
     rebuilt_modules,
+    require_answers,
     require_network,
     require_same_reading,
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.explanation.targets import Target, checked_target
 from milr.information.readings import READINGS
-from milr.networks.inputs import Inputs, count, mapped, take
+from milr.networks.inputs import Inputs, count, mapped
 from milr.networks.inspection import check_names, check_network
 from milr.networks.layers import LayerPair
-from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
@@ -76,6 +78,7 @@ class Explainer:
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
         self._known: KnownNetwork | None = None
+        self._answers: list[Tensor] | None = None  # of the network to noise
         self._bank = BankProjection()
 
     @property
@@ -112,6 +115,7 @@ class Explainer:
             if views == 2:
                 training, number = with_mirrored(training), 2 * number
             self._modules, self.features = new_modules(self.settings, self.layers, training, number, seed)
+            self._answers = answers_to(noise_of(self.layers), self.layers)
         self._known, self.fitted = known, False
 
     @property
@@ -222,7 +226,8 @@ class Explainer:
             "z": self.layers.z,
             "layers": asdict(self.layers.choice),
             "functions": list(self.functions),
-            "example": take(probe_inputs(self.layers.example)[0], slice(0, 1)),  # noise: no picture goes into a file
+            "example": noise_of(self.layers),
+            "answers": self._answers,
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -262,10 +267,13 @@ class Explainer:
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
             require_network(state.get("network_sha256"), layers, way_out)
+            with own_modes(layers, gradients=False):
+                require_answers(state, layers, way_out)
         with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
             explainer._modules = modules.to(device_of(layers))
             explainer._known = KnownNetwork(layers.network, layers.written)
+            explainer._answers = answers_to(noise_of(layers), layers)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
 
