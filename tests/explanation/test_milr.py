@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from toy import pictures, prepared, trained_network
+from toy import Network, pictures, prepared, trained_network
 
 from milr.errors import MilrError
 from milr.explanation.maps import KINDS, stack
@@ -146,6 +146,19 @@ def test_maps_are_never_silently_nan(bad: float) -> None:
     set_mask(explainer, float("nan"))
     with pytest.raises(MilrError, match=r"the kept map holds nan or inf for image 0 \(4 of 4 images\)"):
         explainer.maps(pictures(4, seed=7)[0])
+
+
+def test_classes_that_are_out_of_the_question_leave_maps() -> None:
+    class Masked(Network):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) + torch.tensor([0.0, 0.0, 0.0, -torch.inf])
+
+    network = Masked()
+    network.load_state_dict(trained_network().state_dict())
+    explainer, images = prepared(network=network), pictures(4, seed=7)[0]
+    maps = explainer.maps(images, refine=1)
+    assert bool((maps.output[:, 3] == -torch.inf).all()) and len(explainer.masked_outputs(images)) and len(maps) == 4
+    assert explainer.decision_map(images).isfinite().all()
 
 
 def test_training_images_without_finite_features_are_refused_by_the_layers_name() -> None:

@@ -40,6 +40,16 @@ def test_a_network_that_was_trained_on_is_another_one() -> None:
         MILR.load(network.eval(), state, IMAGES[:2])
 
 
+def test_the_same_weights_in_another_network_are_another_one() -> None:
+    state, other = prepared().state(), copy.deepcopy(trained_network())
+    other.layer1[2] = torch.nn.LeakyReLU(0.5)
+    with pytest.raises(MilrError, match="what it computes with them is not .*check_network=False"):
+        MILR.load(other, state, IMAGES[:2])
+    assert MILR.load(other, state, IMAGES[:2], check_network=False).fitted
+    del state["answers"]  # of an earlier version
+    assert MILR.load(other, state, IMAGES[:2]).fitted
+
+
 def test_the_same_network_comes_through_a_file() -> None:
     explainer, file = prepared(), io.BytesIO()
     fit(explainer, batch, FitSettings(critic=SHORT, steps=2))

@@ -132,3 +132,40 @@ def test_who_says_how_z_is_read_means_a_layers_tokens() -> None:
     assert by_function.z == "gru" and torch.equal(by_function.first_pass(WORDS).representation, given[:, 3])
     pooled = LayerPair(network, WORDS, LayerSettings(read="pool"))
     torch.testing.assert_close(pooled.first_pass(WORDS).representation, given.mean(1))
+
+
+class Parts(nn.Module):
+    """A map that is pooled in two ways, or beside what the colours are, or whose classes are pooled."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.how, self.body, self.deep = how, nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, 2, 1)
+        self.mean, self.most, self.colours = nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Linear(3, 8)
+        self.classes, self.head = nn.Conv2d(8, 4, 1), nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        deep = self.deep(self.body(images).relu()).relu()
+        if "classes" in self.how:
+            return self.mean(self.classes(deep).relu()).flatten(1)
+        beside = self.colours(images.mean((2, 3))) if "colours" in self.how else self.most(deep).flatten(1)
+        joined = torch.cat([self.mean(deep).flatten(1), beside], 1)
+        return self.head(joined) if "head" in self.how else joined
+
+
+@pytest.mark.parametrize("how", ["two ways, head", "colours, head"])
+def test_what_is_put_together_of_several_parts_is_z(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    images = torch.rand(4, 3, 32, 32)
+    pair = LayerPair(Parts(how), images)
+    assert (pair.local, pair.z) == ("body", "head.input")
+    assert "taken for z" not in caplog.text
+
+
+def test_one_of_several_parts_as_z_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    pair = LayerPair(Parts("two ways"), torch.rand(4, 3, 32, 32))
+    assert pair.z == "mean" and "goes past the layer 'mean', which is taken for z" in caplog.text
+
+
+def test_maps_of_classes_that_are_pooled_are_the_answer_and_not_z() -> None:
+    pair = LayerPair(Parts("classes"), torch.rand(4, 3, 32, 32))
+    assert (pair.z, pair.dimension) == ("deep", 8)

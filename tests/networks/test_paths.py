@@ -171,18 +171,18 @@ def test_what_goes_past_the_local_layer_is_warned_of(caplog: pytest.LogCaptureFi
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_what_goes_past_a_guessed_layer_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_past_guessed_layers_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
     seen = paths.passes_by
     monkeypatch.setattr(paths, "passes_by", lambda *given: looks.append("") or seen(*given))
     milr.MILR(Members().members[0], example=torch.randn(2, 3, 32, 32))
-    assert len(looks) == 1
+    assert len(looks) == 2  # the local layer and z
 
 
 def test_a_layer_that_all_of_the_picture_goes_through_is_explained_first(caplog: pytest.LogCaptureFixture) -> None:
     network = Members(nn.Conv2d(3, 3, 3, 2, 1))
     assert milr.MILR(network, example=torch.randn(2, 3, 32, 32)).layers.local == "stem"
-    assert "goes past" not in caplog.text
+    assert "goes past the local layer" not in caplog.text
 
 
 class Changing(nn.Module):

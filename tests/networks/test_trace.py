@@ -217,3 +217,9 @@ def test_a_repeated_block_is_one_whatever_resolution_is_within_it_but_a_u_net_is
     model = nn.Sequential(nn.Conv2d(3, 8, 4, 4), Reduced(), Reduced(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert pair_of(model, "1", "3", images(1)).stages == ("2",)
     assert pair_of(UNet(), "down2", "down3", images(1)).stages == ("down1", "down2", "down3", "up2", "up1")
+
+
+def test_a_side_that_is_pooled_more_than_the_other_is_one_still() -> None:
+    strips = nn.Sequential(nn.Conv2d(3, 8, (3, 9), (1, 4), (1, 4)), nn.ReLU(), nn.Conv2d(8, 8, 3, (1, 2), 1))
+    pair = pair_of(nn.Sequential(strips, nn.AdaptiveAvgPool2d(1), nn.Flatten()), "0.0", "1", torch.rand(2, 3, 32, 32))
+    assert pair.grid == (32, 8)

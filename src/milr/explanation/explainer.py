@@ -19,24 +19,26 @@ from milr.errors import MilrError
 from milr.explanation.features import Features
 from milr.explanation.known_network import KnownNetwork
 from milr.explanation.map_making import Banks, MapMaker, MaskedBatch
-from milr.explanation.map_tensors import require_finite
+from milr.explanation.map_tensors import answers, require_finite
 from milr.explanation.maps import Maps
 from milr.explanation.modules import BankProjection, Modules, new_modules, warn_of_far
 from milr.explanation.refinement import refined_mask
 from milr.explanation.saving import (
+    answers_to,
     check_state,
     layers_from_state,
+    noise_of,
     rebuilt_modules,
+    require_answers,
     require_network,
     require_same_reading,
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
 from milr.explanation.targets import Target, checked_target
 from milr.information.readings import READINGS
-from milr.networks.inputs import Inputs, count, mapped, take
+from milr.networks.inputs import Inputs, count, mapped
 from milr.networks.inspection import check_names, check_network
 from milr.networks.layers import LayerPair
-from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings, layer_settings
 
 log = logging.getLogger("milr")
@@ -78,6 +80,7 @@ class Explainer:
         self.features: Features | None = None  # of the training images, from `prepare`: what the critic is fitted to
         self.fitted = False
         self._known: KnownNetwork | None = None
+        self._answers: list[Tensor] | None = None  # of the network to noise
         self._bank = BankProjection()
 
     @property
@@ -114,6 +117,7 @@ class Explainer:
             if views == 2:
                 training, number = with_mirrored(training), 2 * number
             self._modules, self.features = new_modules(self.settings, self.layers, training, number, seed)
+            self._answers = answers_to(noise_of(self.layers), self.layers)
         self._known, self.fitted = known, False
 
     @property
@@ -178,7 +182,7 @@ class Explainer:
         """
         with self._masked(images, "the images of decision_map", refine, target) as (maker, batch):
             decision = maker.decision(batch)
-            require_finite({"the network's output": batch.first.output, "the decision map": decision})
+            require_finite({"the network's output": answers(batch.first.output), "the decision map": decision})
         return decision.flatten(1) if self.layers.sequence else decision
 
     def masked_outputs(self, images: Inputs, refine: int = 0, target: Any = None) -> Tensor:
@@ -223,7 +227,8 @@ class Explainer:
             "z": self.layers.z,
             "layers": asdict(self.layers.choice),
             "functions": list(self.functions),
-            "example": take(probe_inputs(self.layers.example)[0], slice(0, 1)),  # noise: no picture goes into a file
+            "example": noise_of(self.layers),
+            "answers": self._answers,
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
@@ -263,10 +268,13 @@ class Explainer:
         if check_network:
             way_out = "give that network, or check_network=False if its features are the same all the same"
             require_network(state.get("network_sha256"), layers, way_out)
+            with own_modes(layers, gradients=False):
+                require_answers(state, layers, way_out)
         with own_modes(layers, gradients=False):
             modules = rebuilt_modules(explainer.settings, layers, state["modules"])
             explainer._modules = modules.to(device_of(layers))
             explainer._known = KnownNetwork(layers.network, layers.written)
+            explainer._answers = answers_to(noise_of(layers), layers)
         explainer.fitted = state.get("fitted", True)  # an older state does not say: it was saved after a fit
         return explainer
 
@@ -282,5 +290,5 @@ def check_readings(readings: Sequence[str]) -> None:
 def finite_outputs(maker: MapMaker, batch: MaskedBatch) -> Tensor:
     """What the network gives [draws, K, E] for what the mask lets pass. MilrError where that is not finite."""
     outputs = maker.outputs(batch)
-    require_finite({"the network's output through the mask": outputs.transpose(0, 1)})
+    require_finite({"the network's output through the mask": answers(outputs.transpose(0, 1))})
     return outputs

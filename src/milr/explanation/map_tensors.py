@@ -26,6 +26,14 @@ def require_finite(named: Mapping[str, Tensor]) -> None:
             )
 
 
+def answers(output: Tensor) -> Tensor:
+    """An output [K, ...] to be looked at for what is not finite: minus infinity says that a class is out of the
+    question, where an image has other numbers too.
+    """
+    impossible = output == -torch.inf
+    return output.masked_fill(impossible & ~impossible.flatten(1).all(1).view(-1, *[1] * (output.ndim - 1)), 0.0)
+
+
 def numbers_of(images: Any, count: int) -> Tensor:
     """The numbers [n] of the images that an index means, of `count` images. IndexError for those out of range."""
     if isinstance(images, slice):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from milr.default_device import on_the_cpu
 from milr.errors import MilrError
-from milr.explanation.map_tensors import numbers_of, require_finite, upsampled
+from milr.explanation.map_tensors import answers, numbers_of, require_finite, upsampled
 from milr.fields import load
 from milr.files import checked_path, write_atomically
 
@@ -68,7 +68,7 @@ class Maps:
 
     def require_finite(self) -> None:
         """MilrError naming the first image whose output or map holds NaN or an infinity."""
-        require_finite({"the network's output": self.output})
+        require_finite({"the network's output": answers(self.output)})
         require_finite({f"the {kind} map": getattr(self, kind) for kind in (*KINDS, "mask")})
 
     def __len__(self) -> int:

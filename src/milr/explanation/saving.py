@@ -17,7 +17,10 @@ from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.files import checked_path, write_atomically
 from milr.information.statistics import Standardise
+from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.layers import LayerPair, weights_sha256
+from milr.networks.passes import another
+from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
 
 log = logging.getLogger("milr")
@@ -30,6 +33,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of what a state holds; an older one ha
     "layers": (Mapping, NOTHING),
     "functions": (list, tuple, NOTHING),
     "example": (Tensor, Mapping, list, tuple, NOTHING),
+    "answers": (list, tuple, NOTHING),
     "fitted": (bool, NOTHING),
     "network_sha256": (str, NOTHING),
 }
@@ -111,6 +115,33 @@ def require_network(saved: str | None, layers: LayerPair, way_out: str) -> None:
         raise MilrError(
             f"this MI-LR module was fitted on another network (sha256 of its weights {saved[:12]}, of the one given "
             f"{now[:12]}): {way_out}"
+        )
+
+
+def noise_of(layers: LayerPair) -> Inputs:
+    """One input of noise like the example: no picture goes into a file."""
+    return take(probe_inputs(layers.example)[0], slice(0, 1))
+
+
+def answers_to(noise: Inputs, layers: LayerPair) -> list[Tensor]:
+    """What the network makes of noise, z and its output: weights alone do not tell what is computed with them."""
+    first = layers.first_pass(noise)
+    return [first.representation.cpu(), first.output.cpu()]
+
+
+def require_answers(state: Mapping[str, Any], layers: LayerPair, way_out: str) -> None:
+    """MilrError with a way out if the network makes something else of the state's noise than when it was saved.
+
+    Far beyond the rounding of another device or precision.
+    """
+    if not state.get("answers") or state.get("example") is None:
+        return
+    device = next(layers.network.parameters(), torch.zeros(())).device
+    now = answers_to(mapped(state["example"], lambda part: part.to(device)), layers)
+    if any(was.shape != own.shape or another(was, own) for was, own in zip(state["answers"], now, strict=True)):
+        raise MilrError(
+            "this MI-LR module was fitted on another network: its weights are the same, and what it computes with them "
+            f"is not (another activation, scaling of its images, version of its code?): {way_out}"
         )
 
 

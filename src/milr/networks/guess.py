@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from itertools import chain
 
-import torch
 from torch import nn
 
-from milr.errors import MilrError
-from milr.networks.inspection import ENTRY, NOT_AGAIN, Inspection
+from milr.networks.inspection import ENTRY, Inspection
 from milr.networks.layouts import SEQUENCE, TOKENS
+from milr.networks.no_guess import no_guess
 from milr.networks.paths import PAST, TRIES, Paths
-from milr.networks.probes import random_network
 from milr.networks.settings import LayerSettings
 from milr.networks.trace import Call
+
+log = logging.getLogger("milr")
 
 SIDE = 21  # places a side that the local layer should have: between 14 and 32 on a scale of ratios
 MOST_PLACES = 64  # a side, of a layer that is none of the usual ones
@@ -38,48 +39,28 @@ def with_guesses(layers: Inspection, choice: LayerSettings, paths: Paths, reads:
     local = _named(layers, choice.local) or paths.first(guesses_of_local(layers, z), z)
     for run, what in ((local, "local"), (z, "z")):
         if run is None:
-            if not paths.repeats():
-                raise random_network(layers.network, layers.images, torch.float32)
-            why = _of_volumes(layers) or _of_several_each(layers) or _of_a_cache(layers)
-            raise MilrError(
-                f"no layer of the network could be guessed as {what}{why}: name one, {what}=... (milr.layers(network, "
-                "example) lists them)"
-            )
+            raise no_guess(layers, paths, what)
     assert local is not None and z is not None
+    tokens = not _is_one(layers, z) and layers.layouts[id(z)].kind in (TOKENS, SEQUENCE)
+    if not (choice.z or head) and (tokens or _is_one(layers, z)):
+        warn_of_part(layers, paths, z)
     read = choice.read
-    if read == "auto" and not choice.z and id(z) in layers.layouts and layers.layouts[id(z)].grid != (1, 1):
-        read = "auto" if layers.layouts[id(z)].kind in (TOKENS, SEQUENCE) else "pool"
+    if read == "auto" and not choice.z and not _is_one(layers, z):
+        read = "auto" if tokens else "pool"
     names = [layers.names[id(run.module)] for run in (local, z)]
     names[1] += ENTRY if head else ""
     return replace(choice, local=choice.local or names[0], z=choice.z or names[1], read=read)
 
 
-def _of_volumes(layers: Inspection) -> str:
-    """What is said of a network of videos or volumes, whose layers give [K, C, T, H, W]."""
-    volumes = any(run.output is not None and len(run.output) == 5 for run in layers.order)
-    return " (its layers give [C, T, H, W], and milr explains places of images and of sequences)" * volumes
-
-
-def _of_several_each(layers: Inspection) -> str:
-    """What is said of a network that makes several pictures or rows of each and runs them as one batch, or the reverse.
-
-    Of a tensor whose second dimension counts the images the first is words or times.
-    """
-    shapes = [run.output for run in layers.order if run.output and len(run.output) in (3, 4)]
-    sizes = [shape[0] for shape in shapes if shape[1] != layers.count]
-    made = next((size for size in sizes if size != layers.count and size % layers.count in (0, size)), 0)
-    if not made:
-        return ""
-    what = "as of crops, flips or channels of each: give the network that it runs on one of them"
-    if made < layers.count:
-        what = "one part of the batch after the other: let it run on all of it"
-    return f" (its layers give {made} row{'s' * (made > 1)} for {layers.count} of what it is given, {what})"
-
-
-def _of_a_cache(layers: Inspection) -> str:
-    """What is said of a network whose layers do not run for images that it has seen."""
-    gone = [name for name, module in layers.modules.items() if id(module) in layers.gone]
-    return f" (its layer '{gone[-1]}' {NOT_AGAIN})" if gone else ""
+def warn_of_part(layers: Inspection, paths: Paths, z: Call) -> None:
+    """A warning where the output depends on the picture past the layer that is taken for z."""
+    if (share := paths.past(z)) > PAST:
+        log.warning(
+            "%.0f %% of what the picture changes in the network's output goes past the layer '%s', which is taken for "
+            "z: it is one part of several that are put together; name one that holds all, z=..., or what goes into "
+            "one, z=NAME.input",
+            *(100 * min(share, 1.0), layers.names[id(z.module)]),
+        )
 
 
 def _named(layers: Inspection, name: str) -> Call | None:
@@ -122,7 +103,9 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     """
     learned = (place for place, run in enumerate(layers.order) if next(run.module.parameters(), None) is not None)
     after = layers.order.index(local) + 1 if local else next(learned, 0)  # what scales the input is nothing known
-    candidates = [run for run in layers.order[after:-2] if layers.usable(run) and id(run.module) in layers.names]
+    end = _head_over_places(layers)
+    before = layers.order.index(end) if end else -2
+    candidates = [run for run in layers.order[after:before] if layers.usable(run) and id(run.module) in layers.names]
     candidates = [run for run in candidates if id(run) not in layers.blind]
     maps = [run for run in candidates if id(run) in layers.layouts and _side(layers, run) > 1]
     tokens = [run for run in maps if layers.layouts[id(run)].kind in (TOKENS, SEQUENCE)]
@@ -132,8 +115,8 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
     pooled = _before_classifier([run for run in candidates if _pooled(layers, run) and layers.order.index(run) > last])
     made = [run for run in pooled if not isinstance(run.module, NOTHING)]
     blocks = layers.blocks()
-    end = layers.order.index(blocks[-1]) if blocks else 0
-    norms = [run for run in tokens if not run.children and layers.order.index(run) > end > 0]
+    deepest = layers.order.index(blocks[-1]) if blocks else 0
+    norms = [run for run in tokens if not run.children and layers.order.index(run) > deepest > 0]
     lowest = sorted(maps, key=lambda run: (_side(layers, run), -layers.order.index(run)))
     blocks = [run for run in blocks if run in candidates]
     groups = (*map(reversed, (made, loose, norms, tokens, pooled, blocks)), lowest)
@@ -143,11 +126,12 @@ def guesses_of_z(layers: Inspection, local: Call | None) -> list[Call]:
 def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
     """The linear layer with which the network ends, where what goes into it is the representation itself.
 
-    So it is taken where no layer gives that: where the network itself pools a map, or takes the last word of a row.
+    So it is taken where no layer gives that: where the network itself pools a map, takes the last word of a row, or
+    puts together what several layers give.
     """
     layout = layers.layouts.get(id(z)) if z else None
-    if z and (layout is None or layout.grid == (1, 1)):
-        return None
+    if z and _is_one(layers, z) and paths.past(z) <= PAST:
+        return None  # else it is one part of several that are put together
     leaves = [run for run in layers.order if not run.children and not isinstance(run.module, (*NOTHING, *LINKS))]
     last = leaves[-1] if leaves else None
     if last is None or not isinstance(last.module, nn.Linear) or not layers.usable(last):
@@ -156,6 +140,17 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
         return None  # else they are others by then, as where most are dropped
     whole = len(last.input or ()) == len(last.output or ()) == 2 and (last.input or ())[0] == layers.count
     return last if whole and id(last.module) in layers.names and paths.past(last) <= PAST else None
+
+
+def _head_over_places(layers: Inspection) -> Call | None:
+    """The 1 x 1 convolution that gives a map of each class, where the network ends with these maps pooled."""
+    answer = layers.order[-2].output or ()  # the network's own
+    learned = [run for run in layers.order if not run.children and next(run.module.parameters(), None) is not None]
+    last = learned[-1] if learned else None
+    if last is None or not isinstance(last.module, nn.Conv2d) or last.module.kernel_size != (1, 1):
+        return None
+    pooled = answer[1:] == (last.module.out_channels, *[1] * (len(answer) - 2))
+    return last if pooled and id(last) in layers.layouts and _side(layers, last) > 1 else None
 
 
 def _learned_between(layers: Inspection, z: Call, last: Call) -> bool:
@@ -214,6 +209,12 @@ def _side(layers: Inspection, run: Call) -> float:
     """Places a side, on average; all places of a sequence."""
     rows, columns = layers.layouts[id(run)].grid
     return float(columns) if rows == 1 else math.sqrt(rows * columns)
+
+
+def _is_one(layers: Inspection, run: Call) -> bool:
+    """Whether what it gives has no places, or is not known to."""
+    layout = layers.layouts.get(id(run))
+    return layout is None or layout.grid == (1, 1)
 
 
 def _pooled(layers: Inspection, run: Call) -> bool:

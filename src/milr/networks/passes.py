@@ -117,7 +117,7 @@ def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs
             raise _mixed(pair, *faint)
     among = _result_of(lambda: pair.first_pass(crowd))  # it may take batches of one size only
     for one, four in zip(_tensors(first), _tensors(among) if among else (), strict=False):
-        if _another(one[0], four[0]) or _another(one[0], four[2]):
+        if another(one[0], four[0]) or another(one[0], four[2]):
             raise _mixed(pair, probes, crowd)
 
 
@@ -145,7 +145,7 @@ def check_alone(pair: Passes, images: Inputs, first: FirstPass) -> None:
     last, known = take(images, order[:1]), [one.flip(0) for one in _tensors(first)]
     for batch in (take(images, order), last):
         now = _tensors(pair.first_pass(batch))
-        if any(_another(one[: len(two)], two) for one, two in zip(known, now, strict=True)):
+        if any(another(one[: len(two)], two) for one, two in zip(known, now, strict=True)):
             raise _mixed(pair, images, last, row=-1)
     copies = take(images, order[:1].expand(count(images)))
     now = _tensors(pair.first_pass(copies))
@@ -153,9 +153,11 @@ def check_alone(pair: Passes, images: Inputs, first: FirstPass) -> None:
         raise _mixed(pair, images, copies, row=-1)
 
 
-def _another(one: Tensor, other: Tensor) -> bool:
+def another(one: Tensor, other: Tensor) -> bool:
     """Whether two results are not the same: far beyond the rounding of batches of two sizes."""
-    return one.shape == other.shape and bool((one - other).norm() > ANOTHER * one.norm())
+    return one.shape == other.shape and bool(
+        (one - other).nan_to_num(0.0).norm() > ANOTHER * one.nan_to_num(0.0, 0.0, 0.0).norm()
+    )
 
 
 def _mixed(pair: Passes, probes: Inputs, others: Inputs, row: int = 0) -> MilrError:
@@ -193,10 +195,10 @@ def _same_alone(pair: Passes, first: FirstPass, probes: Inputs) -> bool:
     if alone is None:
         return False
     pairs = list(zip(_tensors(first), _tensors(alone), strict=True))
-    if any(_another(whole[:1], one) for whole, one in pairs):
+    if any(another(whole[:1], one) for whole, one in pairs):
         raise _mixed(pair, probes, image)
     if any(
-        _another(whole[1:], one) for whole, one in zip(_tensors(first), _tensors(pair.first_pass(last)), strict=True)
+        another(whole[1:], one) for whole, one in zip(_tensors(first), _tensors(pair.first_pass(last)), strict=True)
     ):
         raise _mixed(pair, take(probes, torch.tensor([1, 0])), last)
     return all(same(whole[:1], one, pair.rounding) for whole, one in pairs)

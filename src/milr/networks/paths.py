@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milr.errors import MilrError
 from milr.networks.freezing import frozen
 from milr.networks.hooks import HookedLayer
 from milr.networks.inputs import Inputs, call, main_tensor, with_main
@@ -26,6 +25,10 @@ log = logging.getLogger("milr")
 TRIES = 16  # candidates that are tried before the first of them is taken
 PAST = 0.05  # of the output's change may go past a layer: rounding, and what is hardly read
 SAMPLE = 4096  # numbers of what a layer gives that are compared
+
+
+class OtherRunsError(Exception):
+    """Other layers run than before."""
 
 
 class Paths:
@@ -99,8 +102,10 @@ class Paths:
         """Whether the network's output is the same again."""
         try:
             outputs = self._passed(None, False)[1], self._passed(None, False)[1]
-        except Exception:  # whatever a network raises
+        except OtherRunsError:
             return False
+        except Exception:  # whatever a network raises, which is said elsewhere
+            return True
         return same(*outputs, torch.float32)
 
     @cached_property
@@ -131,7 +136,7 @@ class Paths:
             raise error
         runs = list(root.finished())
         if [run.module for run in runs] != [run.module for run in layers.order]:
-            raise MilrError("other layers run than before")  # where that is random, it is said later
+            raise OtherRunsError
         return [run.seen for run in runs], self._picked(given[-1])
 
     def _hooked(self, run: Call) -> HookedLayer:
@@ -158,7 +163,7 @@ def passes_by(network: nn.Module, layer: HookedLayer, images: Inputs, picked: Ca
             return with_features(made, change(layer.features(made)))
 
         with torch.no_grad(), frozen(network), uncompiled(), layer.on_output(act):
-            return picked(call(network, pictures)).double()
+            return picked(call(network, pictures)).double().nan_to_num(0.0, 0.0, 0.0)  # -inf: of classes left out
 
     own, exchanged = output(lambda features: features), output(lambda features: features.flip(0))
     change = (own.flip(0) - own).norm()

@@ -13,7 +13,7 @@ from milr.networks.sequences import sequence_layouts
 from milr.networks.settings import LayerSettings
 from milr.networks.shown_maps import shown_layouts
 from milr.networks.tokens import Grid, Size, grids_of, token_layouts
-from milr.networks.trace import Call, Shape, layout_of, resolution, trace
+from milr.networks.trace import Call, Shape, layout_of, open_to_doubt, resolution, trace
 
 COLOURS = 4  # channels of a picture, at most
 ATTENTION = (nn.Dropout, nn.Softmax)  # what may work on attention of places to places, which looks like a map
@@ -40,7 +40,7 @@ def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple
                 tokens[number] = shape
         elif kind := layout_of(shape, larger.get(key), size):
             found[id(run)] = Layout(kind, resolution(shape, kind))
-        elif len(shape) == 4 and (larger.get(key) or shape)[1:] == shape[1:] and not isinstance(run.module, ATTENTION):
+        elif len(shape) == 4 and not isinstance(run.module, ATTENTION) and open_to_doubt(shape, larger.get(key)):
             undecided[number] = shape
     if undecided:
         shown = shown_layouts(network, images, undecided, size)

@@ -84,6 +84,16 @@ def layout_of(shape: Shape, taller: Shape | None, size: tuple[int, int]) -> str 
     return fitting[0] if len(fitting) == 1 else None
 
 
+def open_to_doubt(shape: Shape, taller: Shape | None) -> bool:
+    """Whether what is no map by `layout_of` may be one: a taller image does not matter, or makes one side larger.
+
+    (Of a map with other proportions than the image's, of a network that pools one side more than the other.)
+    """
+    if taller is None or taller[1:] == shape[1:]:
+        return True
+    return len(taller) == 4 and sum(_grows(shape, taller, layout) for layout in (CHANNELS_FIRST, CHANNELS_LAST)) == 1
+
+
 def resolution(shape: Shape, layout: str) -> tuple[int, int]:
     """(H, W) of a map."""
     return (shape[2], shape[3]) if layout == CHANNELS_FIRST else (shape[1], shape[2])

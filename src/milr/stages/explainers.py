@@ -12,7 +12,7 @@ from torch import Tensor
 from milr.backbones.protonet import PrototypicalNetwork
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
-from milr.explanation.saving import require_network
+from milr.explanation.saving import require_answers, require_network
 from milr.fields import leaves
 from milr.runs.checkpoints import load_checkpoint
 from milr.runs.folder import MANIFEST
@@ -39,6 +39,7 @@ def on_network(
     way_out = f"fit again on the present one: milr fit-milr source={parent.folder}"
     explainer = MILR.load(network.network, fitted, example, dtype_of(precision), check_network=False)
     require_network(fitted.get("network_sha256"), explainer.layers, way_out)
+    require_answers(fitted, explainer.layers, way_out)
     return explainer
 
 
