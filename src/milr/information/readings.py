@@ -76,12 +76,12 @@ def _read(reading: str, denominator: str, local: Tensor, representation: Tensor,
 def divergence(own: Tensor, others: Tensor) -> Tensor:
     """KL in nats of the softmax over scores [...] and [..., M] from the uniform distribution over these 1 + M: [...].
 
-    With g = f - max f it is sum(e^g g) / sum(e^g) - log sum(e^g) + log(1 + M): one exponential a score, and no copy of
-    the others, where `log_softmax` and its `exp` take two and three times as long.
+    With g = f - max f it is sum(e^g g) / sum(e^g) - log sum(e^g) + log(1 + M): one exponential a score where
+    `log_softmax` and its `exp` take two. `others`, which is most of a map's time, is overwritten and has no gradient.
     """
-    most = torch.maximum(own, others.detach().amax(-1)).detach()  # any offset gives the same KL
-    own, others = own - most, others - most[..., None]
+    most = torch.maximum(own, others.amax(-1))
+    own, others = own - most, others.sub_(most[..., None])
     weight, weights = own.exp(), others.exp()
     total = weight + weights.sum(-1)
-    mean = (weight * own + torch.einsum("...m,...m->...", weights, others)) / total
+    mean = (weight * own + weights.mul_(others).sum(-1)) / total
     return mean - total.log() + math.log(1 + others.shape[-1])
