@@ -77,7 +77,7 @@ def test_a_file_goes_from_one_device_to_the_other(tmp_path: Path) -> None:
 def test_maps_on_a_gpu_are_drawn_and_saved(ending: str, tmp_path: Path) -> None:
     maps = on_gpu(fitted())(IMAGES[:2])
     maps.save(tmp_path / f"maps{ending}", **({"images": IMAGES[:2].cuda()} if ending == ".png" else {}))
-    assert (tmp_path / f"maps{ending}").stat().st_size and "<img" in maps.show(IMAGES[:2].cuda()).html
+    assert (tmp_path / f"maps{ending}").stat().st_size and "<image" in maps.show(IMAGES[:2].cuda()).html
 
 
 def test_a_fit_moves_between_devices() -> None:

@@ -18,6 +18,7 @@ from milr.explanation import critic_fitting, fitting
 from milr.explanation.features import Sample
 from milr.explanation.fitting import fit
 from milr.explanation.milr import MILR
+from milr.explanation.objective import Terms
 from milr.explanation.pairs import batch_features, fill_bank, images_and_places, some_batches
 from milr.explanation.settings import FitSettings, InfomaxSettings, MilrSettings
 from milr.information.critic import Critic
@@ -44,7 +45,9 @@ def test_the_phases_come_one_after_the_other_and_leave_each_other_alone() -> Non
         explainer,
         batch,
         how,
-        on_step=lambda step, terms: note("mask" if step > 1 else "first"),
+        [batch(5000)],
+        on_step=lambda step, terms: note("first") if step == 1 else None,
+        on_validation=lambda step, metrics: note("mask"),  # as it is kept: the mean of its weights
         on_critic=lambda phase, step, nats: note(phase),
     )
     assert order == ["critic", "first", "mask", "pairs"]
@@ -217,3 +220,18 @@ def test_the_last_phases_features_keep_to_the_memory_budget(
 ) -> None:
     assert images_and_places(gib, channels, places) == held
     assert held[0] * held[1] * channels * 4 <= gib * 2**30 or not gib
+
+
+def test_the_mask_ends_as_the_moving_average_of_its_weights() -> None:
+    explainer, seen = prepared(fitted=False), list[Tensor]()
+
+    def note(step: int, terms: Terms) -> None:
+        seen.append(torch.cat([weights.detach().flatten() for weights in explainer.modules.mask.parameters()]))
+
+    fit(explainer, batch, replace(HOW, steps=6, validate_every=6), [batch(5000)], on_step=note)
+    mean = seen[0].clone()
+    for count, weights in enumerate(seen[1:], 1):
+        mean += (weights - mean) * 9 / (count + 10)
+    kept = torch.cat([weights.detach().flatten() for weights in explainer.modules.mask.parameters()])
+    torch.testing.assert_close(kept, mean)
+    assert not torch.allclose(kept, seen[-1])

@@ -98,8 +98,7 @@ def fit_critic(
         finite.update(step, loss)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        optimiser.step()
-        average.update_parameters(critic)
+        progress.step()
         nats = None
         if step % settings.validate_every == 0 or step == settings.steps:
             nats = held_out_nats(averaged, task, settings.images)

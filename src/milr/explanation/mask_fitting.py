@@ -17,7 +17,7 @@ from milr.errors import MilrError
 from milr.explanation.explainer import Explainer
 from milr.explanation.modules import Modules
 from milr.explanation.objective import Terms, measure
-from milr.explanation.progress import Best, Progress, without_gradients
+from milr.explanation.progress import Best, Progress, moving_average, without_gradients
 from milr.explanation.reach import check_reach
 from milr.explanation.settings import FitSettings
 from milr.networks.layers import frozen
@@ -48,7 +48,8 @@ def fit_mask(
 ) -> int:
     """Fits the mask, and the bottleneck where it has weights, as `fit` says; returns the step that was kept.
 
-    Where the objective has stalled the rate falls, and the fit goes on from the best step; at last it ends.
+    It ends as the moving average of its weights where the objective was lowest. Where the objective has stalled the
+    rate falls, and the fit goes on from the best step; at last it ends.
     """
     modules, fitted_before = explainer.ready(), explainer.fitted
     progress = begin(modules, settings)
@@ -67,31 +68,34 @@ def fit_mask(
         finite.update(step, loss)
         validates = step == settings.steps or step % settings.validate_every == 0
         if (validates or step % CHECK_EVERY == 0) and (bad := finite.first()):
-            give_up(explainer, best, fitted_before, "the loss", bad.loss, bad.step)
-        progress.optimiser.step()
+            give_up(explainer, progress, fitted_before, "the loss", bad.loss, bad.step)
+        progress.step()
         explainer.fitted = True
         if on_step:
             on_step(step, terms)
         if validates:
-            metrics = validate(explainer, watched)
+            with progress.averaged():  # the weights that are kept, also for who looks on
+                metrics = validate(explainer, watched)
+                if validation and on_validation:
+                    on_validation(step, metrics)
             objective = metrics["objective"]
             if not math.isfinite(objective):
-                give_up(explainer, best, fitted_before, "the objective on the validation batches", objective, step)
+                give_up(explainer, progress, fitted_before, "the objective on the validation batches", objective, step)
             best.update(step, objective)
             if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
                 best.waited = 0
-            if validation and on_validation:
-                on_validation(step, metrics)
         continuation.on_state(step, partial(progress.snapshot, step))
 
-    best.restore()
+    progress.restore()
     return best.step
 
 
-def give_up(explainer: Explainer, best: Best, fitted_before: bool, what: str, value: float, step: int) -> NoReturn:
+def give_up(
+    explainer: Explainer, progress: Progress, fitted_before: bool, what: str, value: float, step: int
+) -> NoReturn:
     """Puts the best state of a fit back that cannot go on, and raises the MilrError that says why."""
-    best.restore()
-    explainer.fitted = fitted_before or best.step > 0
+    progress.restore()
+    explainer.fitted = fitted_before or progress.best.step > 0
     unless = ", if no picture of that step holds nan or inf itself"
     raise MilrError(f"{what} is {value} at step {step}: lower milr.learning_rate or milr.beta{unless}")
 
@@ -108,7 +112,8 @@ def begin(modules: Modules, settings: FitSettings) -> Progress:
     fitted = nn.ModuleList([modules.mask, modules.bottleneck])
     optimiser = torch.optim.Adam(fitted.parameters(), lr=settings.learning_rate)
     generator = torch.Generator(modules.bank.local.device).manual_seed(settings.seed)
-    return Progress(fitted, optimiser, generator, Best(fitted))
+    average = moving_average(fitted)
+    return Progress(fitted, optimiser, generator, Best(average.module), average)
 
 
 def weights(explainer: Explainer) -> Weights:

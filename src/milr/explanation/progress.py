@@ -76,14 +76,29 @@ class Progress:
     """Everything that changes from step to step; what a step is given is a function of its number.
 
     Attributes:
-        average: of the modules' weights, where the best state is one of these averages.
+        average: of the modules' weights; the best state is one of these averages.
     """
 
     modules: nn.Module
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     best: Best
-    average: AveragedModel | None = None
+    average: AveragedModel
+
+    def step(self) -> None:
+        """Makes a step by the gradients at hand, and takes it into the average."""
+        self.optimiser.step()
+        self.average.update_parameters(self.modules)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The modules with the average of their weights, within."""
+        own = copy.deepcopy(self.modules.state_dict())
+        self.modules.load_state_dict(self.average.module.state_dict())
+        try:
+            yield
+        finally:
+            self.modules.load_state_dict(own)
 
     def goes_on(self, patience: int, decays: int) -> bool:
         """Whether there is a next step. After `patience` validations without a better one the rate falls first, and
@@ -105,8 +120,7 @@ class Progress:
     def restore(self) -> None:
         """Puts the best state back, into the modules and their average."""
         self.best.restore()
-        if self.average:
-            self.modules.load_state_dict(self.best.state)
+        self.modules.load_state_dict(self.best.state)
 
     def snapshot(self, step: int) -> State:
         """All that the fit needs to go on after `step`."""
@@ -116,7 +130,7 @@ class Progress:
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "best": self.best.snapshot(),
-            "average": self.average and self.average.state_dict(),
+            "average": self.average.state_dict(),
         }
 
     def resume(self, state: State) -> None:
@@ -125,12 +139,9 @@ class Progress:
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
-        if self.average:
-            if "average" not in state:
-                raise MilrError(
-                    "the critic's state is of an earlier version, without the mean of its weights: fit anew"
-                )
-            self.average.load_state_dict(state["average"])
+        if not state.get("average"):
+            raise MilrError("the fit's state is of an earlier version, without the mean of its weights: fit anew")
+        self.average.load_state_dict(state["average"])
 
 
 class Phases:

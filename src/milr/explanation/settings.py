@@ -192,8 +192,8 @@ class FitSteps:
     )
     winograd: bool = setting(True, "on a CPU: compute wide 3x3 convolutions with fewer products (docs/performance.md)")
     validate_every: int = setting(25, "steps between validations", low=1)
-    patience: int = setting(2, "validations without a better objective that count as stalled; 0: never", low=0)
-    decays: int = setting(1, "times that it goes on from the best state at a lower rate before it stops", low=0)
+    patience: int = setting(4, "validations without a better objective that count as stalled; 0: never", low=0)
+    decays: int = setting(2, "times that it goes on from the best state at a lower rate before it stops", low=0)
 
 
 @dataclass
