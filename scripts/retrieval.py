@@ -84,7 +84,7 @@ def removed(explainer: MILR, images: Tensor, heat: Tensor, seed: int) -> Tensor:
     """The network's output [K, E] without each map's highest places."""
     first = explainer.layers.first_pass(images)
     generator = torch.Generator().manual_seed(seed)
-    noise = noise_like(explainer.modules.local, tuple(first.local.shape), generator).to(first.local)
+    noise = noise_like(explainer.modules.local, first.local, generator)
     kept = ~highest(heat, SHARE, seed)
     occluded = occlude(first.local, kept[:, None].to(first.local), "noise", noise)
     return explainer.layers.second_pass(occluded, images).output

@@ -72,7 +72,7 @@ def one_by_one(images: torch.Tensor, labels: torch.Tensor, kept: torch.Tensor) -
     explainer = prepared()
     network, first = explainer.layers.network, explainer.layers.first_pass(images)
     generator = torch.Generator().manual_seed(seed_of("trial at the layer", 5))
-    noise = noise_like(explainer.modules.local, tuple(first.local.shape), generator)
+    noise = noise_like(explainer.modules.local, first.local, generator)
     found: dict[str, list[torch.Tensor]] = {"accuracy": [], "loss": [], "cosine": []}
     with torch.no_grad():
         for places in kept:

@@ -17,7 +17,7 @@ BLUR_SHARE = 8  # sigma of the blur is this part of the shorter side: whole part
 
 def noise(features: Tensor, scale: Standardise, generator: torch.Generator) -> Tensor:
     """Gaussian, with each channel's own mean and std; as the mask's noise in the fit (Schulz et al. 2020)."""
-    return noise_like(scale, tuple(features.shape), generator).to(features)
+    return noise_like(scale, features, generator)
 
 
 def zero(features: Tensor, scale: Standardise, generator: torch.Generator) -> Tensor:

@@ -73,7 +73,7 @@ class MapMaker:
         generator, fill, local = torch.Generator().manual_seed(0), self.settings.mask.fill, batch.first.local
         outputs = []
         for _ in range(self.draws):
-            noise = noise_like(self.modules.local, tuple(local.shape), generator).to(local.dtype)
+            noise = noise_like(self.modules.local, local, generator)
             occluded = occlude(local, batch.mask, fill, noise)
             outputs.append(self.layers.second_pass(occluded, batch.images).output)
         return torch.stack(outputs)
@@ -85,10 +85,9 @@ class MapMaker:
 
     def occluded(self, batch: MaskedBatch, seed: int) -> Tensor:
         """x' [K, C, H, W], with the same noise for every image: a map must not depend on its place in the batch."""
-        generator = torch.Generator().manual_seed(seed)
-        shape = (1, *self.layers.local_shape)
-        noise = noise_like(self.modules.local, shape, generator).to(self.modules.local.mean.dtype)
-        return occlude(batch.first.local, batch.mask, self.settings.mask.fill, noise)
+        local, generator = batch.first.local, torch.Generator().manual_seed(seed)
+        noise = noise_like(self.modules.local, local, generator, one_for_all=True)
+        return occlude(local, batch.mask, self.settings.mask.fill, noise)
 
     def _projected(self, local: Tensor, representation: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides of the critic's scores."""

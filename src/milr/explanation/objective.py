@@ -86,7 +86,7 @@ def measure(explainer: Explainer, batch: Batch, first: FirstPass, generator: tor
     """One batch through the second pass: every term of eq. 10, with gradients to the mask and the bottleneck."""
     settings, modules = explainer.settings, explainer.modules
     mask = modules.mask(first.stages, (first.local.shape[2], first.local.shape[3]))
-    noise = noise_like(modules.local, tuple(first.local.shape), generator).to(first.local.dtype)
+    noise = noise_like(modules.local, first.local, generator)
     occluded = occlude(first.local, mask, settings.mask.fill, noise)
     second = explainer.layers.second_pass(occluded, batch.images)
     decided, untouched = batch.decided(second.output), batch.decided(first.output)

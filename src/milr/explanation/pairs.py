@@ -80,8 +80,7 @@ def passed(explainer: Explainer, first: FirstPass, noise: torch.Generator) -> Te
     """x' [K, C, H, W], what the mask lets pass, with noise of its own for each image."""
     modules = explainer.modules
     mask = modules.mask(first.stages, explainer.layers.grid)
-    draw = noise_like(modules.local, tuple(first.local.shape), noise).to(first.local.dtype)
-    return occlude(first.local, mask, explainer.settings.mask.fill, draw)
+    return occlude(first.local, mask, explainer.settings.mask.fill, noise_like(modules.local, first.local, noise))
 
 
 @torch.no_grad()

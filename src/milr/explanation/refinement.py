@@ -45,13 +45,13 @@ def refined_mask(
     mean = torch.zeros_like(scores, requires_grad=False)
     optimiser = torch.optim.Adam([scores], lr=RATE, betas=BETAS)
     generator = torch.Generator().manual_seed(0)
-    noise = noise_like(modules.local, (1, *layers.local_shape), torch.Generator().manual_seed(1)).to(first.local.dtype)
+    noise = noise_like(modules.local, first.local, torch.Generator().manual_seed(1), one_for_all=True)
     alone = occlude(first.local, torch.zeros_like(first.local), settings.mask.fill, noise)  # nothing passes
     nothing = one_each(target(layers.second_pass(alone, images).output), len(alone)).detach()
     with torch.enable_grad(), frozen(layers.network):
         for step in range(steps):
             mask = modules.mask.opened(scores)
-            noise = noise_like(modules.local, (1, *layers.local_shape), generator).to(first.local.dtype)
+            noise = noise_like(modules.local, first.local, generator, one_for_all=True)
             occluded, rest = (occlude(first.local, part, settings.mask.fill, noise) for part in (mask, 1 - mask))
             needed = step % 2 == 1
             output = layers.second_pass(rest if needed else occluded, images).output

@@ -77,8 +77,12 @@ def occlude(local: Tensor, mask: Tensor, fill: str, noise: Tensor | None = None)
     raise ValueError(f"fill must be 'zero', or 'noise' with noise given, not '{fill}'")
 
 
-def noise_like(statistics: Standardise, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Gaussian noise [K, C, H, W] with the features' own mean and std per channel."""
+def noise_like(
+    statistics: Standardise, features: Tensor, generator: torch.Generator, one_for_all: bool = False
+) -> Tensor:
+    """Gaussian noise like features [K, C, H, W], with the mean and std of each channel; `one_for_all`: [1, C, H, W]."""
+    shape = (1, *features.shape[1:]) if one_for_all else tuple(features.shape)
     # Drawn where the generator lives, so that one seed gives the same noise on any device.
     draw = torch.randn(shape, generator=generator, device=generator.device).to(statistics.mean.device)
-    return draw * statistics.std[None, :, None, None] + statistics.mean[None, :, None, None]
+    noise = draw * statistics.std[None, :, None, None] + statistics.mean[None, :, None, None]
+    return noise.to(features)
