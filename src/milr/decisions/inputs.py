@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from inspect import signature
 from itertools import chain
 from typing import Any
 
@@ -96,6 +97,16 @@ def _one_of(given: object, example: Tensor, device: torch.device, what: str) -> 
     images = images.detach().as_subclass(Tensor)
     images = images.to(device, example.dtype)
     return images.clone() if images.is_inference() else images
+
+
+def require_one_argument(function: Callable[..., Any], use: str) -> None:
+    """MilrError, beginning with how it is used, for a function that cannot be called with one argument alone."""
+    try:
+        signature(function).bind(None)
+    except TypeError as error:
+        raise MilrError(f"{use}: {error}") from None
+    except ValueError:  # a function that does not tell
+        pass
 
 
 def described(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from milr.decisions.batch_sources import DrawnBatches, KeptBatches, can_be_drawn
 from milr.decisions.comparisons import pairs, prototypes
 from milr.decisions.decision_kinds import classify, multilabel, numbers, regress
 from milr.decisions.decisions import Batch, Decision
-from milr.decisions.inputs import described, named_in
+from milr.decisions.inputs import described, named_in, require_one_argument
 from milr.default_device import on_the_users
 from milr.errors import MilrError
 
@@ -81,14 +80,7 @@ def checked_kind(decision: Any) -> str | Callable[[Any], Batch]:
             f"decision={given}: choose among {', '.join(DECISIONS)}, or give a function of what the loader gives, "
             "lambda item: milr.Batch(images, decide)"
         )
-    try:
-        signature(decision).bind(None)
-    except TypeError as error:
-        raise MilrError(
-            f"decision is called with what the loader gives alone, and makes a milr.Batch of it: {error}"
-        ) from None
-    except ValueError:  # a function that does not tell
-        pass
+    require_one_argument(decision, "decision is called with what the loader gives alone, and makes a milr.Batch of it")
     return on_the_users()(decision)
 
 

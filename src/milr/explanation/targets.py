@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from milr.decisions.decision_kinds import numbers
-from milr.decisions.inputs import described
+from milr.decisions.inputs import described, require_one_argument
 from milr.default_device import on_the_users
 from milr.errors import MilrError
 from milr.networks.inputs import Inputs, count
@@ -162,14 +161,9 @@ def checked_target(steps: object, target: object, images: int) -> Target | None:
         return OwnDecision(on_the_users()(target.loss))
     if not callable(target):
         return towards_class(class_numbers(target, images))
-    try:
-        signature(target.forward if isinstance(target, nn.Module) else target).bind(None)
-    except TypeError as error:
-        raise MilrError(
-            f"the target is called with the network's output [K, E] alone, and gives a loss of each image: {error}"
-        ) from None
-    except ValueError:  # a function that does not tell
-        pass
+    function = target.forward if isinstance(target, nn.Module) else target
+    use = "the target is called with the network's output [K, E] alone, and gives a loss of each image"
+    require_one_argument(function, use)
     return on_the_users()(target)
 
 
