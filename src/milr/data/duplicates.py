@@ -13,7 +13,7 @@ from milr.data.records import Record
 
 SIDE = 16  # of the small picture by which two are compared
 # The root mean square of what they differ by: in levels of 255, and in their own spread. Of 370 photographs of
-# CUB-200-2011 the nearest two are 14 levels apart, of 600 drawn birds 7; saved anew, two thirds as large, they are 1 to 3.
+# CUB-200-2011 the nearest two are 14 levels apart, of 600 drawn birds 7; one saved anew, two thirds as large, 1 to 3.
 MOST, SHARE = 3.0, 0.08
 AT_ONCE = 1024
 
