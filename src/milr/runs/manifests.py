@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MilrError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets within brackets
         raise MilrError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise MilrError(f"{path} is no manifest of milr")
