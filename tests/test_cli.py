@@ -310,3 +310,9 @@ def test_of_a_key_that_is_given_twice_the_last_value_counts(capsys: Capture) -> 
     assert main(["train-protonet", "seed=1", "dataset=cub", "seed=2", "dataset=folder", "--cfg", "job"]) == 0
     text = capsys.readouterr().out
     assert "seed: 2\n" in text and "  name: folder\n" in text
+
+
+def test_a_display_of_matplotlibs_that_there_is_not_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
+    assert python("import matplotlib").returncode == 1
+    assert python("from milr.cli import main; main(['--version']); import matplotlib").returncode == 0

@@ -27,6 +27,7 @@ INTERRUPTED = 130  # an exit code
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (of the process, if none is given) and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files; matplotlib cannot be imported with a name that is none
     with lossy_streams() as (output, _):
         try:
             code = dispatch(words)

@@ -74,6 +74,8 @@ def check(settings: Any) -> None:
                 raise MilrError(f"{key}={value}: the value must be a finite number")
             if isinstance(value, list) and isinstance(entry, (list, dict)):
                 raise MilrError(f"{key}={value}: there is a list within the list, give its values alone")
+            if isinstance(entry, str) and "\0" in entry:  # which no file's name can have
+                raise MilrError(f"{key}={value}: there is a NUL character in the text")
         if each.type == "int" and not isinstance(value, Integral):
             shown = repr(value) if isinstance(value, str) else value  # '20' is no 20
             raise MilrError(f"{key}={shown}: the value must be a whole number")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,17 @@ def test_a_picture_of_one_colour_may_have_zeros(how: dict[str, Any], tmp_path: P
     assert bytes(64) in memory.getvalue() or "restart_marker_rows" in how
     (tmp_path / "a.jpg").write_bytes(memory.getvalue())
     assert np.asarray(read_picture(tmp_path / "a.jpg")).min() == 255
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("scans", range(1, 10))
+def test_lost_scans_are_told(scans: int, subsampling: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = jpeg(progressive=True, subsampling=subsampling)
+    starts = [mark.start() for mark in re.finditer(b"\xff\xda", content)]
+    assert len(starts) == 10
+    (tmp_path / "a.jpg").write_bytes(content[: starts[scans]] + b"\xff\xd9")
+    read_picture(tmp_path / "a.jpg")
+    assert "a.jpg: one or more of its scans are missing" in caplog.text
 
 
 def test_who_wants_truncated_pictures_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

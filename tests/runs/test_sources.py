@@ -167,7 +167,7 @@ def test_a_changed_or_missing_checkpoint_is_refused(make_run: MakeRun, tmp_path:
     [
         *("", "{", "[]", '{"parent": 7}', '{"checkpoint": "best.pt"}', '{"stage": 5}', '{"seconds": "long"}'),
         *('{"host": "here"}', '{"result": {"validation": 1}}', '{"parent": {"folder": 5}}'),
-        '{"data": {"name": "cub"}}',
+        *('{"data": {"name": "cub"}}', "[" * 100_000),
     ],
 )
 def test_a_broken_manifest_is_named(make_run: MakeRun, tmp_path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from milr.errors import MilrError
 from milr.files import sha256_of
 from milr.runs.checkpoints import save_checkpoint
 from milr.runs.folder import Run
+from milr.runs.manifests import read_config
 from milr.runs.sources import SourceRun
 from milr.settings.schema import FitMilr, TrainProtonet
 
@@ -234,3 +235,29 @@ def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path,
     assert len(fits) == 1 + sweep
     assert {manifest(fit.parent)["parent"]["folder"] for fit in fits} == {str(first)}
     assert Path.cwd() == folder
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("  local: layer1\n", "  local: layer2\n", "layers.local=layer2, and the run was made with layer1"),
+        ("  alpha: 0.1\n", "  alpha: 1\n", "milr.alpha=1, and the run was made with 0.1"),
+        ("  alpha: 0.1\n", "", "milr.alpha=no such key, and the run was made with 0.1"),
+        ("seed: 0\n", "seed: 1\n", "seed=1, and the run was made with 0"),
+    ],
+)
+def test_any_setting_of_a_run_that_was_edited_afterwards_is_refused(
+    folder: Path, capsys: Capture, old: str, new: str, what: str
+) -> None:
+    assert cli.main(["train-protonet"]) == cli.main(["fit-milr", "source=latest"]) == 0
+    (run,) = runs("fit_milr")
+    config = run / "config.yaml"
+    assert read_config(run)["device"] == "auto"
+    config.write_text(config.read_text().replace("device: auto", "device: cpu").replace("root: data", "root: moved"))
+    assert read_config(run)["device"] == "cpu"  # what changes no result may be another
+    text = config.read_text()
+    config.write_text(text.replace(old, new, 1))
+    assert config.read_text() != text
+    capsys.readouterr()
+    assert cli.main(["rerun", str(run)]) == 2
+    assert f"config.yaml has {what} (manifest.json): it was changed" in capsys.readouterr().err

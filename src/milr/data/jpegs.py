@@ -2,7 +2,7 @@
 
 The decoder asks for more bytes as it needs them, so that it is given those of the pixels in pieces: which it asked for
 tells whether they reached to the last pixel, and whether some were left. That is known of pictures in one scan alone;
-of progressive ones it is not.
+of others no more than whether all of their scans are there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 SEQUENTIAL, CODES, SCAN, END = (0xC0, 0xC1), 0xC4, 0xDA, 0xD9
 BARE = (0x01, *range(0xD0, 0xD9))  # marks without a content
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+OF_NUMBERS = (*SEQUENTIAL, 0xC2, 0xCA)  # frames whose scans hold numbers of blocks; of the latter two, some of them
 MARK = re.compile(rb"\xff+([\x01-\xfe])")
 NEXT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a mark that ends the pixels: neither a 255 of theirs nor a restart
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
@@ -60,6 +61,8 @@ def pieces_of(picture: ImageFile.ImageFile, left: list[str]) -> Iterator[bytes]:
     data = picture.fp.read() if picture.fp else b""
     pixels = pixels_of(data)
     if pixels is None:
+        if lacks_scans(data):
+            left.append("one or more of its scans are missing, by which it would be sharper, or have its colours")
         yield data
         return
     start, end = pixels.start, pixels.end
@@ -98,6 +101,28 @@ def pixels_of(data: bytes) -> Pixels | None:
             single = end and content and content[0] == channels
             return Pixels(place, end.start(), any(codes.values())) if end and single else None
     return None
+
+
+def lacks_scans(data: bytes) -> bool:
+    """Whether the scans leave a bit of a number open, of the 64 that each channel's blocks have."""
+    place, progressive = 2, False
+    open_bits: dict[int, dict[int, int]] = {}  # channel -> place in a block -> bits that are not there yet
+    while mark := MARK.search(data, place):
+        kind, place = mark[1][0], mark.end()
+        if kind == END:
+            break
+        if kind in BARE:
+            continue
+        content = data[place + 2 : place + int.from_bytes(data[place : place + 2], "big")]
+        if kind in OF_NUMBERS:
+            progressive = kind not in SEQUENTIAL
+            open_bits.update((channel, dict.fromkeys(range(64), 16)) for channel in content[6::3])
+        elif kind == SCAN and content:
+            first, last, bits = content[-3:] if progressive else (0, 63, 0)
+            for channel in content[1 : 1 + 2 * content[0] : 2]:
+                open_bits.get(channel, {}).update(dict.fromkeys(range(first, last + 1), bits & 15))
+        place += 2 + len(content)
+    return any(any(bits.values()) for bits in open_bits.values())
 
 
 def first_symbols(content: bytes) -> Iterator[tuple[int, int]]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from milr.bars import bar
 from milr.data.augmentation import IMAGENET, Normalisation, input_batches
+from milr.data.checksums import look_over
 from milr.data.endings import kind_of_file, register_plugins
 from milr.data.framing import frame
 from milr.data.jpegs import Damage, watched
@@ -91,7 +92,13 @@ def seen_size(picture: Image.Image) -> tuple[int, int]:
 
 def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
-    return opened(path, lambda picture: convert(ImageOps.exif_transpose(picture)))
+
+    def use(picture: Image.Image) -> Image.Image:
+        """Its pixels, which are not read for its size alone."""
+        look_over(path, picture.format)
+        return convert(ImageOps.exif_transpose(picture))
+
+    return opened(path, use)
 
 
 def opened(path: Path, use: Callable[[Image.Image], Value]) -> Value:

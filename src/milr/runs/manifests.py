@@ -10,19 +10,28 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from milr.errors import MilrError
-from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
+from milr.fields import leaves
+from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER, plain
 
 LOST = "without it nothing can go on from the run; put the file back, or make the run anew"
 TABLE, TEXT, NUMBER = (dict, "table"), (str, "text"), ((int, float), "number")
 KINDS: Mapping[str, tuple[Any, str]] = {  # of a manifest's entries by their dotted names, where it has them
     **dict.fromkeys(("parent", "checkpoint", "weights", "backbone", "episode", "metric", "data", "split"), TABLE),
-    **dict.fromkeys(("result", "result.validation", "versions", "git", "host"), TABLE),
+    **dict.fromkeys(("settings", "result", "result.validation", "versions", "git", "host"), TABLE),
     **dict.fromkeys(("stage", "state", "data.name", "data.root", "data.crop", "data.fingerprint"), TEXT),
     **dict.fromkeys(("parent.folder", "parent.stage", "parent.checkpoint", "parent.sha256"), TEXT),
     **dict.fromkeys(("checkpoint.file", "checkpoint.sha256"), TEXT),
     **dict.fromkeys(("seconds", "data.size", "data.images", "data.classes"), NUMBER),
 }
 WHOLE = ("data",)  # tables that have all of theirs
+
+# Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
+# compared by its sha256.
+MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
+MAY_MOVE = ("dataset.root",)  # the pictures themselves are compared by their fingerprint
+# Sections of the settings that an older manifest has, and as what: of the data set the number of classes is another.
+OLDER = {"backbone": "backbone", "episode": "episode", "metric": "metric", "dataset": "data"}
+OTHERWISE = ("dataset.classes",)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -36,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MilrError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets within brackets
         raise MilrError(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise MilrError(f"{path} is no manifest of milr")
@@ -58,7 +67,8 @@ def require_kinds(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The saved settings of a run. Errors: MilrError where they are missing or cannot be read."""
+    """The saved settings of a run. Errors: MilrError where they are missing, cannot be read, or are others than those
+    that the run was made with."""
     path = folder / CONFIG
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))
@@ -69,7 +79,33 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise MilrError(f"{path}{where} cannot be read ({why}): {LOST}") from error
     if not isinstance(config, dict) or not config:
         raise MilrError(f"{path} holds no settings: {LOST}")
+    if (folder / MANIFEST).is_file():
+        require_own_settings(path, read_manifest(folder), config)
     return {str(key): value for key, value in config.items()}
+
+
+def require_own_settings(path: Path, manifest: Mapping[str, Any], config: Mapping[Any, Any]) -> None:
+    """MilrError where the settings in `path` say otherwise than the manifest, which has them too."""
+    then, now = manifest.get("settings"), dict(leaves(config))
+    if isinstance(then, Mapping):
+        made = dict(leaves(then))
+    else:
+        tables = {section: manifest.get(entry) for section, entry in OLDER.items()}
+        made = dict(leaves({section: table for section, table in tables.items() if isinstance(table, Mapping)}))
+        now = {key: value for key, value in now.items() if key in made and key not in OTHERWISE}
+        made = {key: made[key] for key in now}
+    for key in made | now:
+        was, present = made.get(key, "no such key"), plain(now.get(key, "no such key"))
+        if was != present and not may_differ(key) and key not in MAY_MOVE:
+            raise MilrError(
+                f"{path} has {key}={present}, and the run was made with {was} ({MANIFEST}): it was changed, or is "
+                "another run's; put the old one back"
+            )
+
+
+def may_differ(key: str) -> bool:
+    """Whether a key changes nothing in a run's result."""
+    return key.rpartition(".")[2] in MAY_DIFFER
 
 
 def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.find import read_run
 from milr.runs.folder import CONFIG, MANIFEST, RUNNING, Run, now, open_log, plain, recorded, seconds_of
-from milr.runs.manifests import counts_as_finished, is_done, read_config, read_manifest
+from milr.runs.manifests import counts_as_finished, is_done, may_differ, read_config, read_manifest
 from milr.runs.sources import SourceRun
 from milr.settings.paths import here
 from milr.settings.saved import settings_from
@@ -28,10 +28,6 @@ from milr.settings.stages import cli_name
 Settings = TypeVar("Settings", bound=StageSettings)
 
 log = logging.getLogger("milr")
-
-# Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
-# compared by its sha256.
-MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
 
 
 @contextmanager
@@ -140,8 +136,3 @@ def require_same_parent(run_manifest: Mapping[str, Any], source: SourceRun) -> N
             f"{source.checkpoint} is not the checkpoint that the run was started from "
             f"({parent.get('folder')}): start a new run, or name the right one with source="
         )
-
-
-def may_differ(key: str) -> bool:
-    """Whether a key may change when a run is resumed."""
-    return key.rpartition(".")[2] in MAY_DIFFER

@@ -11,17 +11,13 @@ from milr.errors import MilrError
 from milr.fields import nearest
 from milr.files import sha256_of
 from milr.runs.find import find_runs, name_of, newest
-from milr.runs.folder import CONFIG, FINISHED, MANIFEST, MARKER
+from milr.runs.folder import FINISHED, MARKER
 from milr.runs.manifests import counts_as_finished, parent_folder, read_config, read_manifest
 from milr.settings.paths import here
 from milr.settings.stages import cli_name
 from milr.text import first_few
 
 log = logging.getLogger(__name__)
-
-# Sections of the settings that the manifest has too, and as what; of the data set its place may change.
-KEPT_TWICE = {"backbone": "backbone", "episode": "episode", "metric": "metric", "dataset": "data"}
-OTHERWISE = ("dataset.root", "dataset.classes")  # the manifest's: the folder with the index, how many there are
 
 
 @dataclass(frozen=True)
@@ -118,22 +114,4 @@ def verified_config(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         raise MilrError(f"the checkpoint {checkpoint} is missing")
     if sha256_of(checkpoint) != entry["sha256"]:
         raise MilrError(f"{checkpoint} is not the file that was saved: its sha256 differs from the manifest's")
-    config = read_config(folder)
-    require_own_settings(folder, manifest, config)
-    return config
-
-
-def require_own_settings(folder: Path, manifest: dict[str, Any], config: dict[str, Any]) -> None:
-    """MilrError where the settings say otherwise than the manifest, which has those of the network, the episode and
-    the pictures too."""
-    for section, entry in KEPT_TWICE.items():
-        then, now = manifest.get(entry), config.get(section)
-        if not isinstance(then, dict) or not isinstance(now, dict):
-            continue
-        for key, value in then.items():
-            name = f"{section}.{key}"
-            if key in now and now[key] != value and name not in OTHERWISE:
-                raise MilrError(
-                    f"{folder / CONFIG} has {name}={now[key]}, and the run was made with {value} ({MANIFEST}): it was "
-                    "changed, or is another run's; put the old one back"
-                )
+    return read_config(folder)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from milr.bars import bar
 from milr.data.access import readable
@@ -14,12 +16,12 @@ from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import find_masks, find_root
 from milr.data.cub_checks import IncompleteError
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
+from milr.data.duplicates import thumbnail, told, twins
 from milr.data.marks import Faults, faults_of_mask, require_usable
 from milr.data.pictures import read_mask, read_picture
 from milr.data.records import Catalogue, Record
 from milr.data.split import split_of
 from milr.errors import MilrError
-from milr.files import sha256_of
 from milr.settings.schema import Data
 from milr.settings.sections import DataSection
 from milr.text import first_few
@@ -36,7 +38,7 @@ def data(settings: Data) -> float:
     for line in description(catalogue):
         log.info("%s", line)
     if settings.data.check_pictures:
-        sizes = check_pictures(catalogue.records)
+        sizes = check_pictures(catalogue.records, splits_of(catalogue))
         log.info("all %d pictures can be read; sizes from %s to %s", len(catalogue.records), *sizes)
     return float(len(catalogue.records))
 
@@ -83,16 +85,24 @@ def description(catalogue: Catalogue) -> list[str]:
     return [*lines, f"  fingerprint: {catalogue_sha256(catalogue)}"]
 
 
-def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
+def splits_of(catalogue: Catalogue) -> dict[int, str]:
+    """Class id -> the split that it is in."""
+    return {number: split for split, numbers in vars(split_of(catalogue)).items() for number in numbers}
+
+
+def check_pictures(records: Sequence[Record], splits: Mapping[int, str] | None = None) -> tuple[str, str]:
     """Open every picture and its masks; the smallest and the largest, as "width x height".
 
     A warning where boxes, parts or masks do not go with their pictures, or a picture is there twice. Errors: MilrError
     that names the first pictures that cannot be read, or whose masks cannot be used, and says how many there are.
     """
     sizes, broken, first, faults = [], [], "", Faults()
+    seen: list[tuple[Record, npt.NDArray[np.uint8]]] = []
     for record in bar(records, desc="checking pictures", unit="picture"):
         try:
-            sizes.append(read_picture(record.path).size)
+            picture = read_picture(record.path)
+            sizes.append(picture.size)
+            seen.append((record, thumbnail(picture)))
             faults.check(record, sizes[-1])
             for file in filter(None, (record.segmentation, record.defining_mask)):
                 require_usable(mask := read_mask(file), record, sizes[-1])
@@ -101,12 +111,9 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
             broken.append(record.path)
             first = first or str(error)
     faults.warn()
-    if copies := copies_of(records):
-        log.warning(
-            "%d of %d pictures are a file that stands in the data set under another name too, %s and %s first: one can "
-            "be support and query at once, or lie in two splits",
-            *(len(copies), len(records), copies[0][1], copies[0][0]),
-        )
+    pairs = [(seen[later][0], seen[earlier][0]) for later, earlier in twins([small for _, small in seen])]
+    if pairs:
+        log.warning("%s", told(pairs, len(records), splits or {}))
     if broken:
         raise MilrError(
             f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: "
@@ -114,19 +121,3 @@ def check_pictures(records: Sequence[Record]) -> tuple[str, str]:
         )
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return f"{by_area[0][0]}x{by_area[0][1]}", f"{by_area[-1][0]}x{by_area[-1][1]}"
-
-
-def copies_of(records: Sequence[Record]) -> list[tuple[Path, Path]]:
-    """Each picture whose file has the same bytes as an earlier one's, behind that one."""
-    sizes: dict[int, list[Path]] = defaultdict(list)
-    for record in records:
-        if record.path.is_file():
-            sizes[record.path.stat().st_size].append(record.path)
-    copies = []
-    for alike in sizes.values():
-        first: dict[str, Path] = {}
-        for path in alike if len(alike) > 1 else []:
-            with suppress(OSError):  # which was said when the picture was opened
-                if (other := first.setdefault(sha256_of(path), path)) is not path:
-                    copies.append((other, path))
-    return copies

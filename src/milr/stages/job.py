@@ -210,6 +210,7 @@ def first_entries(job: Job) -> Mapping[str, Any]:
         "parent": source.as_parent() if source else None,
         "weights": None if source or not job.stage.reads_data else weights_entry(settings.backbone),
         **{name: asdict(getattr(settings, name)) for name in NETWORK if hasattr(settings, name)},
+        "settings": asdict(settings),  # all of them: config.yaml may be edited later
         **dict.fromkeys(("data", "split", "result", "checkpoint")),
     }
 

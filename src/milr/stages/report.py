@@ -24,6 +24,7 @@ from milr.settings.stages import STAGES
 from milr.streams import lossy_streams
 from milr.sweeps.folders import in_sweep, job_folder, overrides_as_typed, start_sweep
 from milr.sweeps.jobs import manifest_if_any, read_jobs, summary_of, table, write_job
+from milr.text import one_line
 
 UNEXPECTED = 1  # an exit code
 
@@ -73,7 +74,7 @@ class JobReport(Callback):
             error = MilrError(disk_message(cause))
         user_error = isinstance(error, (MilrError, OmegaConfBaseException))
         self.code = USER_ERROR if user_error else UNEXPECTED
-        line = error_line(error, config) if user_error else f"{type(error).__name__}: {error}"
+        line = one_line(error_line(error, config) if user_error else f"{type(error).__name__}: {error}")
         with lossy_streams():  # this may be another process than the one that the command line began in
             if not user_error or traceback_wanted():
                 traceback.print_exception(error)
@@ -108,7 +109,7 @@ def refuse_run_folder(config: DictConfig) -> None:
 
 def leave(line: str) -> NoReturn:
     """End the process with what the user can correct."""
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(line)}", file=sys.stderr)
     raise SystemExit(USER_ERROR)
 
 
