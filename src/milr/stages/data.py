@@ -16,7 +16,7 @@ from milr.data.catalogues import catalogue_sha256, open_catalogue
 from milr.data.cub import find_masks, find_root
 from milr.data.cub_checks import IncompleteError
 from milr.data.download import IMAGES, SEGMENTATIONS, fetch, is_empty_folder
-from milr.data.duplicates import thumbnail, told, twins
+from milr.data.duplicates import line_of, thumbnail, twins
 from milr.data.marks import Faults, faults_of_mask, require_usable
 from milr.data.pictures import read_mask, read_picture
 from milr.data.records import Catalogue, Record
@@ -113,7 +113,7 @@ def check_pictures(records: Sequence[Record], splits: Mapping[int, str] | None =
     faults.warn()
     pairs = [(seen[later][0], seen[earlier][0]) for later, earlier in twins([small for _, small in seen])]
     if pairs:
-        log.warning("%s", told(pairs, len(records), splits or {}))
+        log.warning("%s", line_of(pairs, len(records), splits or {}))
     if broken:
         raise MilrError(
             f"{len(broken)} of {len(records)} pictures cannot be read, or their masks not used: "

@@ -13,8 +13,7 @@ from milr.evaluation.sweep_chart import SweepPoint
 from milr.fields import leaves
 from milr.runs.disk import require_readable_runs
 from milr.runs.folder import CONFIG, MANIFEST
-from milr.runs.manifests import is_done, read_config, read_manifest
-from milr.runs.resume import may_differ
+from milr.runs.manifests import is_done, may_differ, read_config, read_manifest
 from milr.runs.sources import SourceRun, find_source
 from milr.sweeps.jobs import JOB_FAILED, read_jobs
 
