@@ -60,9 +60,9 @@ def test_the_same_network_comes_through_a_file() -> None:
 
 
 def test_loading_leaves_the_users_own_draws_as_they_were() -> None:
-    state = prepared().state()
+    state, network = prepared().state(), trained_network()
     before = torch.get_rng_state()
-    MILR.load(trained_network(), state)
+    MILR.load(network, state)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -148,14 +148,16 @@ def test_what_is_kept_in_plain_attributes_is_the_networks_own_state() -> None:
     assert torch.equal(explainer(images()).decision, explainer(images()).decision)
     assert network.mean is mean and network.passes == 1
     network = Attribute("last")
-    prepared(network)(images(2))
+    prepared(network).layers.first_pass(images(2))
     torch.testing.assert_close(network.mean, network.layer1(images(2)).mean((0, 2, 3))[:, None, None])
 
 
 class MadeLater(Plain):
     """A layer that is made by the first images' size."""
 
-    made: nn.Module | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: nn.Module | None = None
 
     def between(self, features: Tensor) -> Tensor:
         if self.made is None:

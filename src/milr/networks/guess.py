@@ -177,7 +177,7 @@ def _before_classifier(pooled: list[Call]) -> list[Call]:
 
 
 def _is_head(run: Call) -> bool:
-    held = chain(run.module.parameters(), run.module.buffers())  # of integers are weights that are kept in few bits
+    held = chain(run.module.parameters(), run.module.buffers())  # there lie texts as classes, or weights in few bits
     own = not type(run.module).__module__.startswith("torch.nn") and any(weights.ndim > 1 for weights in held)
     return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
 
