@@ -59,6 +59,13 @@ def test_the_same_network_comes_through_a_file() -> None:
     assert loaded.fitted and torch.equal(loaded.maps(IMAGES).redundant, explainer.maps(IMAGES).redundant)
 
 
+def test_loading_leaves_the_users_own_draws_as_they_were() -> None:
+    state, network = prepared().state(), trained_network()
+    before = torch.get_rng_state()
+    MILR.load(network, state)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_state_that_does_not_name_its_network_is_taken_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     explainer = prepared()
     state = explainer.state()

@@ -56,6 +56,24 @@ def test_a_network_that_cuts_a_corner_out_of_its_images_is_refused() -> None:
         pair_of(Network(lambda given: given[:, :, 16:, 16:], as_it_is), images(side=64), local="local", z="pool")
 
 
+def in_blocks(features: Tensor) -> Tensor:
+    """Rows and columns exchanged within each block of 4 x 4 places."""
+    return features.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).transpose(3, 5).flatten(4).flatten(2, 3)
+
+
+def snaked(features: Tensor) -> Tensor:
+    """Every other row backwards."""
+    return torch.stack([features[:, :, ::2], features[:, :, 1::2].flip(3)], 3).flatten(2, 3)
+
+
+def test_places_that_are_exchanged_within_blocks_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(MilrError, match="are not where they are in the image"):
+        pair_of(Network(as_it_is, in_blocks), local="local", z="pool")
+    with caplog.at_level(logging.WARNING, "milr"):
+        pair_of(Network(as_it_is, snaked), local="local", z="pool")
+    assert "maps would be scrambled" in caplog.text and "covers about" not in caplog.text  # of a size there is none
+
+
 def test_a_map_of_frequencies_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "milr"):
         pair_of(Network(as_it_is, as_it_is), local="local", z="pool")

@@ -119,6 +119,56 @@ def test_weights_that_are_taken_from_the_first_images_are_not_taken_from_noise(b
     torch.testing.assert_close(prepared(network)(images()).output, network(images()).detach())
 
 
+class Attribute(Plain):
+    """A mean that is a plain attribute: of the first images, a moving one, or what is left of the last images."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.mean, self.passes = kind, None if kind == "first" else torch.zeros(8, 1, 1), 0
+
+    def between(self, features: Tensor) -> Tensor:
+        mean, self.passes = features.detach().mean((0, 2, 3))[:, None, None], self.passes + 1
+        if self.mean is None or self.kind == "last":
+            self.mean = mean
+        elif self.kind != "first":
+            self.mean = torch.lerp(self.mean, mean, 1e-4 if self.kind == "slow" else 0.5)
+        return features if self.kind == "last" else features - self.mean
+
+
+def test_what_is_kept_in_plain_attributes_is_the_networks_own_state() -> None:
+    for kind, message in (("first", "attribute 'mean' from the first images"), ("moving", "changes its attribute '")):
+        network = Attribute(kind)
+        with pytest.raises(MilrError, match=message):
+            milr.MILR(network, "layer1", "pool", example=images())
+        assert network.passes == 0 and (network.mean is None or not network.mean.any())
+    network = Attribute("slow")
+    network(images())
+    mean = network.mean
+    explainer = prepared(network)
+    assert torch.equal(explainer(images()).decision, explainer(images()).decision)
+    assert network.mean is mean and network.passes == 1
+    network = Attribute("last")
+    prepared(network).layers.first_pass(images(2))
+    torch.testing.assert_close(network.mean, network.layer1(images(2)).mean((0, 2, 3))[:, None, None])
+
+
+class MadeLater(Plain):
+    """A layer that is made by the first images' size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: nn.Module | None = None
+
+    def between(self, features: Tensor) -> Tensor:
+        if self.made is None:
+            self.made = nn.Conv2d(features.shape[1], features.shape[1], 1)
+        return self.made(features)
+
+
+def test_a_layer_that_is_made_in_the_first_pass_stays_whole() -> None:
+    assert prepared(MadeLater())(images()).total.shape == (6, 8, 8)
+
+
 class Remembers(Plain):
     """What was computed of images that it has seen, found by their sum."""
 

@@ -318,7 +318,19 @@ class Temperature(nn.Module):
         return logits / self.value
 
 
-@pytest.mark.parametrize("end", [[Cosines()], [nn.Linear(6, 4), Temperature()], [Cosines(), Temperature()]])
+class Bytes(nn.Module):
+    """A linear layer whose weights are kept in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randint(-128, 128, (4, 6), dtype=torch.int8))
+        self.bias = nn.Parameter(torch.zeros(4))
+
+    def forward(self, given: Tensor) -> Tensor:
+        return given @ self.weight.to(given.dtype).T / 127 + self.bias
+
+
+@pytest.mark.parametrize("end", [[Cosines()], [nn.Linear(6, 4), Temperature()], [Cosines(), Temperature()], [Bytes()]])
 def test_a_head_of_ones_own_is_not_z(end: list[nn.Module]) -> None:
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6), nn.ReLU()]
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), *pooled, *end)

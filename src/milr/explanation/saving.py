@@ -22,6 +22,7 @@ from milr.networks.layers import LayerPair, weights_sha256
 from milr.networks.passes import another
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
+from milr.seeding import seeded
 
 log = logging.getLogger("milr")
 
@@ -151,8 +152,9 @@ def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str
     local, representation, *stages = (Standardise(torch.zeros(count), torch.ones(count)) for count in channels)
     bank = ReferenceBank(*(torch.zeros_like(weights[f"bank.{name}"]) for name in ("local", "representation")))
     bank.occluded = torch.zeros_like(weights["bank.occluded"])  # of another number of images, where a fit saw fewer
-    bottleneck = BOTTLENECKS[settings.bottleneck.kind].rebuild(settings.bottleneck, local, weights)
-    modules = Modules(settings, layers.grid, local, representation, stages, bottleneck, bank)
+    with seeded(0):  # the user's own draws go on as before
+        bottleneck = BOTTLENECKS[settings.bottleneck.kind].rebuild(settings.bottleneck, local, weights)
+        modules = Modules(settings, layers.grid, local, representation, stages, bottleneck, bank)
     try:
         modules.load_state_dict(weights)
     except RuntimeError as error:

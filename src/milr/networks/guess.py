@@ -177,9 +177,8 @@ def _before_classifier(pooled: list[Call]) -> list[Call]:
 
 
 def _is_head(run: Call) -> bool:
-    own = not type(run.module).__module__.startswith("torch.nn") and any(
-        weights.ndim > 1 for weights in run.module.parameters()
-    )
+    held = chain(run.module.parameters(), run.module.buffers())  # there lie texts as classes, or weights in few bits
+    own = not type(run.module).__module__.startswith("torch.nn") and any(weights.ndim > 1 for weights in held)
     return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
 
 

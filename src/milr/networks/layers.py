@@ -141,7 +141,8 @@ class LayerPair:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
             size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
-            warn_of_stretch(self, own.grid, probes, size)
+            if seen:  # else nothing is where it seems, at the border and elsewhere
+                warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
                 warn_of_motion(self, own.grid, self._cast(example), probes, size)
         paths.warn_of_past(layers.run_of(self.local), self.local)

@@ -1,4 +1,7 @@
-"""A network that writes to its own weights and buffers while it runs in `eval()`: what is put back, what is refused."""
+"""A network that writes to itself while it runs in `eval()`: what is put back, what is refused.
+
+Its weights and buffers, and the tensors and numbers that modules hold as plain attributes.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,13 @@ from milr.networks.wrappers import uncompiled
 ROUNDING = 1e-6  # of the norm: weights that are divided by their norm in each pass are not the same to the bit
 
 
+ATTRIBUTES = (Tensor, int, float, type(None))  # of modules, that are looked at
+MODULES_OWN = vars(nn.Module()).keys()
+ABSENT = object()
+
+
 class OwnState:
-    """The values of a network's parameters and buffers at one time, on the CPU."""
+    """The values of a network's parameters, buffers and plain attributes at one time, on the CPU."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
@@ -31,22 +39,41 @@ class OwnState:
     def take(self) -> None:
         """Those of now."""
         self.values = {name: value.detach().to("cpu", copy=True) for name, value in _tensors(self.network).items()}
+        self.attributes = {name: (value, _copy(value)) for name, value in _attributes(self.network).items()}
+        self.modules = {name for name, _ in self.network.named_modules()}  # what is made later has its own
         self._seen = versions(self.network), norms(self.network)
 
     def changed(self, beyond: float = 0.0) -> list[str]:
-        """Names of the tensors that are others now, by more than a share of their norm. Reads all if one is written to.
+        """Names of what is another now, tensors by more than a share of their norm. Reads all if one is written to.
 
         What has another shape counts as another one.
         """
+        others = self.other_attributes(beyond)
         if (versions(self.network), norms(self.network)) == self._seen:
-            return []
+            return others
         now = {name: value.detach().cpu() for name, value in _tensors(self.network).items() if name in self.values}
         changed = [name for name, value in now.items() if not same_values(value, self.values[name])]
-        return [name for name in changed if not _near(self.values[name], now[name], beyond)]
+        return [name for name in changed if not _near(self.values[name], now[name], beyond)] + others
+
+    def other_attributes(self, beyond: float = 0.0) -> list[str]:
+        """Names of the plain attributes that are others now, or new."""
+        now = _attributes(self.network)
+        known = {name for name in now if name in self.attributes or name.rpartition(".")[0] in self.modules}
+        before = {name: self.attributes.get(name, (ABSENT, ABSENT))[1] for name in known}
+        return [name for name in now if name in known and not _alike(before[name], now[name], beyond)]
+
+    def keep(self, names: Collection[str]) -> None:
+        """Only what has these names is to be put back; the rest is the network's own as it is now."""
+        self.values = {name: value for name, value in self.values.items() if name in names}
+        now = {name: (value, _copy(value)) for name, value in _attributes(self.network).items() if name not in names}
+        self.attributes = {name: value for name, value in self.attributes.items() if name in names} | now
 
     def put_back(self) -> None:
         """What was written to is as it was."""
-        put_back(self.network, {name: self.values[name] for name in self.changed()})
+        names = self.changed()
+        put_back(self.network, {name: self.values[name] for name in names if name in self.values})
+        for name in set(names) - self.values.keys():
+            _put_attribute(self.network, name, *self.attributes.get(name, (ABSENT, ABSENT)))
 
 
 @contextmanager
@@ -62,7 +89,7 @@ def same_state(network: nn.Module) -> Iterator[OwnState]:
 def written_each_time(
     network: nn.Module, start: OwnState, probes: Inputs, others: Inputs
 ) -> tuple[list[str], MilrError | None]:
-    """Names of the tensors that each pass changes (counters), and what is to be said where another result comes of it.
+    """Names of what each pass changes (counters), and what is to be said where another result comes of it.
 
     `start` is the state before the network first ran, on the probes. What the first pass alone changes and is the same
     whatever its images (weights that are kept at a norm) is the network's own state from here on. MilrError for what is
@@ -74,6 +101,7 @@ def written_each_time(
     _output(network, others)
     moving = after.changed(ROUNDING)
     two = _output(network, probes)
+    left = set(moving) & after.attributes.keys() - set(after.other_attributes(ROUNDING))  # of the last pass alone
     start.put_back()
     _output(network, others)
     if taken := [name for name in after.changed(ROUNDING) if name not in moving]:
@@ -82,8 +110,9 @@ def written_each_time(
             "eval() (ActNorm?): build it anew, and load its weights, or run it once on a batch of real images, before "
             "it comes here"
         )
-    start.values = {name: value for name, value in start.values.items() if name in moving}  # what is to be put back
     alike = all(same(before, now, torch.float32) for before, now in zip(one, two, strict=False))
+    moving = [name for name in moving if not (alike and name in left)]
+    start.keep(moving)
     if alike:
         return moving, None
     what = kind_of(network, moving[0])
@@ -93,13 +122,16 @@ def written_each_time(
 
 @contextmanager
 def unchanged(network: nn.Module, names: Sequence[str]) -> Iterator[None]:
-    """The tensors of these names are afterwards as they were."""
-    now = _tensors(network) if names else {}
+    """What has these names is afterwards as it was."""
+    now, attributes = (_tensors(network), _attributes(network)) if names else ({}, {})
     values = {name: now[name].clone() for name in names if name in now}
+    kept = {name: (attributes[name], _copy(attributes[name])) for name in names if name in attributes}
     try:
         yield
     finally:
         put_back(network, values)
+        for name, (value, copy) in kept.items():
+            _put_attribute(network, name, value, copy)
 
 
 @torch.no_grad()
@@ -118,6 +150,8 @@ def also_writes(network: nn.Module, names: list[str]) -> str:
 
 def kind_of(network: nn.Module, name: str) -> str:
     """As in "parameter 'loc'"."""
+    if name not in _tensors(network):
+        return f"attribute '{name}'"
     return f"{'parameter' if name in dict(network.named_parameters()) else 'buffer'} '{name}'"
 
 
@@ -130,6 +164,46 @@ def _near(one: Tensor, other: Tensor, share: float) -> bool:
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return dict(chain(network.named_parameters(), network.named_buffers()))
+
+
+def _attributes(network: nn.Module) -> dict[str, Any]:
+    """Tensors, numbers and None that modules hold as plain attributes, by name."""
+    held = {
+        f"{prefix}.{name}".removeprefix("."): value
+        for prefix, module in network.named_modules()
+        for name, value in vars(module).items()
+        if name not in MODULES_OWN and isinstance(value, ATTRIBUTES)
+    }
+    return {name: value for name, value in held.items() if not isinstance(value, Tensor) or _plain(value)}
+
+
+def _plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not (value.is_nested or value.is_quantized or value.is_meta)
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+
+
+def _alike(before: Any, now: Any, share: float) -> bool:
+    """Whether an attribute is what it was: `before` is a copy on the CPU, tensors may differ by a share of the norm."""
+    if not (isinstance(before, Tensor) and isinstance(now, Tensor)):
+        return type(before) is type(now) and (before == now or before != before)
+    value = now.detach().cpu()
+    return same_values(before, value) or _near(before, value, share)
+
+
+@torch.no_grad()
+def _put_attribute(network: nn.Module, name: str, value: Any, copy: Any) -> None:
+    """The same object as before, with what it held then; where there was none, there is none."""
+    owner, _, key = name.rpartition(".")
+    held = vars(network.get_submodule(owner))
+    if value is ABSENT:
+        held.pop(key, None)
+        return
+    held[key] = value
+    if isinstance(value, Tensor) and not _alike(copy, value, 0.0):
+        value.data.copy_(copy)
 
 
 def _output(network: nn.Module, inputs: Inputs) -> list[Tensor]:

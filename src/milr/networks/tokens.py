@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from random import Random
 
 import torch
 from torch import Tensor, nn
@@ -86,12 +87,18 @@ def token_layouts(
 
 
 def some_cells(size: Size) -> list[Size]:
-    """Some places of a grid, spread over it."""
-    places = size[0] * size[1]
-    count = min(PATCHES, places)
-    numbers = [(2 * index + 1) * places // (2 * count) for index in range(count)]
-    shifted = [(number + 5 * index) % size[1] for index, number in enumerate(numbers)]  # not all in one column
-    return list(dict.fromkeys((number // size[1], column) for number, column in zip(numbers, shifted, strict=True)))
+    """Some places of a grid, spread over it: one in each of as many strips of rows, and of columns, at no even steps.
+
+    Places at even steps would all be at rest where a network exchanges places within windows.
+    """
+    count = min(PATCHES, size[0] * size[1])
+    draw = Random(0)
+    order = draw.sample(range(count), count)
+    cells = [
+        tuple(int((strip + draw.random()) / count * side) for strip, side in zip(strips, size, strict=True))
+        for strips in enumerate(order)
+    ]
+    return list(dict.fromkeys((row, column) for row, column in cells))
 
 
 def same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:
