@@ -182,4 +182,4 @@ def test_the_data_stage_warns_of_pictures_that_are_there_twice(pictures: Path, c
         in told.out + told.err
     )
     assert f"{pictures / 'b' / 'copy.png'} and {pictures / 'a' / '0.png'} first" in told.out + told.err
-    assert "support and query at once, or measure what was trained on" in told.out + told.err
+    assert "first: what is measured was trained on" in told.out + told.err

@@ -243,6 +243,7 @@ def test_paths_are_from_where_the_command_was_typed_with_chdir_too(folder: Path,
         ("  local: layer1\n", "  local: layer2\n", "layers.local=layer2, and the run was made with layer1"),
         ("  alpha: 0.1\n", "  alpha: 1\n", "milr.alpha=1, and the run was made with 0.1"),
         ("  alpha: 0.1\n", "", "milr.alpha=no such key, and the run was made with 0.1"),
+        ("  source: milr\n", "  source: timm\n", "backbone.source=timm, and the run was made with milr"),
         ("seed: 0\n", "seed: 1\n", "seed=1, and the run was made with 0"),
     ],
 )

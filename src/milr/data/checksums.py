@@ -1,4 +1,4 @@
-"""Damage that Pillow reads over in files that are no JPEGs: it stops at the last pixel, and sums are told behind it."""
+"""Damage that Pillow does not see in files that are no JPEGs: checksums of PNGs, blocks of zeros in others."""
 
 from __future__ import annotations
 

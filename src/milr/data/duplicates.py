@@ -25,18 +25,27 @@ def thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def twins(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
-    """(number of a picture, that of the first one before it that shows the same)."""
+    """(number of a picture, that of the first one before it that shows the same).
+
+    Two that show the same are about as bright: each is compared with those alone that are.
+    """
     if not thumbnails:
         return []
     values = torch.from_numpy(np.array(thumbnails, dtype=np.float32)) - 128
+    brightness, order = values.mean(1).sort()
+    values = values[order]
     squares, allowed = values.square().sum(1), (SHARE * values.std(1)).clamp(max=MOST).square() * values.shape[1]
-    pairs: list[tuple[int, int]] = []
+    first: dict[int, int] = {}
     for start in range(0, len(values), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        apart = squares[part, None] + squares - 2 * values[part] @ values.T
-        near = (apart <= allowed[part, None] + 1).tril(start - 1)  # + 1: what floats are off by
-        pairs += [(start + row, int(near[row].nonzero()[0])) for row in near.any(1).nonzero()[:, 0].tolist()]
-    return pairs
+        near = slice(int(torch.searchsorted(brightness, brightness[start] - MOST)), min(part.stop, len(values)))
+        apart = squares[part, None] + squares[near] - 2 * values[part] @ values[near].T
+        same = apart <= torch.minimum(allowed[part, None], allowed[near]) + 1  # what floats are off by
+        for row, column in same.nonzero().tolist():
+            earlier, later = sorted((int(order[start + row]), int(order[near.start + column])))
+            if earlier != later:
+                first[later] = min(earlier, first.get(later, earlier))
+    return sorted(first.items())
 
 
 def line_of(pairs: Sequence[tuple[Record, Record]], count: int, splits: Mapping[int, str]) -> str:
@@ -48,7 +57,10 @@ def line_of(pairs: Sequence[tuple[Record, Record]], count: int, splits: Mapping[
     apart = [pair for pair in of_others if len({splits.get(record.class_id) for record in pair}) > 1]
     harm = f" ({len(of_others)} of them as one of another class, {len(apart)} of another split)" if of_others else ""
     later, earlier = (apart or of_others or pairs)[0]
+    worst = "one can be support and query at once"
+    if of_others:
+        worst = "what is measured was trained on" if apart else "one of the classes is wrong"
     return (
         f"{len(pairs)} of {count} pictures show the same as another, or nearly{harm}, {later.path} and {earlier.path} "
-        f"first: one can be support and query at once{', or measure what was trained on' if apart else ''}"
+        f"first: {worst}"
     )

@@ -117,7 +117,7 @@ def lacks_scans(data: bytes) -> bool:
         if kind in OF_NUMBERS:
             progressive = kind not in SEQUENTIAL
             open_bits.update((channel, dict.fromkeys(range(64), 16)) for channel in content[6::3])
-        elif kind == SCAN and content:
+        elif kind == SCAN and len(content) >= 3:
             first, last, bits = content[-3:] if progressive else (0, 63, 0)
             for channel in content[1 : 1 + 2 * content[0] : 2]:
                 open_bits.get(channel, {}).update(dict.fromkeys(range(first, last + 1), bits & 15))

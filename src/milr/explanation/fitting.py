@@ -69,7 +69,7 @@ def fit(
             fit, or where a fit goes on.
         settings: how many steps at most, and how fast (`FitSettings`).
         validation: held-out batches, whose objective (`validate`) says when it has stalled; without any, the fit's own
-            first batches do. The mask ends as it was where the objective was lowest.
+            first batches do. The mask ends as the moving average of its weights where the objective was lowest.
         on_step: called after each step of the mask with its number and `Terms`.
         on_validation: called after each validation of the mask with the step and what `validate` gave.
         on_critic: called after each step of the critic with "critic" or "pairs", the step, and the held-out nats a

@@ -74,16 +74,16 @@ def fit_mask(
         if on_step:
             on_step(step, terms)
         if validates:
-            with progress.averaged():  # the weights that are kept, also for who looks on
+            with progress.averaged():  # the weights that are kept
                 metrics = validate(explainer, watched)
-                if validation and on_validation:
-                    on_validation(step, metrics)
-            objective = metrics["objective"]
-            if not math.isfinite(objective):
+            if not math.isfinite(objective := metrics["objective"]):
                 give_up(explainer, progress, fitted_before, "the objective on the validation batches", objective, step)
             best.update(step, objective)
             if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
                 best.waited = 0
+            if validation and on_validation:
+                with progress.averaged():
+                    on_validation(step, metrics)
         continuation.on_state(step, partial(progress.snapshot, step))
 
     progress.restore()

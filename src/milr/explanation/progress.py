@@ -134,13 +134,13 @@ class Progress:
         }
 
     def resume(self, state: State) -> None:
-        """Puts back what `snapshot` took."""
+        """Puts back what `snapshot` took. MilrError for what an earlier version took."""
+        if not state.get("average"):
+            raise MilrError("the fit's state is of an earlier version, without the mean of its weights: fit anew")
         self.modules.load_state_dict(state["modules"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.best.resume(state["best"])
-        if not state.get("average"):
-            raise MilrError("the fit's state is of an earlier version, without the mean of its weights: fit anew")
         self.average.load_state_dict(state["average"])
 
 

@@ -177,9 +177,12 @@ def _before_classifier(pooled: list[Call]) -> list[Call]:
 
 
 def _is_head(run: Call) -> bool:
-    held = chain(run.module.parameters(), run.module.buffers())  # there lie texts as classes, or weights in few bits
-    own = not type(run.module).__module__.startswith("torch.nn") and any(weights.ndim > 1 for weights in held)
-    return own or isinstance(run.module, (nn.Linear, nn.Conv2d))
+    if type(run.module).__module__.startswith("torch.nn"):
+        return isinstance(run.module, (nn.Linear, nn.Conv2d))
+    if any(weights.ndim > 1 for weights in run.module.parameters()):
+        return True
+    sides = {*(run.input or ())[1:], *(run.output or ())[1:]}  # of embeddings of texts, or weights of few bits
+    return any({*buffer.shape} == sides for buffer in run.module.buffers())
 
 
 def _loose(layers: Inspection, candidates: list[Call], tokens: list[Call]) -> list[Call]:

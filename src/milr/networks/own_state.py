@@ -23,7 +23,6 @@ from milr.networks.wrappers import uncompiled
 
 ROUNDING = 1e-6  # of the norm: weights that are divided by their norm in each pass are not the same to the bit
 
-
 ATTRIBUTES = (Tensor, int, float, type(None))  # of modules, that are looked at
 MODULES_OWN = vars(nn.Module()).keys()
 ABSENT = object()
@@ -113,7 +112,7 @@ def written_each_time(
     alike = all(same(before, now, torch.float32) for before, now in zip(one, two, strict=False))
     moving = [name for name in moving if not (alike and name in left)]
     start.keep(moving)
-    if alike:
+    if alike or not moving:  # what is random says `random_network`
         return moving, None
     what = kind_of(network, moving[0])
     message = f"the network changes its {what} while it runs in eval(): maps need one result; let it do so in training"
@@ -188,7 +187,7 @@ def _copy(value: Any) -> Any:
 def _alike(before: Any, now: Any, share: float) -> bool:
     """Whether an attribute is what it was: `before` is a copy on the CPU, tensors may differ by a share of the norm."""
     if not (isinstance(before, Tensor) and isinstance(now, Tensor)):
-        return type(before) is type(now) and (before == now or before != before)
+        return type(before) is type(now) and (before == now or (before != before and now != now))  # nan
     value = now.detach().cpu()
     return same_values(before, value) or _near(before, value, share)
 

@@ -87,18 +87,19 @@ def token_layouts(
 
 
 def some_cells(size: Size) -> list[Size]:
-    """Some places of a grid, spread over it: one in each of as many strips of rows, and of columns, at no even steps.
+    """Some places of a grid, spread over it: one in each of as many strips of rows, and of columns, at uneven steps.
 
     Places at even steps would all be at rest where a network exchanges places within windows.
     """
     count = min(PATCHES, size[0] * size[1])
     draw = Random(0)
     order = draw.sample(range(count), count)
-    cells = [
-        tuple(int((strip + draw.random()) / count * side) for strip, side in zip(strips, size, strict=True))
-        for strips in enumerate(order)
-    ]
-    return list(dict.fromkeys((row, column) for row, column in cells))
+
+    def inside(strip: int, side: int) -> int:
+        """A place of a strip, along one side."""
+        return int((strip + draw.random()) / count * side)
+
+    return list(dict.fromkeys((inside(row, size[0]), inside(column, size[1])) for row, column in enumerate(order)))
 
 
 def same_places(cells: list[Size], fine: Size, size: Size) -> list[int]:

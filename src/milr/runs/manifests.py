@@ -25,9 +25,9 @@ KINDS: Mapping[str, tuple[Any, str]] = {  # of a manifest's entries by their dot
 }
 WHOLE = ("data",)  # tables that have all of theirs
 
-# Keys, by their last word, that change nothing in a run's result. The source's place is among them: its checkpoint is
-# compared by its sha256.
-MAY_DIFFER = ("device", "outputs", "resume", "source", "log_every", "save_every", "cache", "logger")
+# Keys that change nothing in a run's result, and such by their last word in any section. The source's place is among
+# them: its checkpoint is compared by its sha256.
+MAY_DIFFER, OF_ANY_SECTION = ("device", "outputs", "resume", "source", "cache", "logger"), ("log_every", "save_every")
 MAY_MOVE = ("dataset.root",)  # the pictures themselves are compared by their fingerprint
 # Sections of the settings that an older manifest has, and as what: of the data set the number of classes is another.
 OLDER = {"backbone": "backbone", "episode": "episode", "metric": "metric", "dataset": "data"}
@@ -105,7 +105,7 @@ def require_own_settings(path: Path, manifest: Mapping[str, Any], config: Mappin
 
 def may_differ(key: str) -> bool:
     """Whether a key changes nothing in a run's result."""
-    return key.rpartition(".")[2] in MAY_DIFFER
+    return key in MAY_DIFFER or key.rpartition(".")[2] in OF_ANY_SECTION
 
 
 def counts_as_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
