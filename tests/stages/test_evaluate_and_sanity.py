@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -57,8 +58,9 @@ def test_fits_with_other_seeds_are_measured_on_the_same_episodes(
     fitted, read = run_of(copy, "fit_milr"), list[Path]()
     other = Path(shutil.copytree(fitted, copy / "fit_milr_sweeps" / "seeds" / "seed=7"))
     same = Path(shutil.copytree(fitted, copy / "same"))
-    config = (fitted / "config.yaml").read_text()
+    config, entries = (fitted / "config.yaml").read_text(), manifest(fitted)
     (other / "config.yaml").write_text(config.replace("seed: 0", "seed: 7", 1))
+    (other / "manifest.json").write_text(json.dumps({**entries, "settings": {**entries["settings"], "seed": 7}}))
 
     def noted(file: Path) -> Image.Image:
         read.append(file)
