@@ -35,17 +35,16 @@ def twins(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[int, int]]:
     brightness, order = values.mean(1).sort()
     values = values[order]
     squares, allowed = values.square().sum(1), (SHARE * values.std(1)).clamp(max=MOST).square() * values.shape[1]
-    first: dict[int, int] = {}
+    first = torch.arange(len(values))  # of each picture, by its own number
     for start in range(0, len(values), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        near = slice(int(torch.searchsorted(brightness, brightness[start] - MOST)), min(part.stop, len(values)))
+        part = slice(start, min(start + AT_ONCE, len(values)))
+        near = slice(int(torch.searchsorted(brightness, brightness[start] - MOST)), part.stop)
         apart = squares[part, None] + squares[near] - 2 * values[part] @ values[near].T
         same = apart <= torch.minimum(allowed[part, None], allowed[near]) + 1  # what floats are off by
-        for row, column in same.nonzero().tolist():
-            earlier, later = sorted((int(order[start + row]), int(order[near.start + column])))
-            if earlier != later:
-                first[later] = min(earlier, first.get(later, earlier))
-    return sorted(first.items())
+        rows, columns, none = order[part], order[near], len(values)
+        first[rows] = torch.minimum(first[rows], torch.where(same, columns, none).amin(1))
+        first[columns] = torch.minimum(first[columns], torch.where(same, rows[:, None], none).amin(0))
+    return [(number, earlier) for number, earlier in enumerate(first.tolist()) if earlier < number]
 
 
 def line_of(pairs: Sequence[tuple[Record, Record]], count: int, splits: Mapping[int, str]) -> str:

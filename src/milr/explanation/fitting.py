@@ -71,7 +71,8 @@ def fit(
         validation: held-out batches, whose objective (`validate`) says when it has stalled; without any, the fit's own
             first batches do. The mask ends as the moving average of its weights where the objective was lowest.
         on_step: called after each step of the mask with its number and `Terms`.
-        on_validation: called after each validation of the mask with the step and what `validate` gave.
+        on_validation: called after each validation of the mask with the step and what `validate` gave; the mask has the
+            average of its weights then.
         on_critic: called after each step of the critic with "critic" or "pairs", the step, and the held-out nats a
             place where they were estimated, else None.
         continuation: with a state in it the fit goes on after its step, as if it had not been stopped.
