@@ -14,6 +14,7 @@ from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
+from milr.networks.exchanges import warn_of_exchange
 from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
@@ -141,6 +142,7 @@ class LayerPair:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
             size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
+            seen = seen and not warn_of_exchange(self, own.grid, probes, size)
             if seen:  # else nothing is where it seems, at the border and elsewhere
                 warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
