@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.exchanges import warn_of_exchange
 from milr.networks.freezing import frozen, weights_sha256
+from milr.networks.gradients import ThroughNoGrad
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take, warn_of_pictures
@@ -76,6 +78,7 @@ class LayerPair:
         choice = choice or LayerSettings()
         example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
+        self._through_no_grad = False
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         warn_of_pictures(example)
@@ -199,8 +202,13 @@ class LayerPair:
             """The occluded features, as the local layer would give them."""
             return with_features(output, layout.put(local.features(output), occluded))
 
-        with frozen(self.network), local.on_output(replaced), recorded([self._layers[self.z]]) as seen:
+        wanted = occluded.requires_grad and torch.is_grad_enabled()
+        through = ThroughNoGrad() if wanted and self._through_no_grad else nullcontext()
+        with frozen(self.network), local.on_output(replaced), recorded([self._layers[self.z]]) as seen, through:
             output = self._run(below)
+        if wanted and not output.requires_grad and not self._through_no_grad:
+            self._through_no_grad = True  # the network may stop gradients for its own training
+            return self.pass_above(occluded, below)
         return SecondPass(representation=self._representation(seen[self.z]), output=output.flatten(1).float())
 
     def changed_pass(self, images: Inputs, change: Callable[[Tensor], Tensor]) -> Tensor:
