@@ -15,6 +15,7 @@ from milr.errors import MilrError
 from milr.networks.alignment import check_places
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
+from milr.networks.draws import check_draws
 from milr.networks.exchanges import warn_of_exchange
 from milr.networks.freezing import frozen, weights_sha256
 from milr.networks.gradients import ThroughNoGrad
@@ -141,6 +142,7 @@ class LayerPair:
             self._find_class_token(probes)
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
+        check_draws(self, first, probes)
         if main.ndim == 4 and own.kind != SEQUENCE:
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
             size = layers.size
