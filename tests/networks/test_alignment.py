@@ -74,6 +74,18 @@ def test_places_that_are_exchanged_within_blocks_are_refused(caplog: pytest.LogC
     assert "maps would be scrambled" in caplog.text and "covers about" not in caplog.text  # of a size there is none
 
 
+@pytest.mark.parametrize("size", [(32, 32), (24, 48)])
+def test_pictures_without_a_dimension_of_channels_are_looked_at_as_others_are(size: tuple[int, int]) -> None:
+    def grey(pictures: Tensor) -> Tensor:
+        return pictures[:, None].expand(-1, 3, -1, -1)
+
+    choice = {"local": "local", "z": "pool", "layout": "channels_first"}
+    pictures = torch.randn(4, *size, generator=torch.Generator().manual_seed(1))
+    assert pair_of(Network(grey, as_it_is), pictures, **choice).grid == (size[0] // 4, size[1] // 4)
+    with pytest.raises(MilrError, match="are not where they are in the image"):
+        pair_of(Network(grey, lambda features: features.flip(3)), pictures, **choice)
+
+
 def one_block(features: Tensor) -> Tensor:
     """Two blocks of 4 x 4 places exchanged, all others where they are."""
     moved = features.clone()

@@ -213,6 +213,9 @@ def test_which_of_several_pictures_is_explained_is_told(caplog: pytest.LogCaptur
     assert milr.MILR(Pictures(), example=given).layers.local == "of_depth"
     assert "several pictures, depth, rgb: the places of 'depth' are explained" in caplog.text
     caplog.clear()
+    assert milr.MILR(Pictures(), example=tuple(given.values())).layers.local == "of_depth"
+    assert "several pictures, 0, 1: the places of '0' are explained; give a dict" in caplog.text
+    caplog.clear()
     turned = {name: given[name] for name in ("rgb", "depth")}
     assert milr.MILR(Pictures(), example=turned).layers.local == "of_rgb"
     assert "the places of 'rgb' are explained" in caplog.text

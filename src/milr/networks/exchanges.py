@@ -65,6 +65,7 @@ def elsewhere(weight: Tensor, wanted: Tensor) -> Tensor:
 
     weight: [n, H, W], how much each place counts; wanted: [n, 2], the places in which the middles of the patches lie.
     """
+    weight, wanted = weight.double(), wanted.double()  # which no autocast rounds
     weight = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-30)
     found = torch.zeros(len(weight), dtype=torch.bool)
     for side in (0, 1):

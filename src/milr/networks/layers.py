@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.networks.alignment import check_places
+from milr.networks.alignment import check_places, holds_pictures
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.draws import check_draws
@@ -143,9 +143,9 @@ class LayerPair:
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
         check_draws(self, first, probes)
-        if main.ndim == 4 and own.kind != SEQUENCE:
+        size = layers.size if main.ndim == 4 else (self.input_shape[0], self.input_shape[-1])
+        if own.kind != SEQUENCE and holds_pictures(main, size, own.grid):
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
-            size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
             seen = seen and not warn_of_exchange(self, own.grid, probes, size)
             if seen:  # else nothing is where it seems, at the border and elsewhere
