@@ -34,7 +34,7 @@ from milr.networks.outputs import (
     with_features,
 )
 from milr.networks.own_state import also_writes, same_state, unchanged, written_each_time
-from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
 from milr.networks.paths import Paths
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -80,6 +80,7 @@ class LayerPair:
         example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
         self._through_no_grad = False
+        self.tried = 1  # images of the largest batch that `try_alone` saw
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         warn_of_pictures(example)
@@ -184,6 +185,15 @@ class LayerPair:
             stages=tuple(self._places(name, seen[name]) for name in self.stages),
             output=output.flatten(1).float(),
         )
+
+    def try_alone(self, images: Inputs, first: FirstPass) -> None:
+        """`check_alone` of a batch larger than any that was tried; `first` is what the first pass made of it.
+
+        A network may mix the images of large batches alone: experts whose least capacity small ones do not fill.
+        """
+        if count(images) > self.tried:
+            check_alone(self, images, first)
+            self.tried = count(images)
 
     def second_pass(self, occluded: Tensor, images: Inputs) -> SecondPass:
         """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`.
