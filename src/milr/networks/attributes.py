@@ -89,8 +89,10 @@ def _looked_at(network: nn.Module) -> dict[str, tuple[Any, list[tuple[str, Any]]
     for prefix, module in network.named_modules():
         for key, value in vars(module).items():
             name = f"{prefix}.{key}".removeprefix(".")
+            if key in MODULES_OWN or not _is_state(value) or (isinstance(value, CONTAINERS) and len(value) > MOST):
+                continue
             inside = list(islice(_values(name, value), MOST + 1))
-            if key not in MODULES_OWN and _is_state(value) and len(inside) <= MOST:
+            if len(inside) <= MOST:
                 found[name] = value, inside
     return found
 
