@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -20,10 +20,13 @@ SHORT = milr.FitSettings(steps=2, critic=milr.CriticSettings(steps=2))
 class Recording(nn.Module):
     """Notes where torch makes tensors while it runs: [K, 3, 16, 16] -> [K, 2]."""
 
+    seen: ClassVar[set[str]] = set()  # what a network itself keeps is put back
+
     def __init__(self) -> None:
         super().__init__()
         self.body, self.pool = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()), nn.AdaptiveAvgPool2d(1)
-        self.head, self.seen = nn.Linear(8, 2), set[str]()
+        self.head = nn.Linear(8, 2)
+        self.seen.clear()
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.add(torch.get_default_device().type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from toy import CLASSES, SHORT, Network, batch, pictures, prepared, trained_network
 
 import milr
-from milr.baselines.attribution import grad_cam, integrated_gradients, occlusion
+from milr.baselines.attribution import grad_cam, integrated_gradients, occlusion, saliency
 from milr.baselines.iba import feature_statistics, per_sample_bottleneck
 from milr.decisions.decisions import Batch
 from milr.errors import MilrError
@@ -37,7 +38,9 @@ WRONG: list[tuple[Any, str]] = [
     (lambda out: (out[:, 0], LABELS), r"must be floats \[Q, classes\], not float32 a torch.Tensor \[8\]"),
     (lambda out: (out[:, :1], LABELS), r"logits of 1 class.*torch.cat\(\[torch.zeros_like"),
     (lambda out: (out, LABELS.float()), r"labels of decide are float32: .*labels.long\(\)"),
-    (lambda out: (out, out.softmax(1)), "labels of decide are float32"),
+    (lambda out: (out, out.softmax(1)), r"labels of decide are float32: of soft labels .*labels.argmax\(1\)"),
+    (lambda out: (out, LABELS + 0.5), "labels of decide are float32: they are no class numbers; of numbers .*regress"),
+    (lambda out: (out, LABELS.where(LABELS > 0, -100)), "the label -100 for 4 classes.*ignored.* leave out their"),
     (lambda out: (out, LABELS[:, None]), r"class numbers \[Q\], not a torch.Tensor \[8, 1\]"),
     (lambda out: (out, LABELS[:7]), "8 rows of logits and 7 labels"),
     (lambda out: (out[:5], LABELS), "5 rows of logits and 8 labels"),
@@ -202,16 +205,36 @@ def test_the_decisions_own_modules_are_frozen_in_every_evaluation() -> None:
         assert untouched(head, before)
 
 
-def test_a_network_without_gradient_above_its_local_layer_is_said_to_be_one() -> None:
-    class Closed(Network):
-        def forward(self, images: Tensor) -> Tensor:
-            local = self.layer1(images)
-            with torch.no_grad():
-                return self.fc(self.avgpool(self.layer2(local)).flatten(1))
+class Closed(Network):
+    """Without gradients above its local layer: under `no_grad`, as a backbone that is not trained, or detached."""
 
-    explainer = prepared(network=Closed().eval())
-    with pytest.raises(MilrError, match="no gradient to the layer 'layer1': .*torch.no_grad"):
+    def __init__(self, detached: bool) -> None:
+        super().__init__()
+        self.detached = detached
+
+    def forward(self, images: Tensor) -> Tensor:
+        local = self.layer1(images)
+        with nullcontext() if self.detached else torch.no_grad():
+            return self.fc(self.avgpool(self.layer2(local.detach() if self.detached else local)).flatten(1))
+
+
+def test_a_network_without_gradient_above_its_local_layer_is_said_to_be_one() -> None:
+    with pytest.raises(MilrError, match="no gradient to the layer 'layer1': .*detach"):
+        fit(prepared(network=Closed(detached=True).eval()), batch, STEPS)
+
+
+def test_a_backbone_under_no_grad_is_explained_as_any_other() -> None:
+    network = Closed(detached=False).eval()
+    plain = Network().eval()
+    plain.load_state_dict(network.state_dict())
+    closed, other = prepared(network=network), prepared(network=plain)
+    for explainer in (closed, other):
         fit(explainer, batch, STEPS)
+    torch.testing.assert_close(closed.maps(IMAGES, refine=2).decision, other.maps(IMAGES, refine=2).decision)
+    given = Batch(IMAGES, lambda out: (out, LABELS))
+    for method in (saliency, integrated_gradients):
+        torch.testing.assert_close(method(network, given, (16, 16)), method(plain, given, (16, 16)))
+    assert not network(IMAGES).requires_grad
 
 
 def test_a_batch_of_one_image_is_told_from_those_of_the_bank() -> None:

@@ -244,6 +244,29 @@ def test_a_network_of_several_inputs_gets_them_out_of_what_loaders_give() -> Non
     fit(explainer, lambda step: Batch(inputs, lambda output: (output, LABELS)), FitSettings(steps=1, critic=SHORT))
 
 
+class Named(Network):
+    def forward(self, *, image: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(image)
+
+
+class Aged(Network):
+    def forward(self, image: Tensor, age: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(image * age[:, None, None, None])
+
+
+@pytest.mark.parametrize(
+    ("network", "item", "given"),
+    [
+        (Named(), {"image": IMAGES, "labels": LABELS}, {"image": IMAGES}),
+        (Aged(), ((IMAGES, torch.ones(8)), LABELS), (IMAGES, torch.ones(8))),
+    ],
+)
+def test_an_input_by_its_name_alone_and_a_number_beside_it_are_found(network: Any, item: Any, given: Any) -> None:
+    explainer = MILR(network.eval(), "layer1", "avgpool")
+    explainer.fit([item] * 2, steps=1, settings=FitSettings(critic=SHORT), progress=False)
+    assert explainer(given).total.shape == (8, 16, 16)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

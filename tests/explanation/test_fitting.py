@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -280,10 +281,11 @@ def test_fitted_is_true_from_the_first_step_on_and_after_an_interruption() -> No
 class Recomputing(Network):
     """Computes its second block again in the backward pass, to save memory; notes in which mode."""
 
+    modes: ClassVar[list[tuple[bool, bool]]] = []  # what a network itself keeps is put back
+
     def __init__(self, reentrant: bool) -> None:
         super().__init__()
         self.reentrant = reentrant
-        self.modes: list[tuple[bool, bool]] = []
 
     def upper(self, local: torch.Tensor) -> torch.Tensor:
         self.modes.append((self.layer2.training, self.layer2[0].weight.requires_grad))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from toy import SHORT, Network, batch, pictures, prepared, trained_network
 
 from milr.errors import MilrError
@@ -175,3 +176,27 @@ def test_a_network_that_changed_since_it_was_prepared_on_is_refused(change: Any)
     explainer.prepare(pictures(64, seed=0)[0].split(32), 64)
     explainer.fitted = True
     assert torch.isfinite(explainer.maps(IMAGES).total).all()
+
+
+def change_activation(network: Network) -> None:
+    network.layer2.append(nn.Tanh())
+
+
+def change_number(network: Network) -> None:
+    network.layer2[1].eps = 10.0  # type: ignore[assignment]
+
+
+def change_by_hook(network: Network) -> None:
+    network.layer2.register_forward_hook(lambda module, inputs, output: -output)
+
+
+@pytest.mark.parametrize("change", [change_activation, change_number, change_by_hook])
+def test_a_network_whose_code_changed_since_it_was_prepared_on_is_refused(change: Any) -> None:
+    network = copy.deepcopy(trained_network())
+    explainer = prepared(network=network)
+    network.note = "of its user's"  # type: ignore[assignment]
+    assert torch.isfinite(explainer.maps(IMAGES).total).all()
+    change(network)
+    for _ in range(2):
+        with pytest.raises(MilrError, match="its weights are the same, and what it computes with them is not"):
+            explainer.maps(IMAGES)

@@ -74,6 +74,41 @@ def test_places_that_are_exchanged_within_blocks_are_refused(caplog: pytest.LogC
     assert "maps would be scrambled" in caplog.text and "covers about" not in caplog.text  # of a size there is none
 
 
+@pytest.mark.parametrize("size", [(32, 32), (24, 48)])
+def test_pictures_without_a_dimension_of_channels_are_looked_at_as_others_are(size: tuple[int, int]) -> None:
+    def grey(pictures: Tensor) -> Tensor:
+        return pictures[:, None].expand(-1, 3, -1, -1)
+
+    choice = {"local": "local", "z": "pool", "layout": "channels_first"}
+    pictures = torch.randn(4, *size, generator=torch.Generator().manual_seed(1))
+    assert pair_of(Network(grey, as_it_is), pictures, **choice).grid == (size[0] // 4, size[1] // 4)
+    with pytest.raises(MilrError, match="are not where they are in the image"):
+        pair_of(Network(grey, lambda features: features.flip(3)), pictures, **choice)
+
+
+def one_block(features: Tensor) -> Tensor:
+    """Two blocks of 4 x 4 places exchanged, all others where they are."""
+    moved = features.clone()
+    moved[:, :, 4:8, 4:8], moved[:, :, 8:12, 8:12] = features[:, :, 8:12, 8:12], features[:, :, 4:8, 4:8]
+    return moved
+
+
+def blurred(features: Tensor) -> Tensor:
+    return nn.functional.avg_pool2d(features, 3, 1, 1)
+
+
+@pytest.mark.parametrize("exchange", [in_blocks, one_block])
+def test_places_that_are_exchanged_and_not_far_away_are_warned_of(
+    exchange: Callable[[Tensor], Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    for right in (as_it_is, blurred, lambda given: nn.functional.max_pool2d(given, 3, 1, 1)):
+        pair_of(Network(as_it_is, right), images(side=64), local="local", z="pool")
+    assert not caplog.records
+    moved = Network(as_it_is, lambda features: blurred(exchange(blurred(features))))
+    pair_of(moved, images(side=64), local="local", z="pool")
+    assert "read as 16 x 16, that are where they are: places are exchanged" in caplog.text
+
+
 def test_a_map_of_frequencies_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "milr"):
         pair_of(Network(as_it_is, as_it_is), local="local", z="pool")

@@ -52,8 +52,16 @@ def test_room_for_some_of_a_batch_is_noticed_with_the_first_real_one() -> None:
     images = torch.rand(16, 3, 32, 32)
     explainer = milr.MILR(Scaling(lambda given: given, first_six), "layer1", "pool", example=images)
     explainer.prepare(images.split(4), 16)
-    with pytest.raises(MilrError, match=r"depends on the other images of the batch: .* before 'layer2'"):
-        explainer.prepare(images.split(8), 16)
+    explainer.fitted = True
+    assert explainer.maps(images[:4]).total.shape == (4, 8, 8)
+    larger = milr.Batch(images[:8], lambda output: (output, torch.arange(8) % 4))
+    for use in (
+        lambda: explainer.maps(images[:8]),
+        lambda: milr.fit(explainer, lambda step: larger, milr.FitSettings(steps=1)),
+        lambda: explainer.prepare(images.split(8), 16),
+    ):
+        with pytest.raises(MilrError, match=r"depends on the other images of the batch: .* before 'layer2'"):
+            use()
 
 
 class SortedByLength(nn.Module):

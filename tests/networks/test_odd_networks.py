@@ -10,6 +10,7 @@ import pytest
 import torch
 from resnets import images, pair_of
 from torch import Tensor, nn
+from torchvision.ops import stochastic_depth
 
 import milr
 from milr.errors import MilrError
@@ -20,14 +21,15 @@ from milr.networks.settings import LayerSettings
 class Odd(nn.Module):
     """Two layers, of which `between` and `end` make something else."""
 
-    def __init__(self, between: Callable[[Tensor], Tensor] | None = None, end: Any = None) -> None:
+    def __init__(self, between: Callable[[Tensor], Tensor] | None = None, end: Any = None, act: Any = None) -> None:
         super().__init__()
+        self.first = act or (lambda given: given)
         torch.manual_seed(0)
         self.layer1, self.between, self.fc = nn.Conv2d(3, 8, 4, 4), nn.Identity(), nn.Linear(8, 4)
         self.act, self.end = between or (lambda given: given), end or (lambda given: given)
 
     def forward(self, given: Tensor) -> Any:
-        z = self.between(self.act(self.layer1(given).relu().mean((2, 3))))
+        z = self.between(self.act(self.first(self.layer1(given)).relu().mean((2, 3))))
         return self.end(self.fc(z.abs()))
 
 
@@ -79,6 +81,26 @@ def test_a_layer_that_sees_some_of_the_images_is_no_layer_of_all() -> None:
         layers.first_pass(given)
     with pytest.raises(MilrError, match="'experts.0' did not run"):
         layers.first_pass(given[:1])
+
+
+def dropped(features: Tensor) -> Tensor:
+    return stochastic_depth(features, 1e-4, "row", training=True)
+
+
+def skipped(features: Tensor) -> Tensor:
+    return features if torch.rand(()) < 1e-4 else 2 * features
+
+
+def not_dropped(features: Tensor) -> Tensor:
+    kept = stochastic_depth(features, 0.0, "batch", training=True)
+    return kept * (1.0 + torch.rand(len(kept), 1, 1, 1)).floor_() if torch.rand(()) < 2 else kept
+
+
+def test_what_is_random_in_one_pass_of_thousands_is_noticed() -> None:
+    for between in (dropped, skipped):
+        with pytest.raises(MilrError, match="draws random numbers, also in eval"):
+            pair_of(Odd(act=between), "layer1", "between", images())
+    pair_of(Odd(act=not_dropped), "layer1", "between", images())
 
 
 def test_a_network_that_works_on_its_input_in_place_leaves_the_users_images() -> None:
@@ -190,6 +212,9 @@ def test_which_of_several_pictures_is_explained_is_told(caplog: pytest.LogCaptur
     given = {"depth": torch.rand(2, 1, 32, 32), "rgb": torch.rand(2, 3, 32, 32)}
     assert milr.MILR(Pictures(), example=given).layers.local == "of_depth"
     assert "several pictures, depth, rgb: the places of 'depth' are explained" in caplog.text
+    caplog.clear()
+    assert milr.MILR(Pictures(), example=tuple(given.values())).layers.local == "of_depth"
+    assert "several pictures, 0, 1: the places of '0' are explained; give a dict" in caplog.text
     caplog.clear()
     turned = {name: given[name] for name in ("rgb", "depth")}
     assert milr.MILR(Pictures(), example=turned).layers.local == "of_rgb"

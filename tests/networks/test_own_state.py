@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,54 @@ def test_what_is_kept_in_plain_attributes_is_the_networks_own_state() -> None:
     network = Attribute("last")
     prepared(network).layers.first_pass(images(2))
     torch.testing.assert_close(network.mean, network.layer1(images(2)).mean((0, 2, 3))[:, None, None])
+
+
+class Running:
+    """A mean of the images so far, as people keep it beside a network."""
+
+    def __init__(self) -> None:
+        self.mean: Tensor | float = 0.0
+
+
+class InContainers(Plain):
+    """State in a dict, a list, a deque, an object: of the first images, moving, or a log that nothing reads."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.log, self.seen, self.by_size = kind, list[float](), set[float](), dict[int, Tensor]()
+        self.first, self.last, self.running = dict[str, Tensor](), deque([torch.zeros(8, 1, 1)], maxlen=2), Running()
+
+    def between(self, features: Tensor) -> Tensor:
+        mean = features.detach().mean((0, 2, 3))[:, None, None]
+        if self.kind == "first":
+            return features - self.first.setdefault("mean", mean)
+        if self.kind == "last":
+            self.last.append(mean)
+            return features - sum(self.last)
+        if self.kind == "object":
+            self.running.mean = torch.lerp(torch.zeros(8, 1, 1) + self.running.mean, mean, 0.5)
+            return features - self.running.mean
+        self.log.append(float(mean[0]))
+        self.seen.add(float(mean[0]))
+        return features + self.by_size.setdefault(features.shape[2], torch.linspace(0, 1, features.shape[2]))
+
+
+def test_what_is_kept_in_lists_dicts_and_objects_is_the_networks_own_state() -> None:
+    for kind, message in (
+        ("first", r"attribute 'first\[mean\]' from the first images"),
+        ("last", r"changes its attribute 'last\["),
+        ("object", r"changes its attribute 'running\[mean\]'"),
+    ):
+        network = InContainers(kind)
+        last = network.last
+        with pytest.raises(MilrError, match=message):
+            milr.MILR(network, "layer1", "pool", example=images())
+        assert not network.first and network.last is last and len(last) == 1 and network.running.mean == 0.0
+    network = InContainers("log")
+    network(images())
+    log = list(network.log)
+    assert prepared(network)(images()).total.shape == (6, 8, 8)
+    assert network.log == log and len(network.seen) == 1 and [*network.by_size] == [8]
 
 
 class MadeLater(Plain):

@@ -19,6 +19,7 @@ from milr.baselines.batching import at_once, laid_out
 from milr.decisions.decisions import Batch, Decided
 from milr.explanation.milr import MILR
 from milr.explanation.targets import OwnDecision
+from milr.networks.gradients import ThroughNoGrad
 from milr.networks.layers import frozen
 
 INTEGRATION_STEPS = 50  # Captum's own default
@@ -99,7 +100,7 @@ def grad_cam(explainer: MILR, batch: Batch, local: Tensor) -> Tensor:
 def saliency(network: nn.Module, batch: Batch, shape: tuple[int, int]) -> Tensor:
     """Gradient saliency (Simonyan et al. 2013): |gradient|, the largest of a pixel's colours: [K, H, W]."""
     images = batch.images.detach().clone().requires_grad_()
-    with frozen(network, *batch.modules):
+    with frozen(network, *batch.modules), ThroughNoGrad():
         logits = batch.decided(network(images).flatten(1)).explained_logits()
         (gradient,) = torch.autograd.grad(logits.sum(), images)
     return adaptive_avg_pool2d(gradient.abs().amax(1, keepdim=True), shape)[:, 0]
@@ -120,7 +121,7 @@ def integrated_gradients(network: nn.Module, batch: Batch, shape: tuple[int, int
     """
     from captum.attr import IntegratedGradients
 
-    with frozen(network, *batch.modules):
+    with frozen(network, *batch.modules), ThroughNoGrad():
         method = IntegratedGradients(_score_of(network, batch))
         rows = torch.arange(len(batch.images), device=batch.images.device)
         size = max(len(rows), at_once(batch.images))

@@ -17,6 +17,8 @@ from milr.default_device import on_the_users
 from milr.errors import MilrError
 from milr.networks.layers import LayerPair
 
+IGNORED = (-100, -1, 255)  # as labels, by custom
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -226,14 +228,24 @@ def _labels(given: object, rows: int) -> Tensor:
     if given.ndim == 2 and given.shape[1] > 1 and bool(((given == 0) | (given == 1)).all()):
         raise MilrError(f"{wrong}: of one-hot rows labels.argmax(1)")
     if given.is_floating_point() or given.is_complex():
-        raise MilrError(
-            f"the labels of decide are {dtype_name(given)}: give class numbers, as integers (labels.long())"
-        )
+        raise MilrError(f"the labels of decide are {dtype_name(given)}: {_float_hint(given)}")
     if given.ndim != 1:
         raise MilrError(f"{wrong}{': of a column labels.flatten()' * (given.shape[1:] == (1,))}")
     if len(given) != rows:
         raise MilrError(f"decide gives {rows} rows of logits and {len(given)} labels: one label a row")
     return given.detach().long()
+
+
+def _float_hint(labels: Tensor) -> str:
+    """What to give instead of labels that are floats: long() makes zeros of most that are no class numbers."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return (
+            "of soft labels [Q, classes] give a milr.Decided, whose loss is cross_entropy(logits, labels, "
+            "reduction='none'), or labels.argmax(1)"
+        )
+    if labels.is_complex() or not bool((labels == labels.round()).all()):
+        return "they are no class numbers; of numbers to predict milr.regress, decision='regression'"
+    return "give class numbers, as integers (labels.long())"
 
 
 def require_classes(labels: Tensor, classes: int) -> None:
@@ -242,4 +254,5 @@ def require_classes(labels: Tensor, classes: int) -> None:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         hint = " (counted from 1? give labels - 1)" if low > 0 and high == classes else ""
+        hint = " (to be ignored? leave out their images, or their rows of both)" if bad in IGNORED else hint
         raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}{hint}")

@@ -59,6 +59,8 @@ def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
     given = named_in(given)
     if isinstance(layers.example, Tensor):
         return _one_of(given, layers.example, device_of(layers), what)
+    if isinstance(layers.example, dict) and len(layers.example) == 1 and not _has_dict(given):
+        return {name: _one_of(given, one, device_of(layers), what) for name, one in layers.example.items()}
     if isinstance(given, list | tuple):  # (inputs, labels)
         several = Mapping if isinstance(layers.example, dict) else (list, tuple)
         given = next((item for item in given if isinstance(item, several)), given)
@@ -74,6 +76,13 @@ def images_of(given: object, layers: LayerPair, what: str) -> Inputs:
             f"{what} hold {', '.join(f'{len(part)} {name}' for name, part in parts.items())}: as many of each"
         )
     return parts if isinstance(layers.example, dict) else tuple(parts.values())
+
+
+def _has_dict(given: object) -> bool:
+    """Whether it is a dict, or has one in it."""
+    return isinstance(given, Mapping) or (
+        isinstance(given, list | tuple) and any(isinstance(part, Mapping) for part in given)
+    )
 
 
 def _one_of(given: object, example: Tensor, device: torch.device, what: str) -> Tensor:

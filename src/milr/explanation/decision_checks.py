@@ -109,7 +109,9 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
 
     The network runs once, on the first batch; the other decisions are tried on its output.
     """
-    output = layers.first_pass(first.images).output
+    known = layers.first_pass(first.images)
+    layers.try_alone(first.images, known)
+    output = known.output
     check_decision(first, layers, output)
     with frozen(layers.network, *first.modules):
         loss = first.decided(output).loss.mean().item()

@@ -31,6 +31,7 @@ from milr.explanation.saving import (
     rebuilt_modules,
     require_answers,
     require_network,
+    require_same_code,
     require_same_reading,
 )
 from milr.explanation.settings import MilrSettings, check_settings, settings_from_state
@@ -142,6 +143,7 @@ class Explainer:
         modules, device = self.modules, device_of(self.layers)
         if self._known is not None:
             self._known.require_same(self.layers.network)
+            require_same_code(self._known, self._answers, self.layers)
         return modules if modules.bank.local.device == device else modules.to(device)
 
     def maps(
@@ -202,6 +204,7 @@ class Explainer:
             images = images_of(images, self.layers, what)
             wanted = checked_target(refine, target, count(images))
             modules, first = self.ready().eval(), self.layers.first_pass(images)
+            self.layers.try_alone(images, first)
             warn_of_far(modules, first.local, self.layers.local)
             if refine:
                 mask = refined_mask(self.settings, self.layers, modules, first, images, int(refine), wanted)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from milr.errors import MilrError
+from milr.networks.attributes import values_of
 from milr.networks.freezing import weights_sha256
 from milr.networks.own_state import norms, versions
 
@@ -17,6 +19,7 @@ class KnownNetwork:
     def __init__(self, network: nn.Module, written: Collection[str] = ()) -> None:
         self.sha256, self._written = weights_sha256(network, written), written  # which do not count: counters
         self._seen = versions(network, written), norms(network, written)
+        self._code = _code(network)
 
     def require_same(self, network: nn.Module) -> None:
         """MilrError if its weights or buffers are others than they were. Reads all only if one seems written to."""
@@ -28,3 +31,22 @@ class KnownNetwork:
                 "fit again (a fitted module of the network as it was: put the old weights back)"
             )
         self._seen = now
+
+    def looks_other(self, network: nn.Module) -> bool:
+        """Whether layers, hooks or plain attributes are others than `taken`: what is computed may be, too."""
+        return self._code != _code(network)
+
+    def taken(self, network: nn.Module) -> None:
+        """They are known as they are now."""
+        self._code = _code(network)
+
+
+def _code(network: nn.Module) -> list[Any]:
+    """What tells that the same weights may be computed with in another way, without running anything."""
+    layers = [
+        (name, id(module), id(vars(module).get("forward")), *map(id, hooks.values()))
+        for name, module in network.named_modules()
+        for hooks in (module._forward_hooks | module._forward_pre_hooks,)
+    ]
+    values = values_of(network)
+    return layers + [(name, id(one) if isinstance(one, Tensor) else repr(one)) for name, one in values.items()]

@@ -21,7 +21,6 @@ from milr.information.readings import ProjectedBank
 from milr.information.statistics import ChannelStatistics, Standardise
 from milr.networks.inputs import Inputs
 from milr.networks.layers import LayerPair
-from milr.networks.passes import check_alone
 from milr.seeding import seeded
 
 log = logging.getLogger("milr")
@@ -102,7 +101,8 @@ def new_modules(
     for batch in batches:
         first = layers.first_pass(batch)
         if not store.filled:
-            check_alone(layers, batch, first)
+            layers.tried = 1  # these images are others
+        layers.try_alone(batch, first)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
         rows = [row for row in range(len(first.local)) if store.filled + row in chosen]

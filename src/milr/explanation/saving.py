@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milr.decisions.inputs import described
+from milr.decisions.inputs import described, own_modes
 from milr.errors import MilrError
 from milr.explanation.bottlenecks import BOTTLENECKS
+from milr.explanation.known_network import KnownNetwork
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
 from milr.files import checked_path, write_atomically
@@ -144,6 +145,19 @@ def require_answers(state: Mapping[str, Any], layers: LayerPair, way_out: str) -
             "this MI-LR module was fitted on another network: its weights are the same, and what it computes with them "
             f"is not (another activation, scaling of its images, version of its code?): {way_out}"
         )
+
+
+def require_same_code(known: KnownNetwork, answers: list[Tensor] | None, layers: LayerPair) -> None:
+    """MilrError if the network makes something else of noise since an activation, a hook or an attribute was changed.
+
+    It runs only where something of that kind is another than at the last look.
+    """
+    if not known.looks_other(layers.network):
+        return
+    with own_modes(layers, gradients=False):
+        way_out = "put back what was changed in it since, or prepare and fit again"
+        require_answers({"answers": answers, "example": noise_of(layers)}, layers, way_out)
+    known.taken(layers.network)
 
 
 def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:

@@ -24,6 +24,12 @@ SEEN = 0.8  # of the places must change less than those about a patch, by chance
 SMALL = 16  # places of a map in which the neighbours are most of it
 
 
+def holds_pictures(inputs: Tensor, image: Size, grid: Size) -> bool:
+    """Whether the inputs are [K, C, H, W], or [K, H, W] of which a map of several rows is made that is no finer."""
+    rows = 1 < grid[0] <= image[0] and grid[1] <= image[1]
+    return inputs.ndim == 4 or (inputs.ndim == 3 and rows)
+
+
 def check_places(pair: Passes, grid: Size, probes: Inputs, image: Size, by_hand: bool) -> bool:
     """Whether places about a changed patch of an image of this size change most; MilrError where others do.
 

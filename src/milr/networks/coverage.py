@@ -45,7 +45,7 @@ def share_covered(pair: Passes, grid: Size, probes: Inputs, image: Size, side: i
     if places < FEWEST:
         return 1.0
     strips = [span(number, image[side], places) for number in numbers]
-    changed = pictures[:1].repeat(1 + len(strips), 1, 1, 1)
+    changed = pictures[:1].repeat(1 + len(strips), *[1] * (pictures.ndim - 1))
     axis = axes_of(pictures, image)[side] - 1
     for own, strip in zip(changed[1:], strips, strict=True):
         own.narrow(axis, *strip).copy_(pictures[1].narrow(axis, *strip))

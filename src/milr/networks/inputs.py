@@ -52,13 +52,13 @@ def pictures_in(inputs: Inputs) -> list[str]:
 
 
 def warn_of_pictures(inputs: Inputs) -> None:
-    """A warning where a dict holds several pictures, of which the first is explained by its place alone."""
-    pictures = pictures_in(inputs) if isinstance(inputs, dict) else []
+    """A warning where there are several pictures, of which the first is explained by its place alone."""
+    pictures = pictures_in(inputs)
     if len(pictures) > 1 and main_name(inputs) == pictures[0] and pictures[0] not in PICTURES:
         log.warning(
-            "the network is called with several pictures, %s: the places of '%s' are explained; put another first in "
-            "the dict if that is meant",
+            "the network is called with several pictures, %s: the places of '%s' are explained; %s if that is meant",
             *(", ".join(pictures), pictures[0]),
+            "put another first in the dict" if isinstance(inputs, dict) else "give a dict of them with another first",
         )
 
 

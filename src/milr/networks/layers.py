@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from milr.errors import MilrError
-from milr.networks.alignment import check_places
+from milr.networks.alignment import check_places, holds_pictures
 from milr.networks.class_token import class_token, fixed_word
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
+from milr.networks.draws import check_draws
+from milr.networks.exchanges import warn_of_exchange
 from milr.networks.freezing import frozen, weights_sha256
+from milr.networks.gradients import ThroughNoGrad
 from milr.networks.guess import with_guesses
 from milr.networks.hooks import HookedLayer, recorded, require_rows
 from milr.networks.inputs import Inputs, call, checked_example, count, join, main_tensor, mapped, take, warn_of_pictures
@@ -30,7 +34,7 @@ from milr.networks.outputs import (
     with_features,
 )
 from milr.networks.own_state import also_writes, same_state, unchanged, written_each_time
-from milr.networks.passes import FirstPass, SecondPass, check_passes
+from milr.networks.passes import FirstPass, SecondPass, check_alone, check_passes
 from milr.networks.paths import Paths
 from milr.networks.probes import probe_inputs
 from milr.networks.settings import LayerSettings
@@ -75,6 +79,8 @@ class LayerPair:
         choice = choice or LayerSettings()
         example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
+        self._through_no_grad = False
+        self.tried = 1  # images of the largest batch that `try_alone` saw
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         warn_of_pictures(example)
@@ -137,10 +143,12 @@ class LayerPair:
             self._find_class_token(probes)
         self.takes_one, self._one_image_below = check_passes(self, probes, others, layers.block_before(self.local))
         first, own, main = self.first_pass(probes), self.layouts[self.local], main_tensor(probes)
-        if main.ndim == 4 and own.kind != SEQUENCE:
+        check_draws(self, first, probes)
+        size = layers.size if main.ndim == 4 else (self.input_shape[0], self.input_shape[-1])
+        if own.kind != SEQUENCE and holds_pictures(main, size, own.grid):
             by_hand = layers.layouts.get(id(layers.run_of(self.local))) != own
-            size = layers.size
             seen = check_places(self, own.grid, probes, size, by_hand)
+            seen = seen and not warn_of_exchange(self, own.grid, probes, size)
             if seen:  # else nothing is where it seems, at the border and elsewhere
                 warn_of_stretch(self, own.grid, probes, size)
             if seen and count(example) > 1:  # of one image, or noise, as a saved state has it, nothing new is seen
@@ -178,6 +186,15 @@ class LayerPair:
             output=output.flatten(1).float(),
         )
 
+    def try_alone(self, images: Inputs, first: FirstPass) -> None:
+        """`check_alone` of a batch larger than any that was tried; `first` is what the first pass made of it.
+
+        A network may mix the images of large batches alone: experts whose least capacity small ones do not fill.
+        """
+        if count(images) > self.tried:
+            check_alone(self, images, first)
+            self.tried = count(images)
+
     def second_pass(self, occluded: Tensor, images: Inputs) -> SecondPass:
         """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`.
 
@@ -197,8 +214,13 @@ class LayerPair:
             """The occluded features, as the local layer would give them."""
             return with_features(output, layout.put(local.features(output), occluded))
 
-        with frozen(self.network), local.on_output(replaced), recorded([self._layers[self.z]]) as seen:
+        wanted = occluded.requires_grad and torch.is_grad_enabled()
+        through = ThroughNoGrad() if wanted and self._through_no_grad else nullcontext()
+        with frozen(self.network), local.on_output(replaced), recorded([self._layers[self.z]]) as seen, through:
             output = self._run(below)
+        if wanted and not output.requires_grad and not self._through_no_grad:
+            self._through_no_grad = True  # the network may stop gradients for its own training
+            return self.pass_above(occluded, below)
         return SecondPass(representation=self._representation(seen[self.z]), output=output.flatten(1).float())
 
     def changed_pass(self, images: Inputs, change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """A network that writes to itself while it runs in `eval()`: what is put back, what is refused.
 
-Its weights and buffers, and the tensors and numbers that modules hold as plain attributes.
+Its weights and buffers, and the tensors and numbers that modules hold in plain attributes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from torch.linalg import vector_norm
 from torch.utils._pytree import tree_leaves
 
 from milr.errors import MilrError
+from milr.networks.attributes import alike, attribute_of, copied, held_by, near, put_attribute, values_of
 from milr.networks.freezing import dense, frozen, same_values
 from milr.networks.inputs import Inputs, call
 from milr.networks.probes import same
 from milr.networks.wrappers import uncompiled
 
 ROUNDING = 1e-6  # of the norm: weights that are divided by their norm in each pass are not the same to the bit
-
-ATTRIBUTES = (Tensor, int, float, type(None))  # of modules, that are looked at
-MODULES_OWN = vars(nn.Module()).keys()
 ABSENT = object()
 
 
@@ -38,7 +36,8 @@ class OwnState:
     def take(self) -> None:
         """Those of now."""
         self.values = {name: value.detach().to("cpu", copy=True) for name, value in _tensors(self.network).items()}
-        self.attributes = {name: (value, _copy(value)) for name, value in _attributes(self.network).items()}
+        self.attributes = {name: copied(value) for name, value in values_of(self.network).items()}
+        self.held = held_by(self.network)
         self.modules = {name for name, _ in self.network.named_modules()}  # what is made later has its own
         self._seen = versions(self.network), norms(self.network)
 
@@ -52,27 +51,34 @@ class OwnState:
             return others
         now = {name: value.detach().cpu() for name, value in _tensors(self.network).items() if name in self.values}
         changed = [name for name, value in now.items() if not same_values(value, self.values[name])]
-        return [name for name in changed if not _near(self.values[name], now[name], beyond)] + others
+        return [name for name in changed if not near(self.values[name], now[name], beyond)] + others
 
     def other_attributes(self, beyond: float = 0.0) -> list[str]:
-        """Names of the plain attributes that are others now, or new."""
-        now = _attributes(self.network)
-        known = {name for name in now if name in self.attributes or name.rpartition(".")[0] in self.modules}
-        before = {name: self.attributes.get(name, (ABSENT, ABSENT))[1] for name in known}
-        return [name for name in now if name in known and not _alike(before[name], now[name], beyond)]
+        """Names of the values in plain attributes that are others now, or new."""
+        now = values_of(self.network)
+        known = [name for name in now if name in self.attributes or self._is_here(name)]
+        return [name for name in known if not alike(self.attributes.get(name, ABSENT), now[name], beyond)]
+
+    def _is_here(self, name: str) -> bool:
+        """Whether the module that holds this value was there then."""
+        return attribute_of(name).rpartition(".")[0] in self.modules
 
     def keep(self, names: Collection[str]) -> None:
         """Only what has these names is to be put back; the rest is the network's own as it is now."""
         self.values = {name: value for name, value in self.values.items() if name in names}
-        now = {name: (value, _copy(value)) for name, value in _attributes(self.network).items() if name not in names}
-        self.attributes = {name: value for name, value in self.attributes.items() if name in names} | now
+        kept, now = {attribute_of(name) for name in names}, values_of(self.network)
+        own = {name: copied(value) for name, value in now.items() if attribute_of(name) not in kept}
+        self.attributes = own | {name: value for name, value in self.attributes.items() if attribute_of(name) in kept}
+        before = {name: held for name, held in self.held.items() if name in kept}
+        self.held = {name: held for name, held in held_by(self.network).items() if name not in kept} | before
 
     def put_back(self) -> None:
         """What was written to is as it was."""
         names = self.changed()
         put_back(self.network, {name: self.values[name] for name in names if name in self.values})
-        for name in set(names) - self.values.keys():
-            _put_attribute(self.network, name, *self.attributes.get(name, (ABSENT, ABSENT)))
+        new = dict.fromkeys(attribute_of(name) for name in names if name not in self.values)
+        for name in {**new, **self.held}:
+            put_attribute(self.network, name, self.held.get(name))
 
 
 @contextmanager
@@ -103,16 +109,19 @@ def written_each_time(
     left = set(moving) & after.attributes.keys() - set(after.other_attributes(ROUNDING))  # of the last pass alone
     start.put_back()
     _output(network, others)
-    if taken := [name for name in after.changed(ROUNDING) if name not in moving]:
+    taken = [name for name in after.changed(ROUNDING) if name not in moving]
+    if taken and all(name != attribute_of(name) for name in taken) and _alike(one, _output(network, probes)):
+        moving, taken = moving + taken, []  # a list of what was seen, of which no result comes
+    if taken:
         raise MilrError(
             f"the network takes its {kind_of(network, taken[0])} from the first images that it is given, also in "
             "eval() (ActNorm?): build it anew, and load its weights, or run it once on a batch of real images, before "
             "it comes here"
         )
-    alike = all(same(before, now, torch.float32) for before, now in zip(one, two, strict=False))
-    moving = [name for name in moving if not (alike and name in left)]
+    as_before = _alike(one, two)
+    moving = [name for name in moving if not (as_before and name in left)]
     start.keep(moving)
-    if alike or not moving:  # what is random says `random_network`
+    if as_before or not moving:  # what is random says `random_network`
         return moving, None
     what = kind_of(network, moving[0])
     message = f"the network changes its {what} while it runs in eval(): maps need one result; let it do so in training"
@@ -122,15 +131,15 @@ def written_each_time(
 @contextmanager
 def unchanged(network: nn.Module, names: Sequence[str]) -> Iterator[None]:
     """What has these names is afterwards as it was."""
-    now, attributes = (_tensors(network), _attributes(network)) if names else ({}, {})
+    now = _tensors(network) if names else {}
     values = {name: now[name].clone() for name in names if name in now}
-    kept = {name: (attributes[name], _copy(attributes[name])) for name in names if name in attributes}
+    kept = held_by(network, {attribute_of(name) for name in names if name not in now}) if names else {}
     try:
         yield
     finally:
         put_back(network, values)
-        for name, (value, copy) in kept.items():
-            _put_attribute(network, name, value, copy)
+        for name, held in kept.items():
+            put_attribute(network, name, held)
 
 
 @torch.no_grad()
@@ -154,55 +163,13 @@ def kind_of(network: nn.Module, name: str) -> str:
     return f"{'parameter' if name in dict(network.named_parameters()) else 'buffer'} '{name}'"
 
 
-def _near(one: Tensor, other: Tensor, share: float) -> bool:
-    """Whether two tensors of floats differ by no more than a share of their norm."""
-    if one.shape != other.shape or not (one.is_floating_point() and share):
-        return False
-    return bool((dense(one).double() - dense(other).double()).norm() <= share * dense(one).double().norm())
-
-
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return dict(chain(network.named_parameters(), network.named_buffers()))
 
 
-def _attributes(network: nn.Module) -> dict[str, Any]:
-    """Tensors, numbers and None that modules hold as plain attributes, by name."""
-    held = {
-        f"{prefix}.{name}".removeprefix("."): value
-        for prefix, module in network.named_modules()
-        for name, value in vars(module).items()
-        if name not in MODULES_OWN and isinstance(value, ATTRIBUTES)
-    }
-    return {name: value for name, value in held.items() if not isinstance(value, Tensor) or _plain(value)}
-
-
-def _plain(value: Tensor) -> bool:
-    return value.layout == torch.strided and not (value.is_nested or value.is_quantized or value.is_meta)
-
-
-def _copy(value: Any) -> Any:
-    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
-
-
-def _alike(before: Any, now: Any, share: float) -> bool:
-    """Whether an attribute is what it was: `before` is a copy on the CPU, tensors may differ by a share of the norm."""
-    if not (isinstance(before, Tensor) and isinstance(now, Tensor)):
-        return type(before) is type(now) and (before == now or (before != before and now != now))  # nan
-    value = now.detach().cpu()
-    return same_values(before, value) or _near(before, value, share)
-
-
-@torch.no_grad()
-def _put_attribute(network: nn.Module, name: str, value: Any, copy: Any) -> None:
-    """The same object as before, with what it held then; where there was none, there is none."""
-    owner, _, key = name.rpartition(".")
-    held = vars(network.get_submodule(owner))
-    if value is ABSENT:
-        held.pop(key, None)
-        return
-    held[key] = value
-    if isinstance(value, Tensor) and not _alike(copy, value, 0.0):
-        value.data.copy_(copy)
+def _alike(one: list[Tensor], other: list[Tensor]) -> bool:
+    """Whether two passes gave the same."""
+    return all(same(before, now, torch.float32) for before, now in zip(one, other, strict=False))
 
 
 def _output(network: nn.Module, inputs: Inputs) -> list[Tensor]:

@@ -1,0 +1,77 @@
+"""Networks that draw random numbers in `eval()` and give another result by them now and then only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from milr.errors import MilrError
+from milr.networks.inputs import Inputs, main_tensor
+from milr.networks.passes import FirstPass, Passes
+from milr.networks.probes import same
+
+UNIFORM = (torch.rand, torch.rand_like, Tensor.uniform_)
+COINS = (torch.bernoulli, Tensor.bernoulli, Tensor.bernoulli_)
+
+
+class FixedDraws(TorchFunctionMode):
+    """While this is on, all numbers that are drawn from 0 to 1 are the least or the largest, and coins fall by them."""
+
+    def __init__(self, largest: bool) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        chances = args[0].clone() if func in COINS[:2] else None
+        made = func(*args, **kwargs)
+        if func not in (*UNIFORM, *COINS):
+            return made
+        drawn = (
+            1.0 - torch.finfo(made.dtype if made.is_floating_point() else torch.float32).eps if self.largest else 0.0
+        )
+        if func in UNIFORM:
+            low, high = args[1:] if func is Tensor.uniform_ and len(args) == 3 else (0.0, 1.0)
+            made.fill_(low + drawn * (high - low))
+        else:
+            if chances is None:
+                chances = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+            made.copy_(torch.as_tensor(chances, device=made.device) > drawn)
+        return made
+
+
+def check_draws(pair: Passes, first: FirstPass, probes: Inputs) -> None:
+    """MilrError where the network draws numbers, and its result is another by the least or the largest of them.
+
+    So it is with stochastic depth of a few per cent that is left on, which two passes hardly ever show.
+    """
+    device = main_tensor(probes).device
+    before = _generators(device)
+    pair.first_pass(probes)
+    if all(map(torch.equal, before, _generators(device))):
+        return
+    for largest in (False, True):
+        with FixedDraws(largest):
+            now = pair.first_pass(probes)
+        if not same(now.output, first.output, pair.rounding) or not same(
+            now.representation, first.representation, pair.rounding
+        ):
+            raise MilrError(
+                "the network draws random numbers, also in eval(), and gives another result by some of them "
+                "(stochastic depth or layer drop that is left on?): turn that off"
+            )
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of torch's own generators that a network on this device draws from."""
+    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
