@@ -13,6 +13,7 @@ from typing import IO
 
 from milr.errors import MilrError
 
+BLOCK = 4096  # bytes, of a disk and of most copies
 OTHERS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 
 
@@ -68,6 +69,22 @@ def digest_of(path: Path, algorithm: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def lost_block(data: bytes) -> int | None:
+    """Where zeros begin that fill one or more whole blocks and end with them, as a disk or a broken copy leaves them.
+
+    None where there are none: a picture's black parts, or weights of zero, begin and end anywhere.
+    """
+    begin = None
+    for place in range(BLOCK, len(data), BLOCK):
+        if data.count(0, place, place + BLOCK) < min(BLOCK, len(data) - place):
+            if begin is not None and data[place]:
+                return begin
+            begin = None
+        elif begin is None and data[place - 1] and place + BLOCK <= len(data):
+            begin = place
+    return begin
 
 
 def require_file(path: Path, where: str = "") -> None:
