@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import stat
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,20 +73,31 @@ def digest_of(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
-def lost_block(data: bytes) -> int | None:
+def lost_block(data: bytes | mmap.mmap) -> int | None:
     """Where zeros begin that fill one or more whole blocks and end with them, as a disk or a broken copy leaves them.
 
     None where there are none: a picture's black parts, or weights of zero, begin and end anywhere.
     """
     begin = None
     for place in range(BLOCK, len(data), BLOCK):
-        if data.count(0, place, place + BLOCK) < min(BLOCK, len(data) - place):
-            if begin is not None and data[place]:
+        if (block := data[place : place + BLOCK]).count(0) < len(block):
+            if begin is not None and block[0]:
                 return begin
             begin = None
-        elif begin is None and data[place - 1] and place + BLOCK <= len(data):
+        elif begin is None and data[place - 1] and len(block) == BLOCK:
             begin = place
     return begin
+
+
+def require_whole(path: Path) -> None:
+    """MilrError if a byte of the file was changed: torch reads on over that, but the archive has checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise MilrError(f"{path} is damaged ({error})") from error
+    if damaged:
+        raise MilrError(f"{path} is damaged (the checksum of {damaged} differs)")
 
 
 def require_file(path: Path, where: str = "") -> None:
