@@ -82,7 +82,7 @@ def tell_lost_block(path: Path, where: str) -> None:
         place = lost_block(data)
     if place is not None:
         log.warning(
-            "%s: from byte %d on %d or more are zeros, as where a block of a copy is lost: fetch it again, or look at it",
+            "%s: from byte %d on %d or more are zeros, as where a block of a copy is lost: fetch it again",
             where,
             place,
             BLOCK,

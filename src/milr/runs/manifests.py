@@ -87,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def refuse_references(text: str) -> None:
-    """ValueError for YAML that refers to its own parts, as milr never writes it: a few lines could mean endless ones."""
+    """ValueError for YAML that refers to its own parts, as milr never writes it: few lines may mean endless ones."""
     for token in yaml.scan(text):
         if isinstance(token, yaml.AliasToken):
             raise ValueError(f"*{token.value} in line {token.start_mark.line + 1} refers to another part of it")
