@@ -20,7 +20,11 @@ OTHERS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a s
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a temporary name in its own folder, flush it to the disk, and rename it into place."""
+    """Write a file under a temporary name in its own folder, flush it to the disk, and rename it into place.
+
+    MilrError for a pipe or a device, /dev/null say, in whose place there would be a plain file then.
+    """
+    require_file(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with naming(path), os.fdopen(handle, "wb") as file:  # closing it may fail, too
