@@ -35,6 +35,7 @@ log = logging.getLogger("milr")
 Array = npt.NDArray[np.uint8]
 
 WARNED: set[str] = set()  # what Pillow warned of in this process
+DOUBTED: set[Path] = set()  # pictures that look damaged, in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
 OF_SEVERAL = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # kinds whose further pictures are as good as the first
@@ -145,8 +146,10 @@ def warnings_of(path: Path) -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        text = str(warning.message).strip()
-        warn_once(path, text, f"{path}: {text}" if issubclass(warning.category, Damage) else text)
+        text, of_damage = str(warning.message).strip(), issubclass(warning.category, Damage)
+        if of_damage:
+            DOUBTED.add(path)
+        warn_once(path, text, f"{path}: {text}" if of_damage else text)
 
 
 def warn_once(path: Path, text: str, kind: str = "") -> None:
