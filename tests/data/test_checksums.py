@@ -106,6 +106,15 @@ def reads_otherwise(path: Path, content: bytes, place: int) -> bool:
         return False
 
 
+def test_a_tiff_that_does_not_tell_the_sizes_of_its_pieces_is_read(tmp_path: Path) -> None:
+    content, path = bytearray(clouds(150, "TIFF")), tmp_path / "a.tif"
+    whole = np.asarray(Image.open(io.BytesIO(content)))
+    entry = content.index((279).to_bytes(2, "little"), int.from_bytes(content[4:8], "little"))
+    content[entry + 8 : entry + 12] = bytes(4)
+    path.write_bytes(content)
+    assert np.array_equal(np.asarray(read_picture(path)), whole)
+
+
 @pytest.mark.parametrize(
     ("tag", "value", "message"),
     [

@@ -157,6 +157,18 @@ def test_one_that_was_sent_as_a_text_is_named(progressive: bool, tmp_path: Path)
         read_picture(tmp_path / "a.jpg")
 
 
+def test_notes_with_such_lines_are_no_picture_that_was_sent_as_a_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = b"<x:xmpmeta>" + b"a line\r\n" * 20 + b"</x:xmpmeta>"
+    ways: dict[str, dict[str, Any]] = {"jpg": {"xmp": notes}, "webp": {"xmp": notes}, "tif": {"tiffinfo": {700: notes}}}
+    for kind, how in ways.items():
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"a.{kind}", **how)
+        assert b"a line\r\n" in (tmp_path / f"a.{kind}").read_bytes()
+        read_picture(tmp_path / f"a.{kind}")
+    assert not caplog.messages
+
+
 def test_who_wants_truncated_pictures_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     (tmp_path / "a.jpg").write_bytes(jpeg()[:2000])

@@ -15,6 +15,7 @@ from milr.files import BLOCK, lost_block
 
 WATCHED = ("JPEG", "MPO")  # that are looked over while they are decoded, in jpegs.py
 WITHOUT_SUMS = ("AVIF", "JPEG2000", "WEBP")  # compressed so that hardly anything of theirs is a row of zeros
+TEXT_WITHIN = b"<x:xmpmeta"  # an editor's notes, whose own lines may end so
 SPARE, LATE = 16, 124  # bytes that may follow a BMP's last pixel; the header's length from which on a profile may
 
 
@@ -50,7 +51,7 @@ def doubts(data: bytes, picture: ImageFile.ImageFile) -> Iterator[str]:
     lost = bytes(BLOCK) in data if picture.format in WITHOUT_SUMS else lost_block(data) is not None
     if lost:
         yield f"{BLOCK} zeros or more stand in it, as where a block of a copy is lost"
-    if sent_as_text(data):
+    if TEXT_WITHIN not in data and sent_as_text(data):
         yield "a carriage return stands before each of its line feeds, as where it was sent as a text"
     if picture.format == "BMP" and (left := left_behind(data, picture)) >= SPARE:
         yield f"{left} bytes are left behind its last pixel, as where its header is damaged"

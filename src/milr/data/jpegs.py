@@ -71,7 +71,7 @@ def watched(picture: Image.Image) -> Iterator[None]:
 def parts_of(picture: ImageFile.ImageFile, doubts: list[str]) -> Iterator[bytes]:
     """The file in the parts that the decoder gets. doubts: what is wrong if it asks for no more than it has so far."""
     data = picture.fp.read() if picture.fp else b""
-    if sent_as_text(data):
+    if sent_as_text(data[first_scan(data) :]):  # what stands before it may hold texts
         raise OSError("a carriage return stands before each of its line feeds: it was sent as a text; send it as it is")
     pixels = pixels_of(data)
     if pixels is None:
@@ -113,6 +113,11 @@ def segments(data: bytes) -> Iterator[Segment]:
             yield Segment(kind, content, place)
 
 
+def first_scan(data: bytes) -> int:
+    """Where the bytes of a JPEG's first scan begin; 0 where there is none."""
+    return next((segment.end for segment in segments(data) if segment.kind == SCAN), 0)
+
+
 def pixels_of(data: bytes) -> Pixels | None:
     """The pixels of a JPEG; None for one that has them in several scans, or has no end."""
     channels, codes = None, dict[int, int]()
@@ -132,9 +137,8 @@ def doubts_of_scans(data: bytes) -> Iterator[str]:
     """What is wrong with a JPEG of several scans, in words."""
     if lacks_scans(data):
         yield "one or more of its scans are missing, by which it would be sharper, or have its colours"
-    begin = next((segment.end for segment in segments(data) if segment.kind == SCAN), len(data))
     end = data.rfind(bytes([0xFF, END]))
-    if data.find(bytes(BLOCK), begin, end) >= 0 or zeros_in_scans(data):
+    if data.find(bytes(BLOCK), first_scan(data), end) >= 0 or zeros_in_scans(data):
         yield "zeros stand where some of its pixels were"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 # Tags by their numbers, and some of their values.
 WIDTH, HEIGHT, COMPRESSION, BITS, CHANNELS, PLANES, ORDER = 256, 257, 259, 258, 277, 284, 266
+COLOURS, SHARED = 262, 6  # colours that several pixels may share, YCbCr, take fewer bytes
 STRIPS, ROWS, STRIP_BYTES = 273, 278, 279
 TILES, TILE_WIDTH, TILE_HEIGHT, TILE_BYTES = 324, 322, 323, 325
 RAW, ZIPPED, APART, TURNED = 1, (8, 32946), 2, 2
@@ -24,12 +25,12 @@ def require_pieces(data: bytes, tags: Mapping[int, Any]) -> None:
     needed = pieces_of(tags)
     if len(places) < needed:
         raise OSError(f"it has {len(places)} of the {needed} pieces of its pixels: it is damaged")
-    if tags.get(COMPRESSION, RAW) == RAW:
+    if tags.get(COMPRESSION, RAW) == RAW and tags.get(COLOURS) != SHARED:
         bits = tags.get(CHANNELS, 1) * min(tags.get(BITS, (1,)))
         wanted, there = tags[HEIGHT] * math.ceil(tags[WIDTH] * bits / 8), sum(sizes)
-        if there < wanted:
+        if 0 < there < wanted:  # 0: a program that did not tell, and Pillow does not ask
             raise OSError(f"it has {there} of the {wanted} bytes of its pixels: it is damaged")
-    elif tags[COMPRESSION] in ZIPPED and tags.get(ORDER) != TURNED:
+    elif tags.get(COMPRESSION) in ZIPPED and tags.get(ORDER) != TURNED:
         for place, size in zip(places, sizes, strict=False):
             unpack(data[place : place + size])
 
