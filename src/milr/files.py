@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import stat
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +15,16 @@ from typing import IO
 
 from milr.errors import MilrError
 
+BLOCK = 4096  # bytes, of a disk and of most copies
 OTHERS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a temporary name in its own folder, flush it to the disk, and rename it into place."""
+    """Write a file under a temporary name in its own folder, flush it to the disk, and rename it into place.
+
+    MilrError for a pipe or a device, /dev/null say, in whose place there would be a plain file then.
+    """
+    require_file(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with naming(path), os.fdopen(handle, "wb") as file:  # closing it may fail, too
@@ -68,6 +75,33 @@ def digest_of(path: Path, algorithm: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def lost_block(data: bytes | mmap.mmap) -> int | None:
+    """Where zeros begin that fill one or more whole blocks and end with them, as a disk or a broken copy leaves them.
+
+    None where there are none: a picture's black parts, or weights of zero, begin and end anywhere.
+    """
+    begin = None
+    for place in range(BLOCK, len(data), BLOCK):
+        if (block := data[place : place + BLOCK]).count(0) < len(block):
+            if begin is not None and block[0]:
+                return begin
+            begin = None
+        elif begin is None and data[place - 1] and len(block) == BLOCK:
+            begin = place
+    return begin
+
+
+def require_whole(path: Path) -> None:
+    """MilrError if a byte of the file was changed: torch reads on over that, but the archive has checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise MilrError(f"{path} is damaged ({error})") from error
+    if damaged:
+        raise MilrError(f"{path} is damaged (the checksum of {damaged} differs)")
 
 
 def require_file(path: Path, where: str = "") -> None:

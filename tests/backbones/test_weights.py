@@ -156,7 +156,16 @@ REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
         r"1 of another kind of number \(conv1.weight\)",
     ),
     "zeros": (lambda state: {key: torch.zeros_like(value) for key, value in state.items()}, "is one number throughout"),
-    "nan": (changed("bn1.bias", torch.full((64,), torch.nan)), "nan or inf in bn1.bias: the weights are damaged"),
+    "nan": (changed("bn1.bias", torch.full((64,), torch.nan)), "nan or inf, .*, in bn1.bias: it is damaged"),
+    "one huge": (changed("bn1.bias", torch.full((64,), 1e30)), r"numbers beyond 1e\+15, in bn1.bias"),
+    "means in place of variances": (
+        lambda state: {**state, "bn1.running_var": state["bn1.running_mean"]},
+        "variances below 0 in bn1.running_var",
+    ),
+    "variances of zero": (
+        lambda state: {k: 0 * v if k.endswith("running_var") else 1e9 * v for k, v in state.items()},
+        "resnet10 gives nan or inf for pictures of noise",
+    ),
     "another network": (
         lambda state: {"features.0.weight": torch.ones(2)},
         r"none of its tensors \(features.0.weight\) has the name of one of the network's \(conv1.weight, ",
@@ -196,6 +205,24 @@ def test_weights_by_which_every_picture_is_the_same_are_refused(
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(MilrError, match="weights.pth: resnet10 gives the same numbers whatever picture it sees"):
         build_backbone("resnet10", str(tmp_path / "weights.pth"))
+
+
+def test_a_layer_of_zeros_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = trained().state_dict()
+    torch.save({**state, "layer3.0.conv1.weight": 0 * state["layer3.0.conv1.weight"]}, tmp_path / "weights.pth")
+    build_backbone("resnet10", str(tmp_path / "weights.pth"))
+    assert "nothing but zeros in layer3.0.conv1.weight: were they lost?" in caplog.text
+
+
+def test_a_lost_block_of_a_file_without_checksums_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(trained().state_dict(), path, _use_new_zipfile_serialization=False)
+    read_weight_file(path)
+    assert not caplog.messages
+    content = path.read_bytes()
+    path.write_bytes(content[: 100 * 4096] + bytes(2 * 4096) + content[102 * 4096 :])
+    read_weight_file(path)
+    assert f"{path}: from byte {100 * 4096} on 4096 or more are zeros" in caplog.text
 
 
 def test_weights_without_a_matrix_are_in_no_doubt() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from forked import CONTEXT, begin
+from PIL import Image
 
 from milr.data import cache
 from milr.data.cache import cache_name, cached_pictures
@@ -68,6 +69,20 @@ def test_the_size_is_announced_before_anything_is_made(
         cached_pictures(records, 100, "none", tmp_path)
     assert "10 pictures of 100 px" in caplog.text and "0.3 MB" in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_kept_pictures_those_that_look_damaged_are_told_in_every_run(
+    records: tuple[Record, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = tmp_path / "a.bmp"
+    Image.new("RGB", (8, 8), "red").save(content)
+    content.write_bytes(content.read_bytes() + bytes(100))
+    doubted = [records[0], replace(records[1], path=content)]
+    for _ in range(2):
+        monkeypatch.setattr("milr.data.pictures.WARNED", set[str]())  # as in a process of its own
+        caplog.clear()
+        cached_pictures(doubted, 16, "none", tmp_path / "kept")
+        assert [message for message in caplog.messages if "100 bytes are left" in message]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "flip in header", "empty", "longer"])

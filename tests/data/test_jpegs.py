@@ -92,7 +92,7 @@ def test_lost_bytes_within_are_named_and_not_drawn_grey(damage: Damage, tmp_path
         (
             {"restart_marker_rows": 1},
             replaced(0.5, lambda pixels: b"nothing " * (len(pixels) // 50)),
-            "marks between its pixels are out of order",
+            "markers between its pixels are out of order",
         ),
     ],
 )
@@ -135,6 +135,38 @@ def test_lost_scans_are_told(scans: int, subsampling: int, tmp_path: Path, caplo
     (tmp_path / "a.jpg").write_bytes(content[: starts[scans]] + b"\xff\xd9")
     read_picture(tmp_path / "a.jpg")
     assert "a.jpg: one or more of its scans are missing" in caplog.text
+
+
+@pytest.mark.parametrize("size", [64, 4096])
+def test_zeros_in_one_of_several_scans_are_told(size: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content, path = jpeg(1200, 900, progressive=True), tmp_path / "a.jpg"
+    path.write_bytes(content)
+    read_picture(path)
+    assert not caplog.messages
+    scan = 2 + content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)  # the second: numbers of the brightness
+    path.write_bytes(content[: scan + 200] + bytes(size) + content[scan + 200 + size :])
+    read_picture(path)
+    assert "zeros stand where some of its pixels were" in caplog.text
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_one_that_was_sent_as_a_text_is_named(progressive: bool, tmp_path: Path) -> None:
+    content = jpeg(400, 300, progressive=progressive)
+    (tmp_path / "a.jpg").write_bytes(content.replace(b"\n", b"\r\n"))
+    with pytest.raises(MilrError, match=r"a\.jpg .* it was sent as a text"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_notes_with_such_lines_are_no_picture_that_was_sent_as_a_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = b"<x:xmpmeta>" + b"a line\r\n" * 20 + b"</x:xmpmeta>"
+    ways: dict[str, dict[str, Any]] = {"jpg": {"xmp": notes}, "webp": {"xmp": notes}, "tif": {"tiffinfo": {700: notes}}}
+    for kind, how in ways.items():
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"a.{kind}", **how)
+        assert b"a line\r\n" in (tmp_path / f"a.{kind}").read_bytes()
+        read_picture(tmp_path / f"a.{kind}")
+    assert not caplog.messages
 
 
 def test_who_wants_truncated_pictures_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,6 +259,35 @@ def test_a_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
     assert found == [[255, 0, 0], [255, 255, 255], [204, 255, 204]]
 
 
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+def test_a_palette_that_is_cut_or_lost_is_named(read: Callable[[Path], object], tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"\0\0\2")) + chunk(b"IEND", b"")
+    for colours in (0, 2, 3):
+        palette = chunk(b"PLTE", bytes(3 * colours)) if colours else b""
+        path = tmp_path / f"{colours}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + pixels)
+        if colours == 3:
+            read(path)
+            continue
+        with pytest.raises(MilrError, match=f"its palette has {colours} colours, and a pixel has number 2"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "tif", "webp"])
+def test_of_several_pictures_in_a_file_it_is_said_that_the_first_is_taken(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milr.data.pictures.WARNED", set[str]())
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / f"one.{kind}")
+    read_picture(tmp_path / f"one.{kind}")
+    assert not caplog.messages
+    first.save(tmp_path / f"a.{kind}", save_all=True, append_images=[second])
+    assert read_picture(tmp_path / f"a.{kind}").getpixel((4, 4))[0] > 200  # type: ignore[index]
+    assert caplog.messages == [f"{tmp_path / f'a.{kind}'}: it has 2 pictures in it, and the first is taken"]
+
+
 def in_planes(values: np.ndarray) -> bytes:
     """A TIFF [H, W, C] of 16 bits, each colour in a plane of its own, as tools of microscopes write it."""
     height, width, colours = values.shape

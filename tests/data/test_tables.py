@@ -41,8 +41,10 @@ def test_each_class_is_divided_the_same_way_whatever_else_there_is() -> None:
 
 
 def test_targets_are_read_by_any_of_a_pictures_names(tmp_path: Path) -> None:
-    path = written(tmp_path, "image,size,age\n0.jpg,1,2\n1/1.jpg,3,4.5\nimages/0/2.jpg,5,6\nelsewhere.jpg,7,8\n")
+    whole = RECORDS[1].path.absolute()
+    path = written(tmp_path, f"image,size,age\n0.jpg,1,2\n{whole},3,4.5\nimages/0/2.jpg,5,6\nelsewhere.jpg,7,8\n")
     columns, values = read_targets(path, RECORDS[:3], ROOT)
+    assert read_targets(written(tmp_path, "image,size\n1/1.jpg,3\n"), RECORDS[1:2], ROOT)[1] == {RECORDS[1].path: [3]}
     assert columns == ["size", "age"]
     assert read_targets(written(tmp_path, ", size \n0.jpg,1\n"), RECORDS[:1], ROOT)[0] == ["size"]
     assert values == {RECORDS[0].path: [1, 2], RECORDS[1].path: [3, 4.5], RECORDS[2].path: [5, 6]}
@@ -64,6 +66,7 @@ def test_pairs_of_other_pictures_are_left_out(tmp_path: Path, caplog: pytest.Log
         ("image,size\n0.jpg,big\n", "line 2: 'big' is no finite number"),
         ("image,size\n0.jpg\n", "line 2: 1 columns, and 2 in the first"),
         ("image\n0.jpg\n", "names the columns: image, and one or more"),
+        ("image;size\n0.jpg;1,5\n", "its columns are parted by ';': save it with commas, and decimal points"),
         ("", "at least one more are needed"),
         ("image,size\n0.jpg,1\n\n0.jpg,2\n", "line 4: 0.jpg has a line already"),
         ("image,size\n ,1\n", "line 2: the image has no name"),
@@ -84,6 +87,8 @@ def test_pairs_are_the_same_or_not(tmp_path: Path) -> None:
         read_pairs(written(tmp_path, "image,image,same\n0.jpg,1.jpg,yes\n"), RECORDS, ROOT)
     with pytest.raises(MilrError, match="line 3: 1.jpg and 0.jpg are the same by one line and different"):
         read_pairs(written(tmp_path, "image,image,same\n0.jpg,1.jpg,1\n1.jpg,0.jpg,0\n"), RECORDS, ROOT)
+    with pytest.raises(MilrError, match="third column is called 'different': it is named same"):
+        read_pairs(written(tmp_path, "image,image,different\n0.jpg,1.jpg,1\n"), RECORDS, ROOT)
     with pytest.raises(MilrError, match="three columns"):
         read_pairs(written(tmp_path, "image,same\n0.jpg,1\n"), RECORDS, ROOT)
     with pytest.raises(MilrError, match="its first line is a pair: put one with the columns' names"):

@@ -146,8 +146,13 @@ def test_files_of_something_else_are_refused_in_one_line(tmp_path: Path) -> None
     with pytest.raises(MilrError, match="holds no fitted MI-LR module: save one by explainer.save"):
         milr.load(path, network)
     prepared().save(path)
-    path.write_bytes(path.read_bytes()[:-5000])
+    content = path.read_bytes()
+    path.write_bytes(content[:-5000])
     with pytest.raises(MilrError, match=r"was not written by explainer.save, or it is cut \(RuntimeError\)"):
+        milr.load(path, network)
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 64]) + content[middle + 1 :])
+    with pytest.raises(MilrError, match="milr.pt is damaged .the checksum of .* differs"):
         milr.load(path, network)
     with pytest.raises(MilrError, match="cannot be written: there is no folder"):
         prepared().save(tmp_path / "missing" / "milr.pt")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,6 @@ def test_a_report_goes_into_a_file(outputs: Path, tmp_path: Path) -> None:
         MilrError, match=rf"--to {tmp_path} is a folder: name the file in it, --to {tmp_path}/report.html"
     ):
         report(["fit"], outputs, str(tmp_path), "cpu")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MilrError, match=rf"--to {tmp_path}/pipe is a pipe: name a file"):
+        report(["fit"], outputs, str(tmp_path / "pipe"), "cpu")

@@ -10,6 +10,7 @@ from milr.checks.calibration import Calibration
 from milr.checks.sanity import SanityRow
 from milr.errors import MilrError
 from milr.evaluation.tables import Comparison, Result, compare, summarise, write_csv
+from milr.report.evaluated import read_evaluated
 from milr.report.reading import read_rows
 
 
@@ -42,3 +43,11 @@ def test_a_table_of_before_columns_with_defaults_is_read(tmp_path: Path) -> None
     table.write_text("\n".join(line.partition(",")[2] for line in lines))  # a column that never had a default
     with pytest.raises(MilrError, match="calibrate.csv is of another version"):
         read_rows(table, Calibration)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_results_that_are_gone_are_named(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "results.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(MilrError, match=r"results.csv is gone or empty: `milr rerun .*` makes it again"):
+        read_evaluated(tmp_path)

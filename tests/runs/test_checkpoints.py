@@ -122,3 +122,10 @@ def test_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 def test_sha256_is_the_known_one(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MilrError, match="pipe is a pipe: name a file"):
+        write_atomically(tmp_path / "pipe", lambda file: file.write(b""))
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from disks import open_folder, unprivileged
@@ -112,6 +113,7 @@ def test_a_finished_run_without_its_marker_says_so(make_run: MakeRun, tmp_path: 
     ("text", "message"),
     [
         ("a: [1\nb: 2", r"config\.yaml:2 cannot be read \(expected ',' or '\]'.*put the file back"),
+        ("loop: &a [*a]\n", r"config\.yaml cannot be read \(\*a in line 1 refers to another part of it\): .*put the"),
         ("", "config.yaml holds no settings: .*put the file back"),
         (None, r"config\.yaml cannot be read \(No such file or directory\): .*put the file back"),
     ],
@@ -123,6 +125,15 @@ def test_settings_that_are_gone_or_spoiled_are_a_line(
     config.unlink() if text is None else config.write_text(text)
     with pytest.raises(MilrError, match=message):
         find_source(tmp_path, "train_protonet", str(config.parent))
+
+
+@pytest.mark.parametrize("parent", [{}, {"folder": None, "stage": "train_protonet", "checkpoint": "", "sha256": ""}])
+def test_a_parent_of_which_nothing_is_told_is_no_manifest(
+    make_run: MakeRun, tmp_path: Path, parent: dict[str, Any]
+) -> None:
+    child = make_run("fit_milr", parent=parent)
+    with pytest.raises(MilrError, match="manifest.json is no manifest of milr: it has no 'parent.folder'"):
+        find_source(tmp_path, "fit_milr", str(child))
 
 
 def test_a_parent_that_is_gone_is_named_with_where_it_belongs(make_run: MakeRun, tmp_path: Path) -> None:

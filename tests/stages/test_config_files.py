@@ -42,6 +42,7 @@ def told(folder: Path, words: list[str], capsys: Capture) -> str:
         (f"{HEAD}defaults: cub\n", "defaults must be a list (got str)"),
         (f"{HEAD}defaults:\n  - /dataset: cub\n", "names a second dataset: write `override /dataset: <option>`"),
         (f"{HEAD}defaults:\n  - mine\n", "its defaults list comes back to itself"),
+        (f"{HEAD}seed: &a [*a]\n", "or an alias (*) stands within what it means"),
         (f'{HEAD}outputs: "runs\\0"\n', "outputs=runs\\x00: there is a NUL character in the text"),
         (f"{HEAD}seed: -1\n", "seed=-1: the value must be from 0"),
         (f"{HEAD}seed: ${{nosuch}}\n", "seed: Interpolation key 'nosuch' not found"),

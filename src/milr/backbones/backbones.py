@@ -164,6 +164,11 @@ def require_rows(network: nn.Module, origin: Origin, weights: str) -> None:
             f"{origin.name} gives {what} for two pictures: on the command line a network gives one tensor, an "
             f"embedding or logits [2, D]{hint}"
         )
+    if weights != "none" and not bool(torch.isfinite(output).all()):
+        raise MilrError(
+            f"backbone.weights={weights}: {origin.name} gives nan or inf for pictures of noise: some weights are "
+            "damaged, such as the variances of its normalisations"
+        )
     if weights != "none" and (output[0] - output[1]).abs().max() <= SAME * output.abs().max():
         raise MilrError(
             f"backbone.weights={weights}: {origin.name} gives the same numbers whatever picture it sees: a part of the "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import mmap
 import os
 import re
 import zipfile
@@ -12,8 +14,10 @@ from typing import Any
 import torch
 
 from milr.errors import MilrError
-from milr.files import require_file
+from milr.files import BLOCK, lost_block, require_file
 from milr.text import first_few
+
+log = logging.getLogger("milr")
 
 ENDINGS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
 TORCH = "needed is what torch.save(network.state_dict(), file) writes, or safetensors"
@@ -63,11 +67,26 @@ def read_weight_file(path: Path) -> Any:
     kind = kind_of_head(path, head)
     if kind:
         raise MilrError(f"{where} is {kind}")
+    if not head.startswith(b"PK"):  # archives have checksums
+        tell_lost_block(path, where)
     content = read_safetensors(path, where) if is_safetensors(path, head) else read_torch(path, where)
     kind = content.get("kind") if isinstance(content, dict) else None
     if isinstance(kind, str) and kind in OWN:
         raise MilrError(f"{where} is a checkpoint of milr's own (of kind {kind!r}): {OWN[kind]}")
     return content
+
+
+def tell_lost_block(path: Path, where: str) -> None:
+    """A warning for a file in which a block is zeros: some weights are lost then."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = lost_block(data)
+    if place is not None:
+        log.warning(
+            "%s: from byte %d on %d or more are zeros, as where a block of a copy is lost: fetch it again",
+            where,
+            place,
+            BLOCK,
+        )
 
 
 def first_bytes(path: Path, where: str) -> bytes:

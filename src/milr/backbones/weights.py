@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # that PyTorch puts within names
 HEADS = ("fc", "classifier", "head", "heads", "linear", "last_linear", "logits", "projector", "predictor", "prototypes")
 COUNTER = "num_batches_tracked"  # of a BatchNorm; nothing is computed from it, and old versions of torch saved none
+BEYOND = 1e15  # what no network's weight reaches, and most changes of the first bits of one do
+MANY = 1000  # weights that are zero by no chance; fewer are a token, or a position's
 KINDS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -61,9 +63,14 @@ def choose_weights(
     # A counter that is missing is as in a new network.
     given = {key: value for key, value in part.tensors.items() if value.shape == wanted[key].shape}
     weights = {key: given.get(key, value).to(value.dtype) for key, value in wanted.items()}
-    broken = [key for key, value in weights.items() if not bool(torch.isfinite(value).all())]
+    numbers = {key: value for key, value in weights.items() if value.is_floating_point() or value.is_complex()}
+    broken = [key for key, value in numbers.items() if not bool((value.abs() < BEYOND).all())]
     if broken:
-        raise MilrError(f"{source} has nan or inf in {shortened(broken)}: the weights are damaged")
+        raise MilrError(f"{source} has nan or inf, or numbers beyond {BEYOND:g}, in {shortened(broken)}: it is damaged")
+    if negative := [key for key in weights if key.endswith("running_var") and bool((weights[key] < 0).any())]:
+        raise MilrError(f"{source} has variances below 0 in {shortened(negative)}: damaged, or means in their place")
+    if lost := [key for key, value in weights.items() if value.ndim > 1 and value.numel() >= MANY and not value.any()]:
+        log.warning("%s: nothing but zeros in %s: were they lost?", source, shortened(lost))
     matrices = [value.flatten() for value in weights.values() if value.ndim > 1 and value.numel()]
     if matrices and all(bool((value == value[0]).all()) for value in matrices):
         raise MilrError(f"{source}: each of its weights is one number throughout: was it filled before it was saved?")

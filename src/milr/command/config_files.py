@@ -101,7 +101,7 @@ def problem_of_file(error: BaseException, cause: BaseException, file: Path) -> s
         hint = "; indent with blanks, not with tabs" if "\\t" in str(error.problem) else ""
         return f"{file}, line {mark.line + 1 if mark else '?'}: {error.problem.removeprefix('but ')}{hint}"
     if isinstance(error, RecursionError):
-        return "its defaults list comes back to itself"
+        return "its defaults list comes back to itself, or an alias (*) stands within what it means"
     text = file.read_text(encoding="utf-8", errors="replace")
     unknown = isinstance(cause, (ConfigKeyError, ConfigAttributeError))
     if unknown and "experiment" in file.parts and not re.match(r"# *@package +_global_", text):

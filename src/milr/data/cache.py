@@ -23,15 +23,15 @@ from torch import Tensor
 
 from milr.data.access import readable
 from milr.data.marks import Faults, warn_of_faults
-from milr.data.pictures import Pictures, framed_pictures, labels_of, load_pictures
+from milr.data.pictures import DOUBTED, Pictures, framed_pictures, labels_of, load_pictures, read_picture
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 4  # of the way in which pictures are decoded and framed: to be raised with every change of it
-SIDES = np.dtype("<u4")  # of a picture's width and height, behind the pictures
+VERSION = 5  # of the way in which pictures are decoded and framed: to be raised with every change of it
+FACTS = np.dtype("<u4")  # of a picture, behind the pictures: its width, its height, whether its bytes were warned of
 DIGEST = sha256().digest_size
 ABANDONED = 3600.0  # seconds without a write after which an unfinished file is nobody's
 
@@ -48,7 +48,10 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     shape = (len(records), 3, size, size)
     kept = open_images(path, shape)
     if kept is not None:
-        warn_of_faults(records, kept[1])
+        warn_of_faults(records, [(width, height) for width, height, _ in kept[1]])
+        for record, (_, _, doubted) in zip(records, kept[1], strict=True):
+            if doubted:  # it is looked over again, and warned of in this run too
+                read_picture(record.path)
     else:
         try:
             build(path, records, shape, crop)
@@ -83,8 +86,8 @@ def header(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def open_images(path: Path, shape: tuple[int, int, int, int]) -> tuple[Tensor, list[tuple[int, int]]] | None:
-    """uint8 [n, 3, S, S] on the file's memory, and each picture's own width and height.
+def open_images(path: Path, shape: tuple[int, int, int, int]) -> tuple[Tensor, list[tuple[int, int, int]]] | None:
+    """uint8 [n, 3, S, S] on the file's memory, and each picture's FACTS.
 
     None if there is no such file, or if it is damaged.
     """
@@ -92,13 +95,13 @@ def open_images(path: Path, shape: tuple[int, int, int, int]) -> tuple[Tensor, l
         return None
     start = header(shape)
     after = len(start) + int(np.prod(shape))
-    if path.stat().st_size == after + SIDES.itemsize * 2 * shape[0] + DIGEST:
+    if path.stat().st_size == after + FACTS.itemsize * 3 * shape[0] + DIGEST:
         # Copy on write: torch wants memory that may be written to, and the file stays as it is.
         content = np.memmap(path, dtype=np.uint8, mode="c")
         whole, stored = content[:-DIGEST], content[-DIGEST:]
         if whole[: len(start)].tobytes() == start and sha256(whole.data).digest() == stored.tobytes():
-            sizes = [(width, height) for width, height in whole[after:].view(SIDES).reshape(-1, 2).tolist()]
-            return torch.from_numpy(whole[len(start) : after].reshape(shape)), sizes
+            facts = [(row[0], row[1], row[2]) for row in whole[after:].view(FACTS).reshape(-1, 3).tolist()]
+            return torch.from_numpy(whole[len(start) : after].reshape(shape)), facts
     log.warning("%s is damaged: it is made again", path)
     return None
 
@@ -110,12 +113,13 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
     log.info("keeping %d pictures of %d px in %s: %.1f MB", shape[0], shape[-1], path, np.prod(shape) / 1e6)
 
     def pieces() -> Iterator[bytes]:
-        """Header, pictures, and their own sizes."""
+        """Header, pictures, and their FACTS."""
         faults = Faults()
         yield header(shape)
         for image in framed_pictures(records, shape[-1], crop, progress=True, faults=faults):
             yield image.tobytes()
-        yield np.array(faults.sizes, SIDES).tobytes()
+        doubted = [record.path in DOUBTED for record in records]
+        yield np.column_stack([np.array(faults.sizes, FACTS), np.array(doubted, FACTS)]).tobytes()
 
     def write(file: IO[bytes]) -> None:
         """All that, and its sha256."""

@@ -47,7 +47,8 @@ def note_tiff(opened: Image.Image, tags: Mapping[int, Any]) -> None:
 
 def as_rgb(picture: Image.Image) -> Image.Image:
     """The same picture in sRGB, by its colour profile where it has one. ValueError for pixels without a known range:
-    32-bit integers beyond 16 bits, floats."""
+    32-bit integers beyond 16 bits, floats; or for a colour that is not in its palette."""
+    require_palette(picture)
     if is_deep(picture):
         grey, key = eight_bits(picture), picture.info.get("transparency")
         if isinstance(key, int):  # one value that stands for "nothing here"
@@ -72,7 +73,19 @@ def opaque(picture: Image.Image, whole: Image.Image) -> Image.Image:
 
 def as_grey(picture: Image.Image) -> Image.Image:
     """The same picture as one channel of 0 to 255, without regard to its transparency. ValueError as for `as_rgb`."""
+    require_palette(picture)
     return (eight_bits(picture) if is_deep(picture) else picture).convert("L")
+
+
+def require_palette(picture: Image.Image) -> None:
+    """ValueError where pixels have numbers of colours that the palette lacks: it is cut, or lost (then they were grey
+    or black)."""
+    if picture.mode != "P":
+        return
+    palette, last = picture.palette, int(np.asarray(picture).max(initial=0))
+    colours = len(palette.palette) // len(palette.mode) if palette else 0
+    if last >= colours:
+        raise ValueError(f"its palette has {colours} colours, and a pixel has number {last}, counted from 0")
 
 
 def is_deep(picture: Image.Image) -> bool:

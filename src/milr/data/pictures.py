@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from milr.bars import bar
@@ -35,7 +35,10 @@ log = logging.getLogger("milr")
 Array = npt.NDArray[np.uint8]
 
 WARNED: set[str] = set()  # what Pillow warned of in this process
+DOUBTED: set[Path] = set()  # pictures that look damaged, in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
+
+OF_SEVERAL = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # kinds whose further pictures are as good as the first
 
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag; these swap width and height when the picture is turned
 
@@ -93,15 +96,24 @@ def seen_size(picture: Image.Image) -> tuple[int, int]:
 def read_as(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """The picture, turned as its EXIF says and converted; every way in which a file may be broken is a MilrError."""
 
-    def use(picture: Image.Image) -> Image.Image:
+    def use(picture: ImageFile.ImageFile) -> Image.Image:
         """Its pixels, which are not read for its size alone."""
-        look_over(path, picture.format)
-        return convert(ImageOps.exif_transpose(picture))
+        look_over(path, picture)
+        result = convert(ImageOps.exif_transpose(picture))
+        tell_several(path, picture)
+        return result
 
     return opened(path, use)
 
 
-def opened(path: Path, use: Callable[[Image.Image], Value]) -> Value:
+def tell_several(path: Path, picture: Image.Image) -> None:
+    """A warning, once, where a file has further pages or frames: they are not looked at."""
+    with suppress(*UNREADABLE, struct.error):  # damage behind the first picture is no matter
+        if picture.format in OF_SEVERAL and (count := getattr(picture, "n_frames", 1)) > 1:
+            warn_once(path, f"it has {count} pictures in it, and the first is taken", "several")
+
+
+def opened(path: Path, use: Callable[[ImageFile.ImageFile], Value]) -> Value:
     """What `use` makes of the picture, whose header is read; every way in which a file may be broken is a MilrError."""
     register_plugins()
     require_file(path)
@@ -134,8 +146,10 @@ def warnings_of(path: Path) -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        text = str(warning.message).strip()
-        warn_once(path, text, f"{path}: {text}" if issubclass(warning.category, Damage) else text)
+        text, of_damage = str(warning.message).strip(), issubclass(warning.category, Damage)
+        if of_damage:
+            DOUBTED.add(path)
+        warn_once(path, text, f"{path}: {text}" if of_damage else text)
 
 
 def warn_once(path: Path, text: str, kind: str = "") -> None:

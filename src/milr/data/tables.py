@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from milr.files import require_file
 log = logging.getLogger(__name__)
 
 TARGETS, PAIRS = "targets.csv", "pairs.csv"
+OPPOSITE = re.compile(r"dif|dis|unlike|not[ _]|neg", re.IGNORECASE)  # of "the same": how such a column may begin
 LARGEST = 1e18  # a value, whose square float32 holds
 
 
@@ -53,6 +55,8 @@ def read_pairs(path: Path, records: Sequence[Record], root: Path) -> list[tuple[
         raise MilrError(f"{path}: its first line names three columns, image, image, same; it has {len(header)}")
     if header[2] in ("0", "1"):
         raise MilrError(f"{path}: its first line is a pair: put one with the columns' names, image,image,same, above")
+    if OPPOSITE.match(header[2]):
+        raise MilrError(f"{path}: its third column is called {header[2]!r}: it is named same, with 1 for the same")
     files, known, unknown = by_name(records, root), dict[frozenset[Path], tuple[Path, Path, bool]](), list[str]()
     for line, (one, other, same) in rows:
         if same.strip() not in ("0", "1"):
@@ -85,6 +89,8 @@ def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     if len(lines) < 2:
         raise MilrError(f"{path}: a first line with the columns' names and at least one more are needed")
     header = [name.strip() for name in lines[0][1]]
+    if len(header) == 1 and (separator := next((each for each in (";", "\t", "|") if each in header[0]), None)):
+        raise MilrError(f"{path}: its columns are parted by {separator!r}: save it with commas, and decimal points")
     for number, row in lines:
         if len(row) != len(header):
             raise MilrError(f"{path}, line {number}: {len(row)} columns, and {len(header)} in the first line")
@@ -92,12 +98,13 @@ def rows_of(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
 
 
 def by_name(records: Sequence[Record], root: Path) -> dict[str, Path]:
-    """Each picture under its path below the root or the folder `images` in it, and its bare name if no other has it."""
+    """Each picture under its path, whole or below the root or the folder `images` in it, and its bare name if no other
+    has it."""
     names: dict[str, Path] = {}
     bare = Counter(record.path.name for record in records)
     for record in records:
         inside = record.path.relative_to(root) if record.path.is_relative_to(root) else record.path
-        own = {inside.as_posix(), inside.as_posix().removeprefix("images/")}
+        own = {inside.as_posix(), inside.as_posix().removeprefix("images/"), record.path.absolute().as_posix()}
         for name in own | ({record.path.name} if bare[record.path.name] == 1 else set()):
             names[name] = record.path
     return names

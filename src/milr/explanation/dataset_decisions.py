@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,9 @@ from milr.decisions.questions import Question, episodes, of_classes, of_pairs, s
 from milr.decisions.settings import DecisionSettings
 from milr.errors import MilrError
 from milr.explanation.milr import MILR
+from milr.text import first_few
+
+log = logging.getLogger("milr")
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,13 @@ def table_values(decision: DatasetDecision, records: Sequence[Record]) -> Tensor
     root, section, table = decision.catalogue.root, decision.section, decision.table
     if table is None:
         raise MilrError(f"decision={section.name} needs {root / TARGETS}, or decision.table=: image, and values")
-    _, values = read_targets(table, records, root)
+    columns, values = read_targets(table, records, root)
     given = torch.tensor([values[record.path] for record in records])
+    if same := [name for name, column in zip(columns, given.T, strict=True) if bool((column == column[0]).all())]:
+        told = f"{table}: every picture has the same value of {first_few(same)}, so that there is nothing to decide"
+        if section.name == "regression":
+            raise MilrError(f"{told}: take it out of the table")
+        log.warning(told)  # a network's own output has this label, too
     if section.name == "labels" and not ((given == 0) | (given == 1)).all():
         raise MilrError(f"{table} has other values than 0 and 1, the labels that a picture has not and has")
     return given

@@ -16,7 +16,7 @@ from milr.explanation.bottlenecks import BOTTLENECKS
 from milr.explanation.known_network import KnownNetwork
 from milr.explanation.modules import Modules, ReferenceBank
 from milr.explanation.settings import MilrSettings
-from milr.files import checked_path, write_atomically
+from milr.files import checked_path, require_whole, write_atomically
 from milr.information.statistics import Standardise
 from milr.networks.inputs import Inputs, mapped, take
 from milr.networks.layers import LayerPair, weights_sha256
@@ -65,6 +65,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
         raise MilrError(f"{path} was not written by explainer.save, or it is cut ({type(error).__name__})") from None
     if not isinstance(state, dict) or state.get("kind") != "milr":
         raise MilrError(f"{path} holds no fitted MI-LR module: save one by explainer.save(path)")
+    require_whole(path)
     return state
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from milr.console import console
 from milr.errors import MilrError
 from milr.fields import load
+from milr.files import require_file
 from milr.report.gathering import gather
 from milr.report.steps import outputs_of
 from milr.runs.find import RunInfo
@@ -43,6 +44,8 @@ def report(words: list[str], outputs: Path, to: str | None, device: str) -> Path
     file = Path(to).expanduser() if to else None
     if file and file.is_dir():
         raise MilrError(f"--to {to} is a folder: name the file in it, --to {file / 'report.html'}")
+    if file:
+        require_file(file, f"--to {to}")
     sweeps = [Path(word).expanduser() for word in words if is_sweep(Path(word).expanduser())]
     if sweeps and len(words) > 1:
         raise MilrError(f"{sweeps[0]} is a sweep: a report is of one sweep, or of runs")

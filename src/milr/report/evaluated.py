@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milr.baselines.methods import CONTROLS
+from milr.errors import MilrError
 from milr.evaluation.metrics import Metric
 from milr.evaluation.tables import Comparison, Result
 from milr.report.reading import read_rows
@@ -27,8 +28,10 @@ class Evaluated:
 
 
 def read_evaluated(folder: Path) -> Evaluated:
-    """The tables of a run folder."""
+    """The tables of a run folder. MilrError where the results are gone: a page without them would look whole."""
     results = {(row.map, row.metric): row for row in read_rows(folder / "results.csv", Result)}
+    if not results:
+        raise MilrError(f"{folder / 'results.csv'} is gone or empty: `milr rerun {folder}` makes it again")
     rows = read_rows(folder / "paired.csv", Comparison)
     return Evaluated(results, {(row.map, row.other, row.metric): row for row in rows})
 

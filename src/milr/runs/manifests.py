@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from milr.errors import MilrError
@@ -23,7 +24,7 @@ KINDS: Mapping[str, tuple[Any, str]] = {  # of a manifest's entries by their dot
     **dict.fromkeys(("checkpoint.file", "checkpoint.sha256"), TEXT),
     **dict.fromkeys(("seconds", "data.size", "data.images", "data.classes"), NUMBER),
 }
-WHOLE = ("data",)  # tables that have all of theirs
+WHOLE = ("data", "parent")  # tables that have all of theirs
 
 # Keys that change nothing in a run's result, and such by their last word in any section. The source's place is among
 # them: its checkpoint is compared by its sha256.
@@ -60,7 +61,7 @@ def require_kinds(path: Path, manifest: Mapping[str, Any]) -> None:
         entries = manifest.get(table) if table else manifest
         if not isinstance(entries, dict):  # that it is none is said, or it is not there
             continue
-        if key not in entries and table in WHOLE:
+        if entries.get(key) is None and table in WHOLE:
             raise MilrError(f"{path} is no manifest of milr: it has no '{name}'")
         if not isinstance(value := entries.get(key), kind) and value is not None:
             raise MilrError(f"{path} is no manifest of milr: its '{name}' is {value!r}, no {word}")
@@ -71,6 +72,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     that the run was made with."""
     path = folder / CONFIG
     try:
+        refuse_references(path.read_text(encoding="utf-8"))
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # missing, unreadable or no YAML
         mark = getattr(error, "problem_mark", None)
@@ -82,6 +84,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     if (folder / MANIFEST).is_file():
         require_own_settings(path, read_manifest(folder), config)
     return {str(key): value for key, value in config.items()}
+
+
+def refuse_references(text: str) -> None:
+    """ValueError for YAML that refers to its own parts, as milr never writes it: few lines may mean endless ones."""
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError(f"*{token.value} in line {token.start_mark.line + 1} refers to another part of it")
 
 
 def require_own_settings(path: Path, manifest: Mapping[str, Any], config: Mapping[Any, Any]) -> None:

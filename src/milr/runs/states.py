@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from milr.errors import MilrError
+from milr.files import require_whole
 from milr.runs.checkpoints import load_checkpoint, save_checkpoint
 from milr.runs.folder import METRICS, STATE_FILES, Run
 from milr.runs.interrupts import patient
@@ -83,17 +83,6 @@ def newest_state(folder: Path) -> dict[str, Any] | None:
 def state_files(folder: Path) -> list[Path]:
     """The newest first."""
     return sorted(folder.glob(STATE_FILES), reverse=True)
-
-
-def require_whole(path: Path) -> None:
-    """MilrError if a byte of the file was changed: torch reads on over that, but the archive has checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise MilrError(f"{path} is damaged ({error})") from error
-    if damaged:
-        raise MilrError(f"{path} is damaged (the checksum of {damaged} differs)")
 
 
 def flushed_length(path: Path) -> int:
