@@ -109,9 +109,9 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
 
     The network runs once, on the first batch; the other decisions are tried on its output.
     """
-    known = layers.first_pass(first.images)
-    layers.try_alone(first.images, known)
-    output = known.output
+    passed = layers.first_pass(first.images)
+    layers.check_larger(first.images, passed)
+    output = passed.output
     check_decision(first, layers, output)
     with frozen(layers.network, *first.modules):
         loss = first.decided(output).loss.mean().item()

@@ -67,12 +67,12 @@ def elsewhere(weight: Tensor, wanted: Tensor) -> Tensor:
     """
     weight, wanted = weight.double(), wanted.double()  # which no autocast rounds
     weight = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-30)
-    found = torch.zeros(len(weight), dtype=torch.bool)
+    are_elsewhere = torch.zeros(len(weight), dtype=torch.bool)
     for side in (0, 1):
         along, places = weight.sum(2 - side), torch.arange(weight.shape[1 + side]).to(weight)
         centres = along @ places
         tight = (along @ places.square() - centres.square()).clamp(min=0).sqrt() <= TIGHT
         away, line = centres - wanted[:, side], torch.stack([torch.ones_like(centres), centres], 1)
         off = torch.minimum(away.abs(), (away - line @ (torch.linalg.pinv(line) @ away)).abs())
-        found |= tight & (off > ELSEWHERE)
-    return found
+        are_elsewhere |= tight & (off > ELSEWHERE)
+    return are_elsewhere
