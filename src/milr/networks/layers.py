@@ -80,7 +80,7 @@ class LayerPair:
         example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
         self._through_no_grad = False
-        self.largest_checked = 1  # images of a batch that `check_larger` saw
+        self.largest_checked = 1  # images of the largest batch that `check_larger` saw
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         warn_of_pictures(example)
