@@ -71,7 +71,7 @@ def choose_weights(
 def require_undamaged(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
     """MilrError for weights that no training gives, a warning for such as it hardly does.
 
-    What the new network has itself is no damage: the -inf of an attention mask.
+    What the new network has itself is no damage: the -inf of an attention mask, a table that begins at zero.
     """
     numbers = {key: value for key, value in weights.items() if value.is_floating_point() or value.is_complex()}
     beyond = [key for key, value in numbers.items() if not bool((value.abs() < BEYOND).all())]
@@ -79,7 +79,8 @@ def require_undamaged(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor
         raise MilrError(f"{source} has nan or inf, or numbers beyond {BEYOND:g}, in {shortened(broken)}: it is damaged")
     if negative := [key for key in weights if key.endswith("running_var") and bool((weights[key] < 0).any())]:
         raise MilrError(f"{source} has variances below 0 in {shortened(negative)}: damaged, or means in their place")
-    if lost := [key for key, value in weights.items() if value.ndim > 1 and value.numel() >= MANY and not value.any()]:
+    zeros = [key for key, value in weights.items() if value.ndim > 1 and value.numel() >= MANY and not value.any()]
+    if lost := [key for key in zeros if wanted[key].any()]:
         log.warning("%s: nothing but zeros in %s: were they lost?", source, shortened(lost))
     matrices = [value.flatten() for value in weights.values() if value.ndim > 1 and value.numel()]
     if matrices and all(bool((value == value[0]).all()) for value in matrices):
