@@ -163,9 +163,9 @@ def warn_of_answers(layers: LayerPair, batches: Iterable[Batch]) -> None:
     right, spread = float(scores.mean()), (max(chance * (1 - chance), 0.0) / len(scores)) ** 0.5
     if len(scores) >= FEWEST and right <= chance + spread:
         log.warning(
-            "the untouched network decides %d items of the first batches with a score of %.3f, by chance %.3f: its maps "
-            "would be of what it does not do. Are labels numbered as its classes, images scaled and colours in order "
-            "as in training, its weights loaded?",
+            "the untouched network decides %d items of the first batches with a score of %.3f, by chance %.3f: its "
+            "maps would be of what it does not do. Are labels numbered as its classes, images scaled and colours in "
+            "order as in training, its weights loaded?",
             *(len(scores), right, chance),
         )
     logits = [row.logits for row in rows if row.logits is not None and row.chance != 0]  # 0: of numbers
