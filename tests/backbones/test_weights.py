@@ -225,6 +225,15 @@ def test_a_lost_block_of_a_file_without_checksums_is_told(tmp_path: Path, caplog
     assert f"{path}: from byte {100 * 4096} on 4096 or more are zeros" in caplog.text
 
 
+def test_infinities_and_zeros_that_the_network_makes_itself_are_no_damage(caplog: pytest.LogCaptureFixture) -> None:
+    mask, table = torch.full((4, 4), -torch.inf).triu(1), torch.zeros(40, 40)
+    new, saved = ({"mask": mask, "table": table, "weight": torch.randn(4, 4)} for _ in range(2))
+    assert torch.equal(choose_weights(new, saved, "a network", "a file")["weight"], saved["weight"])
+    assert not caplog.messages
+    with pytest.raises(MilrError, match="nan or inf, .*, in mask: it is damaged"):
+        choose_weights(new, {**saved, "mask": mask.T}, "a network", "a file")
+
+
 def test_weights_without_a_matrix_are_in_no_doubt() -> None:
     scale = {"scale": torch.ones(4), "tokens": torch.ones(1, 0, 4)}  # no tokens at all
     assert choose_weights(scale, scale, "a network", "a file").keys() == scale.keys()

@@ -77,11 +77,11 @@ def test_of_kept_pictures_those_that_look_damaged_are_told_in_every_run(
     content = tmp_path / "a.bmp"
     Image.new("RGB", (8, 8), "red").save(content)
     content.write_bytes(content.read_bytes() + bytes(100))
-    doubted = [records[0], replace(records[1], path=content)]
+    suspect = [records[0], replace(records[1], path=content)]
     for _ in range(2):
         monkeypatch.setattr("milr.data.pictures.WARNED", set[str]())  # as in a process of its own
         caplog.clear()
-        cached_pictures(doubted, 16, "none", tmp_path / "kept")
+        cached_pictures(suspect, 16, "none", tmp_path / "kept")
         assert [message for message in caplog.messages if "100 bytes are left" in message]
 
 

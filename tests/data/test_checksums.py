@@ -73,6 +73,13 @@ def test_a_picture_that_was_sent_as_a_text_is_told(kind: str, tmp_path: Path, ca
     assert "a carriage return stands before each of its line feeds" in caplog.text
 
 
+def test_a_picture_that_is_a_text_may_have_any_line_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P3\r\n1 12\r\n255\r\n" + b"200 100 50\r\n" * 12)
+    assert read_picture(path).getpixel((0, 11)) == (200, 100, 50)
+    assert not caplog.messages
+
+
 def test_a_bmp_whose_header_tells_of_fewer_pixels_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content, path = clouds(150, "BMP"), tmp_path / "a.bmp"
     path.write_bytes(content + bytes(2))  # as some programs fill it up

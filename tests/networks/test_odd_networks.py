@@ -96,11 +96,21 @@ def not_dropped(features: Tensor) -> Tensor:
     return kept * (1.0 + torch.rand(len(kept), 1, 1, 1)).floor_() if torch.rand(()) < 2 else kept
 
 
+WITHOUT_EFFECT: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda features: features * (torch.rand(len(features), 1, 1, 1) > 0.0),
+    lambda features: features * torch.bernoulli(torch.zeros(len(features), 1, 1, 1), 1.0),
+    lambda features: features * torch.zeros(len(features), 1, 1, 1).bernoulli(p=1.0),
+    lambda features: features * (torch.empty(len(features), 1, 1, 1).uniform_(1.0, to=2.0) >= 1.0),
+    lambda features: features - 0.0 * torch.rand_like(features).log().neg().log(),
+)
+
+
 def test_what_is_random_in_one_pass_of_thousands_is_noticed() -> None:
     for between in (dropped, skipped):
         with pytest.raises(MilrError, match="draws random numbers, also in eval"):
             pair_of(Odd(act=between), "layer1", "between", images())
-    pair_of(Odd(act=not_dropped), "layer1", "between", images())
+    for kept in (not_dropped, *WITHOUT_EFFECT):
+        pair_of(Odd(act=kept), "layer1", "between", images())
 
 
 def test_a_network_that_works_on_its_input_in_place_leaves_the_users_images() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 import milr
 from milr.errors import MilrError
 from milr.networks.freezing import weights_sha256
+from milr.networks.own_state import same_state
 
 
 class Plain(nn.Module):
@@ -199,6 +202,45 @@ def test_what_is_kept_in_lists_dicts_and_objects_is_the_networks_own_state() -> 
     log = list(network.log)
     assert prepared(network)(images()).total.shape == (6, 8, 8)
     assert network.log == log and len(network.seen) == 1 and [*network.by_size] == [8]
+
+
+class Sealed(dict[str, int]):
+    """It refuses writes, as frozen configurations do."""
+
+    def clear(self) -> None:
+        raise TypeError("sealed")
+
+
+class Kind(type):
+    """A metaclass: its classes have fields that cannot be written to as those of objects."""
+
+
+class Parent:
+    """It and its children know each other, as the sections of a configuration do."""
+
+    def __init__(self) -> None:
+        self.above: Parent | None = None
+        self.options = {"rate": 1}
+        self.children: list[Parent] = []
+
+    def __repr__(self) -> str:
+        return f"Parent({self.options}, {self.children})"
+
+
+def test_containers_in_each_other_and_such_as_refuse_writes_are_left_as_they_were() -> None:
+    deep: list[Any] = [1]
+    for _ in range(12):
+        deep = [deep]
+    top, first, second = Parent(), Parent(), Parent()
+    top.children, first.above, second.above = [first, second], top, top
+    option, table = Kind("Option", (), {"rate": 1}), np.broadcast_to(np.arange(8.0), (2, 8))
+    held = {"deep": deep, "top": top, "sealed": Sealed(rate=1), "option": option, "table": table}
+    network, before = Plain(), repr(held)
+    vars(network).update(held)
+    with same_state(network):
+        second.options["rate"] = 2
+        top.children.append(Parent())
+    assert repr(held) == before
 
 
 class MadeLater(Plain):

@@ -63,19 +63,28 @@ def choose_weights(
     # A counter that is missing is as in a new network.
     given = {key: value for key, value in part.tensors.items() if value.shape == wanted[key].shape}
     weights = {key: given.get(key, value).to(value.dtype) for key, value in wanted.items()}
+    require_undamaged(weights, wanted, source)
+    log_differences(part, source)
+    return weights
+
+
+def require_undamaged(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+    """MilrError for weights that no training gives, a warning for such as it hardly does.
+
+    What the new network has itself is no damage: the -inf of an attention mask, a table that begins at zero.
+    """
     numbers = {key: value for key, value in weights.items() if value.is_floating_point() or value.is_complex()}
-    broken = [key for key, value in numbers.items() if not bool((value.abs() < BEYOND).all())]
-    if broken:
+    beyond = [key for key, value in numbers.items() if not bool((value.abs() < BEYOND).all())]
+    if broken := [key for key in beyond if not torch.equal(weights[key], wanted[key])]:
         raise MilrError(f"{source} has nan or inf, or numbers beyond {BEYOND:g}, in {shortened(broken)}: it is damaged")
     if negative := [key for key in weights if key.endswith("running_var") and bool((weights[key] < 0).any())]:
         raise MilrError(f"{source} has variances below 0 in {shortened(negative)}: damaged, or means in their place")
-    if lost := [key for key, value in weights.items() if value.ndim > 1 and value.numel() >= MANY and not value.any()]:
+    zeros = [key for key, value in weights.items() if value.ndim > 1 and value.numel() >= MANY and not value.any()]
+    if lost := [key for key in zeros if wanted[key].any()]:
         log.warning("%s: nothing but zeros in %s: were they lost?", source, shortened(lost))
     matrices = [value.flatten() for value in weights.values() if value.ndim > 1 and value.numel()]
     if matrices and all(bool((value == value[0]).all()) for value in matrices):
         raise MilrError(f"{source}: each of its weights is one number throughout: was it filled before it was saved?")
-    log_differences(part, source)
-    return weights
 
 
 def log_differences(part: Part, source: str) -> None:

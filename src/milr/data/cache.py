@@ -23,7 +23,7 @@ from torch import Tensor
 
 from milr.data.access import readable
 from milr.data.marks import Faults, warn_of_faults
-from milr.data.pictures import DOUBTED, Pictures, framed_pictures, labels_of, load_pictures, read_picture
+from milr.data.pictures import SUSPECT, Pictures, framed_pictures, labels_of, load_pictures, read_picture
 from milr.data.records import Record
 from milr.errors import MilrError
 from milr.files import write_atomically
@@ -49,8 +49,8 @@ def cached_pictures(records: Sequence[Record], size: int, crop: str, folder: Pat
     kept = open_images(path, shape)
     if kept is not None:
         warn_of_faults(records, [(width, height) for width, height, _ in kept[1]])
-        for record, (_, _, doubted) in zip(records, kept[1], strict=True):
-            if doubted:  # it is looked over again, and warned of in this run too
+        for record, (_, _, suspect) in zip(records, kept[1], strict=True):
+            if suspect:  # it is looked over again, and warned of in this run too
                 read_picture(record.path)
     else:
         try:
@@ -118,8 +118,8 @@ def build(path: Path, records: Sequence[Record], shape: tuple[int, int, int, int
         yield header(shape)
         for image in framed_pictures(records, shape[-1], crop, progress=True, faults=faults):
             yield image.tobytes()
-        doubted = [record.path in DOUBTED for record in records]
-        yield np.column_stack([np.array(faults.sizes, FACTS), np.array(doubted, FACTS)]).tobytes()
+        suspect = [record.path in SUSPECT for record in records]
+        yield np.column_stack([np.array(faults.sizes, FACTS), np.array(suspect, FACTS)]).tobytes()
 
     def write(file: IO[bytes]) -> None:
         """All that, and its sha256."""

@@ -51,7 +51,7 @@ def doubts(data: bytes, picture: ImageFile.ImageFile) -> Iterator[str]:
     lost = bytes(BLOCK) in data if picture.format in WITHOUT_SUMS else lost_block(data) is not None
     if lost:
         yield f"{BLOCK} zeros or more stand in it, as where a block of a copy is lost"
-    if TEXT_WITHIN not in data and sent_as_text(data):
+    if not data.isascii() and TEXT_WITHIN not in data and sent_as_text(data):  # a few kinds are texts
         yield "a carriage return stands before each of its line feeds, as where it was sent as a text"
     if picture.format == "BMP" and (left := left_behind(data, picture)) >= SPARE:
         yield f"{left} bytes are left behind its last pixel, as where its header is damaged"

@@ -35,7 +35,7 @@ log = logging.getLogger("milr")
 Array = npt.NDArray[np.uint8]
 
 WARNED: set[str] = set()  # what Pillow warned of in this process
-DOUBTED: set[Path] = set()  # pictures that look damaged, in this process
+SUSPECT: set[Path] = set()  # pictures that look damaged, in this process
 MOST_PIXELS = 89_000_000  # 267 MB as RGB; from a little more on Pillow warns of decompression bombs
 
 OF_SEVERAL = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # kinds whose further pictures are as good as the first
@@ -148,7 +148,7 @@ def warnings_of(path: Path) -> Iterator[None]:
     for warning in caught:
         text, of_damage = str(warning.message).strip(), issubclass(warning.category, Damage)
         if of_damage:
-            DOUBTED.add(path)
+            SUSPECT.add(path)
         warn_once(path, text, f"{path}: {text}" if of_damage else text)
 
 

@@ -77,16 +77,23 @@ def pairs(
         near, far = positive.to(unit.device), negative.to(unit.device)
         cosine = unit[rows.to(unit.device)] @ unit.T
         answers = (cosine / temperature).masked_fill(~(near | far), -torch.inf)
-        if kind == "infonce":
-            shares = torch.where(near, answers.log_softmax(1), 0)
-            loss = -shares.sum(1) / near.sum(1)
-        else:
-            farthest = cosine.masked_fill(~near, torch.inf).amin(1)
-            loss = (margin + cosine.masked_fill(~far, -torch.inf).amax(1) - farthest).relu()
+        loss = share_loss(answers, near) if kind == "infonce" else triplet_loss(cosine, near, far, margin)
         score = near.gather(1, answers.argmax(1, keepdim=True))[:, 0].to(loss.dtype)
         return Decided(loss, score, answers, chance, rows)
 
     return OwnModules(decide, modules_of(head))
+
+
+def share_loss(answers: Tensor, positive: Tensor) -> Tensor:
+    """[R]: minus the log of a positive's share in the softmax of a row, the mean over the row's positives."""
+    shares = torch.where(positive, answers.log_softmax(1), 0)
+    return -shares.sum(1) / positive.sum(1)
+
+
+def triplet_loss(cosine: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """[R]: how much the nearest negative of a row is nearer than the farthest positive, plus a margin; at least 0."""
+    farthest = cosine.masked_fill(~positive, torch.inf).amin(1)
+    return (margin + cosine.masked_fill(~negative, -torch.inf).amax(1) - farthest).relu()
 
 
 def related(same: Any) -> tuple[Tensor, Tensor]:

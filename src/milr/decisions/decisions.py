@@ -254,5 +254,9 @@ def require_classes(labels: Tensor, classes: int) -> None:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         hint = " (counted from 1? give labels - 1)" if low > 0 and high == classes else ""
-        hint = " (to be ignored? leave out their images, or their rows of both)" if bad in IGNORED else hint
+        hint = (
+            " (to be ignored? leave out their images, or their rows of the output and of the labels)"
+            if bad in IGNORED
+            else hint
+        )
         raise MilrError(f"decide gives the label {bad} for {classes} classes: they go from 0 to {classes - 1}{hint}")

@@ -71,8 +71,8 @@ def _arguments(given: Any, network: nn.Module) -> bool:
     """Whether these are several tensors with a row for each image, which the network takes as so many arguments."""
     if not isinstance(given, list | tuple) or not all(isinstance(part, Tensor | np.ndarray) for part in given):
         return False
-    sides = sorted(part.ndim for part in given)
-    if not given or not sides[0] or sides[-1] < 2 or len({len(part) for part in given}) > 1:
+    dimensions = sorted(part.ndim for part in given)
+    if not given or not dimensions[0] or dimensions[-1] < 2 or len({len(part) for part in given}) > 1:
         return False
     try:
         signature(unwrap(network).forward).bind(*given)

@@ -173,10 +173,10 @@ def table_values(decision: DatasetDecision, records: Sequence[Record]) -> Tensor
     columns, values = read_targets(table, records, root)
     given = torch.tensor([values[record.path] for record in records])
     if same := [name for name, column in zip(columns, given.T, strict=True) if bool((column == column[0]).all())]:
-        told = f"{table}: every picture has the same value of {first_few(same)}, so that there is nothing to decide"
+        problem = f"{table}: every picture has the same value of {first_few(same)}, so that there is nothing to decide"
         if section.name == "regression":
-            raise MilrError(f"{told}: take it out of the table")
-        log.warning(told)  # a network's own output has this label, too
+            raise MilrError(f"{problem}: take it out of the table")
+        log.warning(problem)  # a network may have an output for this label, so that its column must stay
     if section.name == "labels" and not ((given == 0) | (given == 1)).all():
         raise MilrError(f"{table} has other values than 0 and 1, the labels that a picture has not and has")
     return given

@@ -109,9 +109,9 @@ def check_batches(layers: LayerPair, first: Batch, validation: Sequence[Batch]) 
 
     The network runs once, on the first batch; the other decisions are tried on its output.
     """
-    known = layers.first_pass(first.images)
-    layers.try_alone(first.images, known)
-    output = known.output
+    passed = layers.first_pass(first.images)
+    layers.check_larger(first.images, passed)
+    output = passed.output
     check_decision(first, layers, output)
     with frozen(layers.network, *first.modules):
         loss = first.decided(output).loss.mean().item()
@@ -163,9 +163,9 @@ def warn_of_answers(layers: LayerPair, batches: Iterable[Batch]) -> None:
     right, spread = float(scores.mean()), (max(chance * (1 - chance), 0.0) / len(scores)) ** 0.5
     if len(scores) >= FEWEST and right <= chance + spread:
         log.warning(
-            "the untouched network decides %d items with a score of %.3f, by chance %.3f: its maps would be of what it "
-            "does not do. Are labels numbered as its classes, images scaled and colours in order as in training, its "
-            "weights loaded?",
+            "the untouched network decides %d items of the first batches with a score of %.3f, by chance %.3f: its "
+            "maps would be of what it does not do. Are labels numbered as its classes, images scaled and colours in "
+            "order as in training, its weights loaded?",
             *(len(scores), right, chance),
         )
     logits = [row.logits for row in rows if row.logits is not None and row.chance != 0]  # 0: of numbers

@@ -204,7 +204,7 @@ class Explainer:
             images = images_of(images, self.layers, what)
             wanted = checked_target(refine, target, count(images))
             modules, first = self.ready().eval(), self.layers.first_pass(images)
-            self.layers.try_alone(images, first)
+            self.layers.check_larger(images, first)
             warn_of_far(modules, first.local, self.layers.local)
             if refine:
                 mask = refined_mask(self.settings, self.layers, modules, first, images, int(refine), wanted)

@@ -32,11 +32,11 @@ class KnownNetwork:
             )
         self._seen = now
 
-    def looks_other(self, network: nn.Module) -> bool:
-        """Whether layers, hooks or plain attributes are others than `taken`: what is computed may be, too."""
+    def may_compute_otherwise(self, network: nn.Module) -> bool:
+        """Whether layers, hooks or plain attributes are others than at the last `remember_code`."""
         return self._code != _code(network)
 
-    def taken(self, network: nn.Module) -> None:
+    def remember_code(self, network: nn.Module) -> None:
         """They are known as they are now."""
         self._code = _code(network)
 

@@ -53,7 +53,7 @@ def fit_mask(
     """
     modules, fitted_before = explainer.ready(), explainer.fitted
     progress = begin(modules, settings)
-    best, finite = progress.best, FiniteCheck(modules.bank.local.device)
+    finite = FiniteCheck(modules.bank.local.device)
     if continuation.state:
         progress.resume(continuation.state)
     explainer.fitted = fitted_before or continuation.done > 0
@@ -74,20 +74,33 @@ def fit_mask(
         if on_step:
             on_step(step, terms)
         if validates:
-            with progress.averaged():  # the weights that are kept
-                metrics = validate(explainer, watched)
-            if not math.isfinite(objective := metrics["objective"]):
-                give_up(explainer, progress, fitted_before, "the objective on the validation batches", objective, step)
-            best.update(step, objective)
-            if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
-                best.waited = 0
+            metrics = keep_the_best(explainer, progress, watched, step, settings, fitted_before)
             if validation and on_validation:
                 with progress.averaged():
                     on_validation(step, metrics)
         continuation.on_state(step, partial(progress.snapshot, step))
 
     progress.restore()
-    return best.step
+    return progress.best.step
+
+
+def keep_the_best(
+    explainer: Explainer,
+    progress: Progress,
+    watched: Sequence[Batch],
+    step: int,
+    settings: FitSettings,
+    fitted_before: bool,
+) -> dict[str, float]:
+    """What `validate` says of the average of the weights, which is kept if it is better than all before."""
+    with progress.averaged():
+        metrics = validate(explainer, watched)
+    if not math.isfinite(objective := metrics["objective"]):
+        give_up(explainer, progress, fitted_before, "the objective on the validation batches", objective, step)
+    progress.best.update(step, objective)
+    if step < beta_steps(settings):  # it rises with beta: that none is better says nothing yet
+        progress.best.waited = 0
+    return metrics
 
 
 def give_up(

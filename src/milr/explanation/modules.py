@@ -101,8 +101,8 @@ def new_modules(
     for batch in batches:
         first = layers.first_pass(batch)
         if not store.filled:
-            layers.tried = 1  # these images are others
-        layers.try_alone(batch, first)
+            layers.largest_checked = 1  # these images are others
+        layers.check_larger(batch, first)
         for counted, values in zip(statistics, (first.local, first.representation, *first.stages), strict=True):
             counted.add(values)
         rows = [row for row in range(len(first.local)) if store.filled + row in chosen]

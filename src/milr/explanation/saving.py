@@ -153,12 +153,12 @@ def require_same_code(known: KnownNetwork, answers: list[Tensor] | None, layers:
 
     It runs only where something of that kind is another than at the last look.
     """
-    if not known.looks_other(layers.network):
+    if not known.may_compute_otherwise(layers.network):
         return
     with own_modes(layers, gradients=False):
         way_out = "put back what was changed in it since, or prepare and fit again"
         require_answers({"answers": answers, "example": noise_of(layers)}, layers, way_out)
-    known.taken(layers.network)
+    known.remember_code(layers.network)
 
 
 def rebuilt_modules(settings: MilrSettings, layers: LayerPair, weights: dict[str, Tensor]) -> Modules:

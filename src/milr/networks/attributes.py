@@ -26,7 +26,10 @@ DEEPEST = 8  # containers within each other
 
 @dataclass(frozen=True)
 class Held:
-    """An object, and a copy of what it held: of a tensor its values on the CPU, of a container what is in it."""
+    """An object, and a copy of what it held: of a tensor its values on the CPU, of a container what is in it.
+
+    None for what is not put back: it has no values, or was not looked into.
+    """
 
     value: Any
     copy: Any = None
@@ -85,7 +88,7 @@ def put_attribute(network: nn.Module, name: str, held: Held | None) -> None:
 
 def _looked_at(network: nn.Module) -> dict[str, tuple[Any, list[tuple[str, Any]]]]:
     """Plain attributes that may be state, by name, with the values that lie in each."""
-    found: dict[str, tuple[Any, list[tuple[str, Any]]]] = {}
+    states: dict[str, tuple[Any, list[tuple[str, Any]]]] = {}
     for prefix, module in network.named_modules():
         for key, value in vars(module).items():
             name = f"{prefix}.{key}".removeprefix(".")
@@ -93,38 +96,41 @@ def _looked_at(network: nn.Module) -> dict[str, tuple[Any, list[tuple[str, Any]]
                 continue
             inside = list(islice(_values(name, value), MOST + 1))
             if len(inside) <= MOST:
-                found[name] = value, inside
-    return found
+                states[name] = value, inside
+    return states
 
 
-def _values(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _values(name: str, value: Any, around: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """What lies in a value; around: the ids of the containers that it lies in."""
     if isinstance(value, VALUES):
         if not isinstance(value, Tensor) or _plain(value):
             yield name, value
-        return
-    for key, part in _inside(value, depth).items():
-        yield from _values(f"{name}[{key}]", part, depth + 1)
+    elif _may_enter(value, around):
+        for key, part in _inside(value).items():
+            yield from _values(f"{name}[{key}]", part, (*around, id(value)))
 
 
 def _is_state(value: Any) -> bool:
-    return (
-        (isinstance(value, Tensor) and _plain(value))
-        or isinstance(value, (*VALUES[1:], *CONTAINERS))
-        or _has_fields(value)
-    )
+    if isinstance(value, Tensor):
+        return _plain(value)
+    return isinstance(value, (*VALUES, *CONTAINERS)) or _has_fields(value)
 
 
-def _inside(value: Any, depth: int) -> dict[Any, Any]:
-    """What a container holds, by key, number or name; nothing of what is none."""
-    if depth > DEEPEST:
-        return {}
+def _may_enter(value: Any, around: tuple[int, ...]) -> bool:
+    """Whether it is a container that is looked into: not too deep, and not within itself, as a child's parent is."""
+    container = isinstance(value, CONTAINERS) or _has_fields(value)
+    return container and len(around) <= DEEPEST and id(value) not in around
+
+
+def _inside(value: Any) -> dict[Any, Any]:
+    """What a container holds, by key, number or name."""
     if isinstance(value, dict):
         return dict(value)
     if isinstance(value, list | tuple | deque):
         return dict(enumerate(value))
     if isinstance(value, set | frozenset):
         return dict.fromkeys(value)
-    return dict(vars(value)) if _has_fields(value) else {}
+    return dict(vars(value))
 
 
 def _has_fields(value: Any) -> bool:
@@ -133,10 +139,12 @@ def _has_fields(value: Any) -> bool:
     return hasattr(value, "__dict__") and (own or isinstance(value, SimpleNamespace))
 
 
-def _held(value: Any, depth: int = 0) -> Held:
+def _held(value: Any, around: tuple[int, ...] = ()) -> Held:
     if isinstance(value, VALUES):
         return Held(value, None if isinstance(value, Tensor) and not _plain(value) else copied(value))
-    return Held(value, {key: _held(part, depth + 1) for key, part in _inside(value, depth).items()} or None)
+    if not _may_enter(value, around):
+        return Held(value)
+    return Held(value, {key: _held(part, (*around, id(value))) for key, part in _inside(value).items()})
 
 
 @torch.no_grad()
@@ -146,14 +154,18 @@ def _restored(held: Held) -> Any:
         if copy is not None and not alike(copy, value, 0.0):
             value.data.copy_(copy)
     elif isinstance(value, np.ndarray):
-        value[...] = copy
-    elif not isinstance(value, VALUES):
-        _refill(value, {key: _restored(part) for key, part in (copy or {}).items()})
+        if not alike(copy, value, 0.0):  # an array may be one that cannot be written to
+            value[...] = copy
+    elif not isinstance(value, VALUES) and copy is not None:
+        _refill(value, {key: _restored(part) for key, part in copy.items()})
     return value
 
 
 def _refill(value: Any, parts: dict[Any, Any]) -> None:
-    """The container holds these again, and nothing else; what cannot be written to does so anyway."""
+    """The container holds these again, and nothing else. One that still does is left alone: it may refuse writes."""
+    now = _inside(value)
+    if now.keys() == parts.keys() and all(now[key] is part for key, part in parts.items()):
+        return
     if isinstance(value, list):
         value[:] = parts.values()
     elif isinstance(value, deque):
@@ -162,7 +174,7 @@ def _refill(value: Any, parts: dict[Any, Any]) -> None:
     elif isinstance(value, dict | set):
         value.clear()
         value.update(parts)
-    elif not isinstance(value, tuple | frozenset) and parts:
+    elif not isinstance(value, tuple | frozenset):
         vars(value).clear()
         vars(value).update(parts)
 

@@ -19,7 +19,10 @@ COINS = (torch.bernoulli, Tensor.bernoulli, Tensor.bernoulli_)
 
 
 class FixedDraws(TorchFunctionMode):
-    """While this is on, all numbers that are drawn from 0 to 1 are the least or the largest, and coins fall by them."""
+    """While this is on, all numbers that are drawn from 0 to 1 lie next to 0 or next to 1, and coins fall by them.
+
+    Neither is 0 itself, which is drawn once in millions: a rate of 0 is often read as `torch.rand(1) > rate`.
+    """
 
     def __init__(self, largest: bool) -> None:
         super().__init__()
@@ -33,25 +36,34 @@ class FixedDraws(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        chances = args[0].clone() if func in COINS[:2] else None
         made = func(*args, **kwargs)
         if func not in (*UNIFORM, *COINS):
             return made
-        drawn = (
-            1.0 - torch.finfo(made.dtype if made.is_floating_point() else torch.float32).eps if self.largest else 0.0
-        )
-        if func in UNIFORM:
-            low, high = args[1:] if func is Tensor.uniform_ and len(args) == 3 else (0.0, 1.0)
-            made.fill_(low + drawn * (high - low))
+        step = torch.finfo(made.dtype if made.is_floating_point() else torch.float32).eps
+        drawn = 1.0 - step if self.largest else step
+        if func in COINS:
+            made.copy_(torch.as_tensor(_chances(func, *args, **kwargs), device=made.device) > drawn)
         else:
-            if chances is None:
-                chances = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
-            made.copy_(torch.as_tensor(chances, device=made.device) > drawn)
+            low, high = _range(*args, **kwargs) if func is Tensor.uniform_ else (0.0, 1.0)
+            made.fill_(low + drawn * (high - low))
         return made
 
 
+def _chances(func: Callable[..., Any], values: Tensor, p: Any = None, **_: Any) -> Any:
+    """Of a coin's falling on 1: what a call of one of COINS says, or its own default."""
+    if p is not None:
+        return p
+    return 0.5 if func is Tensor.bernoulli_ else values
+
+
+def _range(_: Tensor, *ends: float, **names: Any) -> tuple[float, float]:
+    """From where to where a call of `uniform_` draws."""
+    low = ends[0] if ends else names.get("from", 0.0)
+    return low, ends[1] if len(ends) > 1 else names.get("to", 1.0)
+
+
 def check_draws(pair: Passes, first: FirstPass, probes: Inputs) -> None:
-    """MilrError where the network draws numbers, and its result is another by the least or the largest of them.
+    """MilrError where the network draws numbers, and its result is another if all are small, or all are large.
 
     So it is with stochastic depth of a few per cent that is left on, which two passes hardly ever show.
     """

@@ -1,4 +1,4 @@
-"""A warning where places of a map are exchanged, within parts of it or some of them: no patch need be far away then."""
+"""A warning where places of a map are exchanged within its parts, or a few only, which `alignment` does not see."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from milr.networks.tokens import Size, some_cells, with_changed_patches
 
 log = logging.getLogger("milr")
 
-FEWEST = 4  # places of a side that show it
-ALIKE = 0.8  # of 1 is how alike at least two patches beside each other change the map, mostly: of four channels 0.89
-TIGHT = 1.0  # place: how far on average from their middle the places lie that a patch changes, where that tells much
-ELSEWHERE = 1.5  # places that their middle may be away then
+FEWEST = 4  # places of a side: fewer do not show it
+ALIKE = 0.8  # the median likeness, 0 to 1, of what patches beside each other change: a layer of four channels has 0.89
+TIGHT = 1.0  # places: the largest spread of what a patch changes with which its middle tells where it lies
+ELSEWHERE = 1.5  # places: the largest distance of that middle from the patch's own
 
 
 def warn_of_exchange(pair: Passes, grid: Size, probes: Inputs, image: Size) -> bool:
@@ -67,12 +67,12 @@ def elsewhere(weight: Tensor, wanted: Tensor) -> Tensor:
     """
     weight, wanted = weight.double(), wanted.double()  # which no autocast rounds
     weight = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-30)
-    found = torch.zeros(len(weight), dtype=torch.bool)
+    are_elsewhere = torch.zeros(len(weight), dtype=torch.bool)
     for side in (0, 1):
         along, places = weight.sum(2 - side), torch.arange(weight.shape[1 + side]).to(weight)
         centres = along @ places
         tight = (along @ places.square() - centres.square()).clamp(min=0).sqrt() <= TIGHT
         away, line = centres - wanted[:, side], torch.stack([torch.ones_like(centres), centres], 1)
         off = torch.minimum(away.abs(), (away - line @ (torch.linalg.pinv(line) @ away)).abs())
-        found |= tight & (off > ELSEWHERE)
-    return found
+        are_elsewhere |= tight & (off > ELSEWHERE)
+    return are_elsewhere

@@ -80,7 +80,7 @@ class LayerPair:
         example = checked_example(example, choice.layout != "auto")
         self.network, self.precision = unwrap(network), precision
         self._through_no_grad = False
-        self.tried = 1  # images of the largest batch that `try_alone` saw
+        self.largest_checked = 1  # images of the largest batch that `check_larger` saw
         self.example = take(example, slice(0, 1))  # what `images_of` compares with
         main = main_tensor(example)
         warn_of_pictures(example)
@@ -186,14 +186,14 @@ class LayerPair:
             output=output.flatten(1).float(),
         )
 
-    def try_alone(self, images: Inputs, first: FirstPass) -> None:
+    def check_larger(self, images: Inputs, first: FirstPass) -> None:
         """`check_alone` of a batch larger than any that was tried; `first` is what the first pass made of it.
 
         A network may mix the images of large batches alone: experts whose least capacity small ones do not fill.
         """
-        if count(images) > self.tried:
+        if count(images) > self.largest_checked:
             check_alone(self, images, first)
-            self.tried = count(images)
+            self.largest_checked = count(images)
 
     def second_pass(self, occluded: Tensor, images: Inputs) -> SecondPass:
         """The pass in which `occluded` [K, C, H, W] replaces the local features; gradients flow to `occluded`.

@@ -106,20 +106,20 @@ def written_each_time(
     _output(network, others)
     moving = after.changed(ROUNDING)
     two = _output(network, probes)
-    left = set(moving) & after.attributes.keys() - set(after.other_attributes(ROUNDING))  # of the last pass alone
+    of_last_pass = set(moving) & after.attributes.keys() - set(after.other_attributes(ROUNDING))
     start.put_back()
     _output(network, others)
-    taken = [name for name in after.changed(ROUNDING) if name not in moving]
-    if taken and all(name != attribute_of(name) for name in taken) and _alike(one, _output(network, probes)):
-        moving, taken = moving + taken, []  # a list of what was seen, of which no result comes
-    if taken:
+    set_once = [name for name in after.changed(ROUNDING) if name not in moving]
+    if set_once and all(name != attribute_of(name) for name in set_once) and _alike(one, _output(network, probes)):
+        moving, set_once = moving + set_once, []  # a list of what was seen, of which no result comes
+    if set_once:
         raise MilrError(
-            f"the network takes its {kind_of(network, taken[0])} from the first images that it is given, also in "
+            f"the network takes its {kind_of(network, set_once[0])} from the first images that it is given, also in "
             "eval() (ActNorm?): build it anew, and load its weights, or run it once on a batch of real images, before "
             "it comes here"
         )
     as_before = _alike(one, two)
-    moving = [name for name in moving if not (as_before and name in left)]
+    moving = [name for name in moving if not (as_before and name in of_last_pass)]
     start.keep(moving)
     if as_before or not moving:  # what is random says `random_network`
         return moving, None

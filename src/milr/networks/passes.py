@@ -63,6 +63,21 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
             f"the network is damaged: {len(damaged)} of its tensors hold nan or inf, '{damaged[0]}' among them"
         )
     first, beside_another = pair.first_pass(probes), pair.first_pass(others)
+    _check_first(pair, first, probes)
+    again = _attempt(pair, first.local, probes)
+    _check_repeats(pair, first, again, probes)
+    _check_rows(pair, first, beside_another, probes, others)
+    changed = _attempt(pair, beside_another.local, probes)
+    if torch.equal(changed.representation, again.representation):
+        raise _unread(pair, before)
+    # 1. The part below sees other images, then 2. one image only: does the upper part notice?
+    one_below = _reads_local_alone(pair, first.local, others, again)
+    one_below = one_below and _works_on_one(pair, first.local, take(others, slice(0, 1)), again)
+    return _same_alone(pair, first, probes), one_below
+
+
+def _check_first(pair: Passes, first: FirstPass, probes: Inputs) -> None:
+    """MilrError unless the first pass gives a row for each image, finite features, and lets gradients through."""
     if not torch.is_inference_mode_enabled() and any(one.is_inference() for one in _tensors(first)):
         raise MilrError(
             "the network's forward runs under torch.inference_mode, so no gradient can pass it: take that out (the "
@@ -79,25 +94,20 @@ def check_passes(pair: Passes, probes: Inputs, others: Inputs, before: str) -> t
                 f"layer '{name}' gives {value} for noise in the range of the example: pass real images as one, or "
                 "look at the network's weights and buffers"
             )
-    again = _attempt(pair, first.local, probes)
-    _check_repeats(pair, first, again, probes)
-    _check_rows(pair, first, beside_another, probes, others)
-    changed = _attempt(pair, beside_another.local, probes)
-    if torch.equal(changed.representation, again.representation):
-        why = hint = ""
-        if before:
-            why = ": a class token no longer depends on its last block's patches"
-            hint = f", for example local={before}"
-        elif isinstance(dict(pair.network.named_modules()).get(pair.local), nn.RNNBase):
-            hint = " (where the network reads a recurrent layer's last state, an nn.Identity() put before that layer)"
-        raise MilrError(
-            f"the global layer '{pair.z}' gives the same whatever the local layer '{pair.local}' gives{why}: name "
-            f"layers of which the second depends on the first{hint}"
-        )
-    # 1. The part below sees other images, then 2. one image only: does the upper part notice?
-    one_below = _reads_local_alone(pair, first.local, others, again)
-    one_below = one_below and _works_on_one(pair, first.local, take(others, slice(0, 1)), again)
-    return _same_alone(pair, first, probes), one_below
+
+
+def _unread(pair: Passes, before: str) -> MilrError:
+    """What is to be said where the representation does not depend on the local layer."""
+    why = hint = ""
+    if before:
+        why = ": a class token no longer depends on its last block's patches"
+        hint = f", for example local={before}"
+    elif isinstance(dict(pair.network.named_modules()).get(pair.local), nn.RNNBase):
+        hint = " (where the network reads a recurrent layer's last state, an nn.Identity() put before that layer)"
+    return MilrError(
+        f"the global layer '{pair.z}' gives the same whatever the local layer '{pair.local}' gives{why}: name "
+        f"layers of which the second depends on the first{hint}"
+    )
 
 
 def _check_rows(pair: Passes, first: FirstPass, other: FirstPass, probes: Inputs, others: Inputs) -> None:
