@@ -19,6 +19,23 @@ milr evaluate source=latest outputs=$birds
 milr sanity source=latest 'sanity.cascade=[1,6]' outputs=$birds
 python scripts/tables.py $birds/evaluate/* $birds/sanity/*
 
+fine=outputs/results/fine_birds
+milr train-protonet experiment=drawn_birds outputs=$fine
+milr test-protonet source=latest outputs=$fine
+milr fit-milr source=latest experiment=drawn_birds outputs=$fine
+for seed in 0 1 2; do
+    milr evaluate source=latest evaluate.episodes=12 seed=$seed 'evaluate.percent=[5,10,20,30,50]' \
+        'evaluate.pixel_percent=[]' 'evaluate.baselines=[grad_cam,saliency,integrated_gradients,refined,iba]' outputs=$fine
+done
+milr sanity source=latest 'sanity.checks=[seeds,labels,mask_only,judge,fill]' sanity.seeds=2 outputs=$fine
+
+parts=outputs/results/five_parts
+milr train-protonet experiment=drawn_birds dataset.family=five dataset.missing=0.5 dataset.root=data/five \
+    train.episodes=2400 outputs=$parts
+milr fit-milr source=latest experiment=demo milr.steps=1000 outputs=$parts
+milr interventions source=latest interventions.episodes=20 interventions.contrasts=80 \
+    'interventions.baselines=[refined,grad_cam,iba,integrated_gradients]' outputs=$parts
+
 if [ -z "${CROPS:-}" ]; then
     echo "CROPS is not set: the tables of photographs are left out"
     exit 0
