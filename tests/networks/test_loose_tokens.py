@@ -78,8 +78,26 @@ class Both(Fewer):
         tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1)
         for block in self.blocks:
             tokens = block(tokens)
-        tokens = self.norm(tokens)
+        return self.read_by_head(self.norm(tokens))
+
+    def read_by_head(self, tokens: Tensor) -> Tensor:
         return self.head(tokens[:, 0]) + self.head(tokens[:, 1:].mean(1)) * self.all_of_it
+
+
+class Beside(Both):
+    """The head reads the class token beside the mean of the places, as of DINOv2."""
+
+    def __init__(self) -> None:
+        super().__init__(all_of_it=True)
+        self.head = nn.Linear(32, 4)
+
+    def read_by_head(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1))
+
+
+def test_a_head_that_reads_the_mean_beside_the_class_token_gives_z() -> None:
+    layers = milr.MILR(Beside(), example=torch.rand(2, 3, 32, 32)).layers
+    assert (layers.z, layers.dimension) == ("head.input", 32)
 
 
 @pytest.mark.parametrize("all_of_it", [True, False])
