@@ -95,9 +95,16 @@ def warn_of_padding(output: Outputs, word: int | None, layout: Layout, rounding:
     The probes are of one length. `output` is as for `class_token`, of tokens [K, T, C]; word: the one that is z, None:
     the mean of all.
     """
-    given: list[Tensor] = []
-    before = output(lambda tokens: given.append(tokens.clone()) or given[0])
-    numbers, others = torch.arange(given[0].shape[1], device=given[0].device)[:, None], given[0].roll(1, 0)
+    seen: list[Tensor] = []
+
+    def untouched(tokens: Tensor) -> Tensor:
+        """[K, T, C], a copy, which is noted."""
+        seen.append(tokens.clone())
+        return tokens.clone()
+
+    before = output(untouched)
+    given = seen[0]
+    numbers, others = torch.arange(given.shape[1], device=given.device)[:, None], given.roll(1, 0)
 
     def changes(these: Tensor) -> Tensor:
         """Whether each output is another one where these words [T, 1] are those of the sequence before."""
@@ -106,7 +113,7 @@ def warn_of_padding(output: Outputs, word: int | None, layout: Layout, rounding:
 
     if word is None:
         ends = [numbers == end for end in (layout.prefix, layout.places_end - 1)]
-        differ = [((given[0] != others) & end).flatten(1).any(1).cpu() for end in ends]
+        differ = [((given != others) & end).flatten(1).any(1).cpu() for end in ends]
         padded = torch.stack([there & ~changes(end) for there, end in zip(differ, ends, strict=True)]).any(0)
         read = "does not depend on their first or last word"
     else:
