@@ -85,5 +85,10 @@ def test_a_mask_is_not_refined_through_a_reentrant_checkpoint() -> None:
 
 
 def test_numbers_that_are_changed_in_place_and_needed_are_told() -> None:
-    with pytest.raises(MilrError, match="backward pass to the layer .layer1. fails, .* modified by an inplace"):
+    line = (
+        r"'fitted\(Two\(lambda given: given.relu\(\).mul_\(2\)\)\)' \(.*test_reach.py, line \d+\) is changed in place"
+    )
+    with pytest.raises(MilrError, match="backward pass to the layer .layer1. fails, .*the result of Relu in " + line):
         fitted(Two(lambda given: given.relu().mul_(2)))
+    with pytest.raises(MilrError, match=r"the result of Sigmoid in 'return self.layer2\(.*changed in place"):
+        fitted(Two(nn.Sequential(nn.Sigmoid(), nn.ReLU(inplace=True))))

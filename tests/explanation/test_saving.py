@@ -60,6 +60,18 @@ def test_the_same_network_comes_through_a_file() -> None:
     assert loaded.fitted and torch.equal(loaded.maps(IMAGES).redundant, explainer.maps(IMAGES).redundant)
 
 
+def test_the_precision_of_the_passes_comes_back() -> None:
+    saved = MILR(trained_network(), "layer1", "avgpool", IMAGES[:2], precision=torch.bfloat16)
+    saved.prepare(IMAGES)
+    state = saved.state()
+    assert MILR.load(trained_network(), state).precision == torch.bfloat16
+    assert MILR.load(trained_network(), state, precision=torch.float32).precision == torch.float32
+    del state["precision"]  # of an earlier version
+    assert MILR.load(trained_network(), state).precision == torch.float32
+    with pytest.raises(MilrError, match="its precision is 'randn'"):
+        MILR.load(trained_network(), {**state, "precision": "randn"})
+
+
 def test_loading_leaves_the_users_own_draws_as_they_were() -> None:
     state, network = prepared().state(), trained_network()
     before = torch.get_rng_state()

@@ -58,3 +58,10 @@ def test_a_map_for_a_text_keeps_what_is_like_it(clip: nn.Module) -> None:
     ]
     assert maps[0].shape == (8, 4, 4)  # patches, without the class token
     assert not torch.allclose(maps[0], maps[1], rtol=0.05)
+
+
+def test_with_both_inputs_the_pictures_tower_is_read_and_not_the_texts(clip: nn.Module) -> None:
+    words = torch.tensor([[1, 5, 9, 39], [1, 17, 30, 39]])
+    example = {"input_ids": words, "attention_mask": torch.ones_like(words), "pixel_values": torch.randn(2, 3, 32, 32)}
+    layers = milr.MILR(clip, example=example).layers  # the table of positions has a row for all
+    assert (layers.local, layers.z) == ("vision_model.encoder.layers.0", "vision_model.post_layernorm")

@@ -438,6 +438,7 @@ def test_a_loader_of_single_items_is_one_of_batches() -> None:
         (lambda e: e(IMAGES, refine=1, target=milr.towards(torch.rand(7))), "7 numbers, and the network gives 2"),
         (lambda e: milr.towards(torch.tensor(1.0)), r"is \[E\] or \[K, E\]"),
         (lambda e: milr.towards(torch.tensor([float("nan")])), "finite numbers"),
+        (lambda e: milr.towards(torch.zeros(2)), "an embedding of zeros has none"),
         (lambda e: milr.towards(torch.rand(2), torch.rand(4, 3)), "compares 2 numbers with 3"),
         (lambda e: milr.towards(torch.rand(2), metric="cosine"), "MetricSettings"),
         (lambda e: e.attribute(IMAGES, kind=None), "choose among"),

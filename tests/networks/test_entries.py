@@ -101,6 +101,17 @@ class Padded(Rows):
         return super().forward(words)[torch.arange(len(words)), end]
 
 
+class Mean(Rows):
+    """The output is the mean of the words that are no padding."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda rows, words: rows.both(words)[0])
+
+    def forward(self, words: Tensor) -> Tensor:
+        known = (words != 0).float()[..., None]
+        return (super().forward(words) * known).sum(1) / known.sum(1)
+
+
 def test_an_end_before_the_padding_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     given = WORDS.clone()
@@ -111,6 +122,20 @@ def test_an_end_before_the_padding_is_warned_of(caplog: pytest.LogCaptureFixture
     caplog.clear()
     LayerPair(Padded().eval(), WORDS, LayerSettings("embed", "gru"))
     assert not caplog.text
+
+
+def test_a_batch_of_padded_texts_shows_that_z_is_another_word(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    whole, given = WORDS.repeat(2, 1), WORDS.repeat(2, 1).roll(1, 1)
+    given[1:4, 6:] = 0
+    for network, z, said in ((Padded(), "gru", "comes from others"), (Mean(), "both", "does not depend on their")):
+        pair = LayerPair(network.eval(), WORDS[:1], LayerSettings("embed", z))
+        pair.try_alone(whole, pair.first_pass(whole))
+        assert not caplog.text
+        pair.tried = 1
+        pair.try_alone(given, pair.first_pass(given))
+        assert f"of 3 of 8 sequences the network's output {said}" in caplog.text
+        caplog.clear()
 
 
 def test_what_goes_into_a_layer_can_be_named_as_z_alone() -> None:

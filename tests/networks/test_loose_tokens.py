@@ -64,3 +64,43 @@ def test_z_is_what_the_network_ends_with_and_no_token_of_before(fewer: str, end:
         assert pair.local in ("blocks.0", "patch") and pair.z in ("norm", "head.input")
         torch.testing.assert_close(pair.first_pass(images).representation, expected[-1])
     hook.remove()
+
+
+class Both(Fewer):
+    """All tokens stay, and the answer is the mean of one to the class token and, of `all_of_it`, one to the places."""
+
+    def __init__(self, all_of_it: bool) -> None:
+        super().__init__("best", "class token and a head")
+        self.all_of_it = all_of_it
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patch(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.read_by_head(self.norm(tokens))
+
+    def read_by_head(self, tokens: Tensor) -> Tensor:
+        return self.head(tokens[:, 0]) + self.head(tokens[:, 1:].mean(1)) * self.all_of_it
+
+
+class Beside(Both):
+    """The head reads the class token beside the mean of the places, as of DINOv2."""
+
+    def __init__(self) -> None:
+        super().__init__(all_of_it=True)
+        self.head = nn.Linear(32, 4)
+
+    def read_by_head(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1))
+
+
+def test_a_head_that_reads_the_mean_beside_the_class_token_gives_z() -> None:
+    layers = milr.MILR(Beside(), example=torch.rand(2, 3, 32, 32)).layers
+    assert (layers.z, layers.dimension) == ("head.input", 32)
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_an_answer_to_more_than_the_class_token_is_warned_of(all_of_it: bool, caplog: pytest.LogCaptureFixture) -> None:
+    assert milr.MILR(Both(all_of_it), example=torch.rand(2, 3, 32, 32)).layers.z == "norm"
+    assert ("depends on other tokens of 'norm' than token 0" in caplog.text) is all_of_it

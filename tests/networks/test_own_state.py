@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 import milr
 from milr.errors import MilrError
@@ -302,3 +303,11 @@ def test_a_little_noise_before_all_layers_is_not_said_to_mix_images() -> None:
 
     with pytest.raises(MilrError, match="two results for the same images: .* is random"):
         milr.MILR(Noisy(), "layer1", "pool", example=images())
+
+
+def test_hidden_states_of_transformers_are_not_captured_twice() -> None:
+    sizes = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 24, 32], "num_attention_heads": [1, 1, 2, 2]}
+    config = SegformerConfig(**sizes, decoder_hidden_size=16, num_labels=2)
+    network, images = SegformerForSemanticSegmentation(config).eval(), torch.randn(2, 3, 64, 64)
+    assert milr.MILR(network, example=images).layers.z  # its head reads the hidden states by their number
+    assert network(images).logits.shape == (2, 2, 16, 16)

@@ -127,9 +127,9 @@ def described(value: object) -> str:
     return repr(value) if isinstance(value, int | float | str | None) else f"a {name}"
 
 
-def dtype_name(tensor: Tensor) -> str:
+def dtype_name(given: Tensor | torch.dtype) -> str:
     """As "float32"."""
-    return str(tensor.dtype).removeprefix("torch.")
+    return str(given.dtype if isinstance(given, Tensor) else given).removeprefix("torch.")
 
 
 def _chosen(given: Mapping[Any, Any] | Sequence[Any], shape: tuple[int, ...], what: str) -> Any:

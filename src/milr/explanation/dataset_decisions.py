@@ -28,6 +28,8 @@ from milr.text import first_few
 
 log = logging.getLogger("milr")
 
+USUAL = DecisionSettings()
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -86,6 +88,10 @@ class DatasetDecision:
         """With a head fitted to the network's embeddings, where the section wants one. MilrError for an own that cannot
         be."""
         if not self.row.targets:
+            unused = [name for name in ("head", "classes") if getattr(self.section, name) != getattr(USUAL, name)]
+            if unused:
+                words = " ".join(f"decision.{name}={getattr(self.section, name)}" for name in unused)
+                log.warning("decision=%s has no use for %s: see milr fit-milr --help", self.section.name, words)
             return self
         targets = {name: self.row.targets(self, pictures[name].records) for name in ("train", "validation")}
         if self.section.head == "own":
@@ -127,9 +133,11 @@ def require_answers(decision: DatasetDecision, targets: Tensor, explainer: MILR,
     wanted = int(targets.max()) + 1 if classes else targets.shape[1]
     if given != wanted:
         what = f"classes (decision.classes={decision.section.classes})" if classes else "columns in the table"
+        way_out = "decision.head=linear" + ", or backbone.head=keep with the data set it was trained on" * classes
+        if classes and given == len(decision.catalogue.class_names):
+            way_out = "decision.classes=all, of which there are as many, or decision.head=linear"
         raise MilrError(
-            f"decision.head=own: the network gives {given} numbers, and there are {wanted} {what}: take "
-            "decision.head=linear" + (", or backbone.head=keep with the data set it was trained on" if classes else "")
+            f"decision.head=own: the network gives {given} numbers, and there are {wanted} {what}: take {way_out}"
         )
 
 

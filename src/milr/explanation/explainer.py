@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from milr.decisions.inputs import device_of, images_of, network_device, own_modes
+from milr.decisions.inputs import device_of, dtype_name, images_of, network_device, own_modes
 from milr.decisions.loaders import with_mirrored
 from milr.decisions.training_images import image_count, training_batches
 from milr.default_device import on_the_cpu, on_the_users
@@ -28,6 +28,7 @@ from milr.explanation.saving import (
     check_state,
     layers_from_state,
     noise_of,
+    precision_of,
     rebuilt_modules,
     require_answers,
     require_network,
@@ -235,6 +236,7 @@ class Explainer:
             "settings": asdict(self.settings),
             "modules": self.modules.state_dict(),
             "fitted": self.fitted,
+            "precision": dtype_name(self.precision),
             "network_sha256": self._known.sha256 if self._known else None,
         }
 
@@ -244,7 +246,7 @@ class Explainer:
         network: nn.Module,
         state: dict[str, Any],
         example: Inputs | None = None,
-        precision: torch.dtype = torch.float32,
+        precision: torch.dtype | None = None,
         check_network: bool = True,
         **functions: Any,
     ) -> Own:
@@ -252,8 +254,8 @@ class Explainer:
 
         `example`: images as the network takes them, for a state of an earlier version, which holds none like them.
         MilrError if the network's weights or buffers are not, to the bit, those it was prepared on;
-        `check_network=False` takes the network as it is. `read` and `output` are the functions it was made with, if
-        it was: a state cannot hold them.
+        `check_network=False` takes the network as it is. `precision`: None, as it was fitted with. `read` and `output`
+        are the functions it was made with, if it was: a state cannot hold them.
         """
         state = check_state(state)
         settings, choice = settings_from_state(state["settings"]), layers_from_state(state)
@@ -263,6 +265,7 @@ class Explainer:
             )
         if example is None and state.get("example") is None:
             raise MilrError("this MI-LR state is of an earlier version, without an example: pass example=images[:2]")
+        precision = precision or precision_of(state)
         explainer = cls(network, settings=settings, precision=precision, layers=choice, **functions)
         device = network_device(network)
         explainer.read_layers(mapped(state["example"], lambda part: part.to(device)) if example is None else example)

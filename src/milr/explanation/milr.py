@@ -268,7 +268,7 @@ def load(
     path: str | Path,
     network: nn.Module,
     device: torch.device | str | None = None,
-    precision: torch.dtype = torch.float32,
+    precision: torch.dtype | None = None,
     check_network: bool = True,
     **functions: Any,
 ) -> MILR:
@@ -278,7 +278,7 @@ def load(
         path: written by `explainer.save`, or the milr.pt of a `milr fit-milr` run.
         network: the network that it was fitted on, with its weights.
         device: where the network is moved to; None: it stays where it is.
-        precision: as `MILR` takes it.
+        precision: as `MILR` takes it; None: as it was fitted with.
         check_network: False accepts another network.
         functions: `read` and `output`, if the explainer was made with functions.
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from milr.errors import MilrError
@@ -16,6 +22,7 @@ log = logging.getLogger("milr")
 
 TRIED = 8  # images whose gradients are looked at
 LITTLE = 1e-3  # of the output's norm: rounding
+OTHERS = (Path(torch.__file__).parent, Path(__file__).parents[1])  # whose code is not the network's own
 
 
 def check_reach(layers: LayerPair, images: Inputs, alpha: float) -> None:
@@ -30,15 +37,17 @@ def check_reach(layers: LayerPair, images: Inputs, alpha: float) -> None:
         second = layers.second_pass(local, images)
         if alpha and not second.representation.requires_grad:
             log.warning("z, '%s', has no gradient to the layer '%s': alpha does nothing", layers.z, layers.local)
-        weights = torch.randn(second.output.shape, generator=torch.Generator().manual_seed(0))
+        weights = torch.randn(second.output.shape, generator=torch.Generator().manual_seed(0)).to(second.output)
         try:
-            torch.autograd.backward((second.output * weights.to(second.output)).sum())
+            torch.autograd.backward((second.output * weights).sum())
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:  # a checkpoint, numbers that are changed in place and needed
             why = first_line(error)
             if isinstance(error, CheckpointError):
                 why = "the layer lies in a part that is computed again there: turn checkpointing off"
+            elif "inplace operation" in why:
+                why = changed_in_place(lambda: (layers.second_pass(local, images).output * weights).sum(), str(error))
             raise MilrError(
                 f"the network's backward pass to the layer '{layers.local}' fails, and no mask can be fitted: {why}"
             ) from error
@@ -60,3 +69,19 @@ def check_reach(layers: LayerPair, images: Inputs, alpha: float) -> None:
         "not fitted to what they do",
         *(int(still.sum()), len(still), layers.local, why),
     )
+
+
+def changed_in_place(forward: Callable[[], Tensor], error: str) -> str:
+    """Which step's result the backward pass misses, in which line of the network's code, by torch's anomaly mode."""
+    with warnings.catch_warnings(record=True) as told, torch.autograd.set_detect_anomaly(True, check_nan=False):
+        warnings.simplefilter("always")
+        with suppress(RuntimeError):
+            torch.autograd.backward(forward())
+    frames = re.findall(r'File "(.+)", line (\d+), in .+\n +(.+)', "".join(str(one.message) for one in told))
+    own = [frame for frame in frames if not any(Path(frame[0]).is_relative_to(other) for other in OTHERS)]
+    made = re.search(r"output \d+ of (\w+?)(?:Backward\d*)?,", error)
+    what = f"the result of {made[1] if made else 'a step'}"
+    if frames:
+        file, line, code = (own or frames)[-1]
+        what += f" in '{code}' ({file}, line {line})"
+    return f"{what} is changed in place afterwards, and needed there: no x += 1, no relu_(), inplace=False"

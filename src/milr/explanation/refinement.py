@@ -13,6 +13,7 @@ from milr.explanation.targets import OwnDecision, Target, own_class
 from milr.information.bottleneck import noise_like, occlude
 from milr.networks.inputs import Inputs
 from milr.networks.layers import FirstPass, LayerPair, frozen
+from milr.text import first_line
 
 RATE, BETAS = 1.0, (0.5, 0.9)  # of Adam on the scores behind the mask: its usual betas remember more than ten steps
 AVERAGED = 5  # steps at the end whose scores' mean is the refined mask: each depends on its own draw of noise
@@ -67,10 +68,14 @@ def refined_mask(
 
 
 def gradients_of(loss: Tensor, scores: Tensor) -> None:
-    """The loss's gradient at the scores alone; MilrError where the network computes parts again and cannot here."""
+    """The loss's gradient at the scores alone; MilrError where parts are computed again, or were changed in place."""
     try:
         torch.autograd.backward(loss, inputs=[scores])
     except RuntimeError as error:  # of torch's checkpoints, of both kinds
+        if "inplace operation" in str(error):
+            raise MilrError(
+                f"the network, or the target, changes in place what the backward pass needs: {first_line(error)}"
+            ) from error
         if "heckpoint" not in str(error):
             raise
         raise MilrError("the network computes a part again in the backward pass: turn checkpointing off") from error

@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of what a state holds; an older one ha
     "answers": (list, tuple, NOTHING),
     "fitted": (bool, NOTHING),
     "network_sha256": (str, NOTHING),
+    "precision": (str, NOTHING),
 }
 
 
@@ -99,6 +100,15 @@ def layers_from_state(state: dict[str, Any]) -> LayerSettings:
         return LayerSettings(**{**held, "local": state["local"], "z": state["z"]})
     except TypeError as error:
         raise MilrError(f"these are not the layers of this version's MILR.state(): {error}") from None
+
+
+def precision_of(state: dict[str, Any]) -> torch.dtype:
+    """That of the passes it was fitted with; float32 for an older state, which does not say."""
+    name = state.get("precision") or "float32"
+    precision = getattr(torch, name, None)
+    if not isinstance(precision, torch.dtype):
+        raise MilrError(f"this is no state of MILR.state(): its precision is {name!r}")
+    return precision
 
 
 def require_same_reading(saved: LayerSettings, layers: LayerPair) -> None:

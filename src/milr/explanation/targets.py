@@ -109,6 +109,8 @@ def towards(embedding: Tensor, against: Tensor | None = None, metric: MetricSett
     against = None if against is None else torch.atleast_2d(embeddings(against, "what it is preferred to"))
     if against is not None and against.shape[1] != embedding.shape[-1]:
         raise MilrError(f"milr.towards compares {embedding.shape[-1]} numbers with {against.shape[1]}: as many of each")
+    if metric.distance == "cosine" and not embedding.any(-1).all():
+        raise MilrError("milr.towards compares directions, and an embedding of zeros has none: was it filled?")
     if metric.centre:
         raise MilrError(
             "milr.towards takes no metric with centre=True, since it knows no mean: subtract the mean from the "

@@ -19,7 +19,8 @@ from milr.networks.freezing import dense, same_values
 VALUES = (Tensor, np.ndarray, np.generic, int, float, str, type(None))
 CONTAINERS = (dict, list, tuple, deque, set, frozenset)
 LIBRARIES = {*sys.stdlib_module_names, "numpy", "torch"}  # whose objects are no state of a network's own
-MODULES_OWN = vars(nn.Module()).keys()
+# transformers notes so that its hooks are there: put back, it adds them again, and every hidden state comes twice.
+MODULES_OWN = {*vars(nn.Module()), "_output_capturing_hooks_installed"}
 MOST = 10_000  # values in one attribute that are looked at: more are data, and no state
 DEEPEST = 8  # containers within each other
 

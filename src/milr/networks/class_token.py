@@ -17,12 +17,13 @@ Change = Callable[[Tensor], Tensor]
 Outputs = Callable[[Change], Tensor]
 
 
-def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int | None:
+def class_token(output: Outputs, layout: Layout, rounding: torch.dtype, name: str) -> int | None:
     """The first token beside the places that the output depends on; None where there is none, or all count alike.
 
     `output` is the network's for two different images, with a function of the layer's tokens [2, T, C] in their place.
     A token counts if the output is not the same where the images have exchanged it. Where a token may change places
-    with one of the grid, the network takes the mean of them all, or something like it.
+    with one of the grid, the network takes the mean of them all, or something like it. A warning where an output of one
+    vector depends on others beside that token.
     """
     seen: list[int] = []
     before = output(counting(seen))
@@ -33,7 +34,17 @@ def class_token(output: Outputs, layout: Layout, rounding: torch.dtype) -> int |
     places = list(range(layout.prefix, layout.places_end))
     if not read:  # of nothing here at all: the output is another part's of the network, and the first is as good
         return None if not torch.equal(output(exchanged(places)), before) else others[0]
-    return None if same(output(swapped(read[0], places[0])), before, rounding) else read[0]
+    if same(output(swapped(read[0], places[0])), before, rounding):
+        return None
+    rest = [number for number in range(seen[0]) if number != read[0]]
+    if before.ndim == 2 and not same(output(exchanged(rest)), before, rounding):
+        log.warning(
+            "the network's output depends on other tokens of '%s' than token %d, too, which alone is z (a distillation "
+            "token, the mean of the places?): make z of all that it reads by a function, as "
+            "read=lambda tokens: tokens[:, :2].flatten(1)",
+            *(name, read[0]),
+        )
+    return read[0]
 
 
 def fixed_word(output: Outputs, rounding: torch.dtype, name: str) -> int | None:
@@ -76,6 +87,44 @@ def words_read(output: Outputs, rounding: torch.dtype) -> tuple[list[int], int]:
     alone = numbers == low
     one = changes(alone) & ~changes(~alone)
     return low[:, 0].tolist() if bool(one.all()) else [], words
+
+
+def warn_of_padding(output: Outputs, word: int | None, layout: Layout, rounding: torch.dtype, name: str) -> None:
+    """A warning where the outputs of some of a batch's sequences come from other words than z: those that are padded.
+
+    The probes are of one length. `output` is as for `class_token`, of tokens [K, T, C]; word: the one that is z, None:
+    the mean of all.
+    """
+    seen: list[Tensor] = []
+
+    def untouched(tokens: Tensor) -> Tensor:
+        """[K, T, C], a copy, which is noted."""
+        seen.append(tokens.clone())
+        return tokens.clone()
+
+    before = output(untouched)
+    given = seen[0]
+    numbers, others = torch.arange(given.shape[1], device=given.device)[:, None], given.roll(1, 0)
+
+    def changes(these: Tensor) -> Tensor:
+        """Whether each output is another one where these words [T, 1] are those of the sequence before."""
+        now = output(lambda tokens: torch.where(these, others, tokens))
+        return torch.tensor([not same(one, two, rounding) for one, two in zip(before, now, strict=True)])
+
+    if word is None:
+        ends = [numbers == end for end in (layout.prefix, layout.places_end - 1)]
+        differ = [((given != others) & end).flatten(1).any(1).cpu() for end in ends]
+        padded = torch.stack([there & ~changes(end) for there, end in zip(differ, ends, strict=True)]).any(0)
+        read = "does not depend on their first or last word"
+    else:
+        padded, read = changes(numbers != word), "comes from others of their words"
+    if padded.any():
+        log.warning(
+            "of %d of %d sequences the network's output %s of '%s', as of padded ones, and z is %s of each: %sgive "
+            "sequences of one length, or name what goes into the layer that reads the words, z=<its name>.input",
+            *(int(padded.sum()), len(padded), read, name, "the mean of all" if word is None else f"word {word}"),
+            "" if word is None else "pad on the other side, ",
+        )
 
 
 def counting(seen: list[int]) -> Change:

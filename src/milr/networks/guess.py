@@ -136,7 +136,8 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
     last = leaves[-1] if leaves else None
     if last is None or not isinstance(last.module, nn.Linear) or not layers.usable(last):
         return None
-    if z and layout and layout.kind == TOKENS and not _learned_between(layers, z, last):
+    wide = z is not None and (z.output or ())[-1:] != (last.input or ())[-1:]  # as of a class token beside a mean
+    if z and layout and layout.kind == TOKENS and not (wide or _learned_between(layers, z, last)):
         return None  # else they are others by then, as where most are dropped
     whole = len(last.input or ()) == len(last.output or ()) == 2 and (last.input or ())[0] == layers.count
     return last if whole and id(last.module) in layers.names and paths.past(last) <= PAST else None

@@ -189,7 +189,9 @@ class Inspection:
         def differ(features: Tensor) -> Tensor:
             """Whether the two rows do, beyond rounding."""
             rows = features[:2].float()
-            return (rows[:1] - rows[1:]).abs().max() > DIFFERENT * rows.abs().max() if rows.numel() else rows.any()
+            if len(rows) < 2 or not rows.numel():  # of positions, a row for all
+                return torch.tensor(False)
+            return (rows[:1] - rows[1:]).abs().max() > DIFFERENT * rows.abs().max()
 
         same_others = with_main(self.images, main_tensor(self.images))
         root, _ = trace(self.network, same_others, differ)

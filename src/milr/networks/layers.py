@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from milr.errors import MilrError
 from milr.networks.alignment import check_places, holds_pictures
-from milr.networks.class_token import class_token, fixed_word
+from milr.networks.class_token import Outputs, class_token, fixed_word, warn_of_padding
 from milr.networks.coverage import warn_of_motion, warn_of_stretch
 from milr.networks.draws import check_draws
 from milr.networks.exchanges import warn_of_exchange
@@ -136,6 +136,7 @@ class LayerPair:
         layers = paths.layers
         self.image_size = layers.size if len(self.input_shape) == 3 else self.input_shape[-2:]  # (H, W) of images
         self._class_token: int | None = None
+        self._word_found = False  # which word z is, or the mean of all: by probes, which are of one length
         self.reads_otherwise = False  # z is another token than the first, or a mean, without being said to be
         self.takes_one = True  # an image alone; not so where the network squeezes the dimension of the images away
         self._one_image_below = False
@@ -193,6 +194,8 @@ class LayerPair:
         """
         if count(images) > self.largest_checked:
             check_alone(self, images, first)
+            if self._word_found and self._z_layout:
+                warn_of_padding(self._with_tokens(images), self._class_token, self._z_layout, self.rounding, self.z)
             self.largest_checked = count(images)
 
     def second_pass(self, occluded: Tensor, images: Inputs) -> SecondPass:
@@ -242,25 +245,30 @@ class LayerPair:
     def _find_class_token(self, probes: Inputs) -> None:
         """Which of the tokens that are no places is z, or which of the words; of none z is a mean."""
         assert self._z_layout is not None
-        last, layout = self._layers[self.z], self._z_layout
+        layout, output = self._z_layout, self._with_tokens(probes)
+        if layout.kind == SEQUENCE:
+            self._class_token, self._word_found = fixed_word(output, self.rounding, self.z), True
+        else:
+            self._class_token = class_token(output, layout, self.rounding, self.z)
+        if self._read == "auto":
+            self._read = "pool" if self._class_token is None else "cls"
+            self.reads_otherwise = self._class_token != (0 if layout.prefix else None)
+
+    def _with_tokens(self, images: Inputs) -> Outputs:
+        """What the network gives for these images with a function of the global layer's tokens in their place."""
+        last = self._layers[self.z]
 
         def output(change: Callable[[Tensor], Tensor]) -> Tensor:
-            """What the network gives with other tokens of the global layer."""
+            """[K, ...], with other tokens."""
 
             def changed(given: Any) -> Any:
                 """What the layer gives, with them."""
                 return with_features(given, change(last.features(given)))
 
             with torch.no_grad(), frozen(self.network), last.on_output(changed):
-                return self._run(probes)
+                return self._run(images)
 
-        if layout.kind == SEQUENCE:
-            self._class_token = fixed_word(output, self.rounding, self.z)
-        else:
-            self._class_token = class_token(output, layout, self.rounding)
-        if self._read == "auto":
-            self._read = "pool" if self._class_token is None else "cls"
-            self.reads_otherwise = self._class_token != (0 if self._z_layout.prefix else None)
+        return output
 
     def _places(self, name: str, features: Tensor) -> Tensor:
         """[K, C, H, W] in float32 of what a layer gives."""
