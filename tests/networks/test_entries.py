@@ -130,10 +130,10 @@ def test_a_batch_of_padded_texts_shows_that_z_is_another_word(caplog: pytest.Log
     given[1:4, 6:] = 0
     for network, z, said in ((Padded(), "gru", "comes from others"), (Mean(), "both", "does not depend on their")):
         pair = LayerPair(network.eval(), WORDS[:1], LayerSettings("embed", z))
-        pair.try_alone(whole, pair.first_pass(whole))
+        pair.check_larger(whole, pair.first_pass(whole))
         assert not caplog.text
-        pair.tried = 1
-        pair.try_alone(given, pair.first_pass(given))
+        pair.largest_checked = 1
+        pair.check_larger(given, pair.first_pass(given))
         assert f"of 3 of 8 sequences the network's output {said}" in caplog.text
         caplog.clear()
 
