@@ -45,10 +45,10 @@ def propagate(network: nn.Module, images: Tensor, output: Tensor, start: Tensor,
     images, watch = images.detach().clone().requires_grad_(), Watch(rules, [call.module for call in calls])
     with torch.enable_grad(), composite.context(double):
         with watch:
-            found = double(images)
-        if not torch.allclose(found, output, rtol=0, atol=TOLERANCE * output.abs().max().item()):
+            doubled = double(images)
+        if not torch.allclose(doubled, output, rtol=0, atol=TOLERANCE * output.abs().max().item()):
             raise rules.refuse("this network, whose copy computes something else once its normalisations are merged")
-        (result,) = torch.autograd.grad(found, images, start)  # where the rules are applied
+        (result,) = torch.autograd.grad(doubled, images, start)  # where the rules are applied
     return result
 
 

@@ -54,15 +54,15 @@ def judged(
     shares: Sequence[float],
 ) -> dict[str, Judged]:
     """Each way's view of the maps of the first one's batches: (number, images as the network takes them, records)."""
-    found: dict[str, list[Judged]] = defaultdict(list)
+    results: dict[str, list[Judged]] = defaultdict(list)
     first = next(iter(ways.values()))
     for number, images, records in scenes:
         maps = methods.maps(Batch(images, first.ask(records)), number)
         for name, way in ways.items():
             batch = Batch(images, way.ask(records))
             trial = at_layer(way.layers, batch, methods.explainer.modules.local, way.fill, number)
-            found[name].append(seen_by(trial, maps, shares, number))
-    return {name: joined(parts) for name, parts in found.items()}
+            results[name].append(seen_by(trial, maps, shares, number))
+    return {name: joined(parts) for name, parts in results.items()}
 
 
 def seen_by(trial: Trial, maps: Mapping[str, Tensor], shares: Sequence[float], number: int) -> Judged:

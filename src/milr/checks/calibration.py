@@ -141,10 +141,10 @@ def planted_points(world: World, explainer: MILR, pictures: Tensor, seed: int) -
         pair = critic.project_local(first.local), critic.project_representation(first.representation)
     content, representation = first.local.flatten(2).transpose(1, 2).cpu(), first.representation.cpu()
     for reading in READINGS:
-        found = bits(read(reading, infomax.denominator, *pair, bank)).cpu().double()
-        errors = (found - world.single(reading, content, representation).flatten(1)).square().mean(0).sqrt()
-        low, high = (found.quantile(share, dim=0) for share in QUANTILES)
-        values = torch.stack([truth, found.mean(0), low, high, errors], dim=1).tolist()
+        estimate = bits(read(reading, infomax.denominator, *pair, bank)).cpu().double()
+        errors = (estimate - world.single(reading, content, representation).flatten(1)).square().mean(0).sqrt()
+        low, high = (estimate.quantile(share, dim=0) for share in QUANTILES)
+        values = torch.stack([truth, estimate.mean(0), low, high, errors], dim=1).tolist()
         fit = (world.name, infomax.estimator, infomax.denominator, reading)
         for place, (true, estimated, lowest, highest, error) in enumerate(values):
             row, column = divmod(place, world.truth.shape[1])
@@ -154,18 +154,18 @@ def planted_points(world: World, explainer: MILR, pictures: Tensor, seed: int) -
 
 def line(points: Sequence[PlacePoint]) -> Line:
     """The line through the places of one reading of one fit, its places without information, and single errors."""
-    true, found, error = (
+    true, estimate, error = (
         torch.tensor([getattr(point, name) for point in points], dtype=torch.double)
         for name in ("true", "estimated", "error")
     )
     empty = true < EMPTY
     offsets = true - true.mean()
-    slope = (offsets * found).sum() / offsets.square().sum()
-    worst = found[empty][found[empty].abs().argmax()]
+    slope = (offsets * estimate).sum() / offsets.square().sum()
+    worst = estimate[empty][estimate[empty].abs().argmax()]
     return Line(
-        *(slope.item(), (found.mean() - slope * true.mean()).item(), found[empty].mean().item(), worst.item()),
+        *(slope.item(), (estimate.mean() - slope * true.mean()).item(), estimate[empty].mean().item(), worst.item()),
         *(error.square().mean().sqrt().item(), error[empty].square().mean().sqrt().item()),
-        *(true.mean().item(), found.mean().item()),
+        *(true.mean().item(), estimate.mean().item()),
     )
 
 

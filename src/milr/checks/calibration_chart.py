@@ -50,10 +50,10 @@ def draw_panel(panel: Axes, points: Sequence[PlacePoint], fits: Sequence[tuple[s
             (point for point in points if (point.estimator, point.denominator) == (estimator, denominator)),
             key=lambda point: point.true,
         )
-        true, found = [point.true for point in own], [point.estimated for point in own]
+        true, means = [point.true for point in own], [point.estimated for point in own]
         label = f"{estimator}, {denominator}" if estimator == "infonce" else estimator
         if number == 0:
             spread = [[max(0.0, p.estimated - p.low) for p in own], [max(0.0, p.high - p.estimated) for p in own]]
-            panel.errorbar(true, found, spread, fmt="none", color="C0", alpha=0.35, linewidth=1)
+            panel.errorbar(true, means, spread, fmt="none", color="C0", alpha=0.35, linewidth=1)
         marker = MARKERS[number % len(MARKERS)]
-        panel.plot(true, found, marker, markersize=3.5, color=f"C{number}", alpha=0.8, label=label)
+        panel.plot(true, means, marker, markersize=3.5, color=f"C{number}", alpha=0.8, label=label)

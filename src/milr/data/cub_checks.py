@@ -57,14 +57,14 @@ def require_pictures(root: Path, records: list[Record]) -> None:
     missing = [record for record in records if record.path not in there]
     if missing:
         first = missing[0].path.relative_to(root / "images")
-        told = (
+        hint = (
             f"{root / 'images.txt'} names {first}, which is not there "
             f"({len(missing)} of {len(records)} pictures missing)"
         )
         if meant := written_otherwise(root, first):
             how = ", with its accents encoded as in the file's name" * (normalize("NFC", meant) == first.as_posix())
-            raise MilrError(f"{told}, but {meant} is: write it as it is called, from images/ on, with /{how}")
-        raise IncompleteError(told)
+            raise MilrError(f"{hint}, but {meant} is: write it as it is called, from images/ on, with /{how}")
+        raise IncompleteError(hint)
 
 
 def written_otherwise(root: Path, file: Path) -> str:

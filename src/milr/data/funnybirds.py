@@ -199,10 +199,10 @@ def value(entry: Any, key: str, path: Path, number: int) -> Any:
 
 def whole(entry: Any, key: str, path: Path, number: int) -> int:
     """An entry's whole number from 0, which may be text. MilrError for anything else."""
-    found = value(entry, key, path, number)
-    if isinstance(found, bool) or not (str(found).isascii() and str(found).isdigit()):
-        raise MilrError(f"{path}, entry {number}: {key} is {found!r}, no whole number from 0: {FETCH}")
-    return int(found)
+    given = value(entry, key, path, number)
+    if isinstance(given, bool) or not (str(given).isascii() and str(given).isdigit()):
+        raise MilrError(f"{path}, entry {number}: {key} is {given!r}, no whole number from 0: {FETCH}")
+    return int(given)
 
 
 def require_files(root: Path, records: list[Record]) -> None:

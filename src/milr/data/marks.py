@@ -63,7 +63,7 @@ def faults_of_mask(mask: Image.Image, box: Box | None) -> list[str]:
 class Faults:
     """Pictures whose marks do not lie on them, counted; `warn` warns of them."""
 
-    found: dict[str, list[str]] = field(default_factory=dict)  # what is wrong -> pictures
+    pictures_of: dict[str, list[str]] = field(default_factory=dict)  # what is wrong -> pictures
     sizes: list[tuple[int, int]] = field(default_factory=list)  # of the pictures so far, as they are seen
 
     def check(self, record: Record, size: tuple[int, int]) -> None:
@@ -75,11 +75,11 @@ class Faults:
         """Count faults of the picture that was seen last."""
         width, height = self.sizes[-1]
         for fault in faults:
-            self.found.setdefault(fault, []).append(f"{record.path} of {width}x{height} pixels")
+            self.pictures_of.setdefault(fault, []).append(f"{record.path} of {width}x{height} pixels")
 
     def warn(self) -> None:
         """A warning for each kind of fault."""
-        for fault, pictures in self.found.items():
+        for fault, pictures in self.pictures_of.items():
             seen = len(self.sizes)
             meant = MEANT.get(fault, SIZE)
             log.warning("of %d of %d pictures %s, %s first: %s", len(pictures), seen, fault, pictures[0], meant)

@@ -132,7 +132,7 @@ def require_all(path: Path, values: Mapping[Path, object], records: Sequence[Rec
     """MilrError where a picture has no line. other: a name in the table that is none of theirs, if there is one."""
     missing = [record.path for record in records if record.path not in values]
     if missing:
-        told = f", and names {other!r}, which is not called so or in another split" if other else ""
+        hint = f", and names {other!r}, which is not called so or in another split" if other else ""
         raise MilrError(
-            f"{path} says nothing of {len(missing)} of {len(records)} pictures, {missing[0]} among them{told}"
+            f"{path} says nothing of {len(missing)} of {len(records)} pictures, {missing[0]} among them{hint}"
         )

@@ -142,11 +142,11 @@ def members(number: int) -> frozenset[int]:
 
 def sufficient(look: Look, others: Sequence[Look]) -> tuple[frozenset[int], ...]:
     """The smallest sets of parts that no other look has alike: none of them holds another one."""
-    found: list[frozenset[int]] = []
+    smallest: list[frozenset[int]] = []
     telling = [part for part, fixed in enumerate(look) if fixed is not None]
     for size in range(1, len(telling) + 1):
         for parts in map(frozenset, combinations(telling, size)):
             tells = all(any(other[part] != look[part] for part in parts) for other in others)
-            if tells and not any(smaller <= parts for smaller in found):
-                found.append(parts)
-    return tuple(found)
+            if tells and not any(smaller <= parts for smaller in smallest):
+                smallest.append(parts)
+    return tuple(smallest)

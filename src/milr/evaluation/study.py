@@ -105,15 +105,15 @@ def curves(trial: Trial, heat: Tensor, shares: Sequence[float], seed: int) -> di
         heat = to_pixels(heat, (trial.whole.shape[2], trial.whole.shape[3]))
     order, metric = places_in_order(heat, seed), partial(Metric, subject="", at=trial.at, fill=trial.fill)
     kept = torch.stack([order < round(share * heat[0].numel()) for share in shares])
-    found = {"keep": trial(kept), "remove": trial(~kept)}
+    measured = {"keep": trial(kept), "remove": trial(~kept)}
     curve = {
-        metric(kind, measure=measure, share=share): found[kind][measure][number]
+        metric(kind, measure=measure, share=share): measured[kind][measure][number]
         for number, share in enumerate(shares)
-        for kind in found
+        for kind in measured
         for measure in MEASURES
     }
     for measure in (name for name, row in MEASURES.items() if row.direction == "higher"):
-        keep, remove = (found[kind][measure].T for kind in ("keep", "remove"))
+        keep, remove = (measured[kind][measure].T for kind in ("keep", "remove"))
         area = area_between(keep, remove, torch.tensor(list(shares), dtype=keep.dtype))
         curve[metric("area", measure=measure)] = area
     return curve

@@ -73,9 +73,9 @@ def summarise(measurements: Sequence[Measurement], data_set: str) -> list[Result
     for measurement in measurements:
         groups[measurement.map, measurement.metric].append(measurement)
     counted = [[m for m in group if not math.isnan(m.value)] for group in groups.values()]
-    found = intervals([[(m.place, m.value) for m in group] for group in counted])
+    estimates = intervals([[(m.place, m.value) for m in group] for group in counted])
     results = []
-    for (name, metric), there, (mean, low, high) in zip(groups, counted, found, strict=True):
+    for (name, metric), there, (mean, low, high) in zip(groups, counted, estimates, strict=True):
         chances = [m.chance for m in there if not math.isnan(m.chance)]
         chance = sum(chances) / len(chances) if chances else math.nan
         numbers = len(there), len(groups[name, metric]) - len(there), len({m.fit for m in there})
@@ -100,8 +100,8 @@ def compare(measurements: Sequence[Measurement], data_set: str, maps: Sequence[s
                 pairs.append((name, other, metric))
                 samples.append(differences(by_map[name], by_map[other], METHODS[other].fitted))
     return [
-        Comparison(name, other, data_set, metric, *found, len(sample), metric.direction(name))
-        for (name, other, metric), sample, found in zip(pairs, samples, intervals(samples), strict=True)
+        Comparison(name, other, data_set, metric, *interval, len(sample), metric.direction(name))
+        for (name, other, metric), sample, interval in zip(pairs, samples, intervals(samples), strict=True)
     ]
 
 

@@ -73,11 +73,11 @@ def check_reach(layers: LayerPair, images: Inputs, alpha: float) -> None:
 
 def changed_in_place(forward: Callable[[], Tensor], error: str) -> str:
     """Which step's result the backward pass misses, in which line of the network's code, by torch's anomaly mode."""
-    with warnings.catch_warnings(record=True) as told, torch.autograd.set_detect_anomaly(True, check_nan=False):
+    with warnings.catch_warnings(record=True) as caught, torch.autograd.set_detect_anomaly(True, check_nan=False):
         warnings.simplefilter("always")
         with suppress(RuntimeError):
             torch.autograd.backward(forward())
-    frames = re.findall(r'File "(.+)", line (\d+), in .+\n +(.+)', "".join(str(one.message) for one in told))
+    frames = re.findall(r'File "(.+)", line (\d+), in .+\n +(.+)', "".join(str(one.message) for one in caught))
     own = [frame for frame in frames if not any(Path(frame[0]).is_relative_to(other) for other in OTHERS)]
     made = re.search(r"output \d+ of (\w+?)(?:Backward\d*)?,", error)
     what = f"the result of {made[1] if made else 'a step'}"

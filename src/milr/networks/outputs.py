@@ -100,18 +100,18 @@ def pick(output: Any, choice: OutputChoice) -> Tensor:
     One number for each image, [K], becomes [K, 1]. MilrError if it is no tensor, one number for all images, or of
     numbers that are no floats of one dense tensor.
     """
-    found = _picked(output, choice)
-    if found.is_nested or found.layout != torch.strided:
+    tensor = _picked(output, choice)
+    if tensor.is_nested or tensor.layout != torch.strided:
         raise MilrError(
-            f"the network gives a {'nested' if found.is_nested else 'sparse'} tensor: {AS_FLOATS}.to_dense()"
+            f"the network gives a {'nested' if tensor.is_nested else 'sparse'} tensor: {AS_FLOATS}.to_dense()"
         )
-    if found.is_complex():
-        raise MilrError(f"the network gives complex numbers {list(found.shape)}: {AS_FLOATS}.abs()")
-    if found.ndim == 0:
+    if tensor.is_complex():
+        raise MilrError(f"the network gives complex numbers {list(tensor.shape)}: {AS_FLOATS}.abs()")
+    if tensor.ndim == 0:
         raise MilrError(
             f"the network gives one number for all images, {describe(output)}: it must give a row for each image"
         )
-    return found[:, None] if found.ndim == 1 else found
+    return tensor[:, None] if tensor.ndim == 1 else tensor
 
 
 def called(name: str, function: Callable[[Any], Any], given: Any) -> Any:
@@ -132,9 +132,9 @@ def _picked(output: Any, choice: OutputChoice) -> Tensor:
     if isinstance(output, Tensor):
         return output
     held = {str(name): value for name, value in entries(output).items()}
-    found = held.get(choice)
-    if found is None and choice.isdecimal() and int(choice) < len(held):
-        found = list(held.values())[int(choice)]
-    if not isinstance(found, Tensor):
+    tensor = held.get(choice)
+    if tensor is None and choice.isdecimal() and int(choice) < len(held):
+        tensor = list(held.values())[int(choice)]
+    if not isinstance(tensor, Tensor):
         raise MilrError(f"the network gives {describe(output)}: output='{choice}' is no tensor in it")
-    return found
+    return tensor

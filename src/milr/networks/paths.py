@@ -48,12 +48,12 @@ class Paths:
         """
         tried = list(runs)
         leading = (run for run in tried[:TRIES] if self.leads(run, above))
-        found: Call | None = None
+        match: Call | None = None
         for run in leading:
-            found = found or run
+            match = match or run
             if above is None or self.past(run) <= PAST:
                 return run
-        return found or next(iter(tried), None)
+        return match or next(iter(tried), None)
 
     def past(self, run: Call) -> float:
         """What `passes_by` says of the layer; 0 where there is no trying."""

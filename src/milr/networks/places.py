@@ -21,9 +21,9 @@ ATTENTION = (nn.Dropout, nn.Softmax)  # what may work on attention of places to 
 
 def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple[Size, dict[int, Layout]]:
     """(H, W) of the images, (1, T) of sequences; and the layouts of all runs that give maps, by their ids."""
-    main, found = main_tensor(images), dict[int, Layout]()
+    main, by_run = main_tensor(images), dict[int, Layout]()
     if main.ndim not in (2, 3, 4):
-        return (1, main.shape[-1]), found
+        return (1, main.shape[-1]), by_run
     size, larger, axis = larger_shapes(network, images)
     undecided: dict[int, Shape] = {}  # by their place in the order
     tokens: dict[int, Shape] = {}
@@ -39,21 +39,21 @@ def find_layouts(network: nn.Module, images: Inputs, order: list[Call]) -> tuple
             if shape[1] != shape[2] or not isinstance(run.module, ATTENTION):
                 tokens[number] = shape
         elif kind := layout_of(shape, larger.get(key), size):
-            found[id(run)] = Layout(kind, resolution(shape, kind))
+            by_run[id(run)] = Layout(kind, resolution(shape, kind))
         elif len(shape) == 4 and not isinstance(run.module, ATTENTION) and open_to_doubt(shape, larger.get(key)):
             undecided[number] = shape
     if undecided:
         shown = shown_layouts(network, images, undecided, size)
-        found |= {id(order[number]): layout for number, layout in shown.items()}
+        by_run |= {id(order[number]): layout for number, layout in shown.items()}
     if sequences:
         layouts = sequence_layouts(network, images, sequences, longer, axis)
-        found |= {id(order[number]): layout for number, layout in layouts.items()}
+        by_run |= {id(order[number]): layout for number, layout in layouts.items()}
     if tokens:
-        maps = [layout.grid for layout in found.values()]
+        maps = [layout.grid for layout in by_run.values()]
         grids = {shape[1]: grids_of(shape[1], maps, size) for shape in tokens.values()}
         layouts = token_layouts(network, images, tokens, grids, size)
-        found |= {id(order[number]): layout for number, layout in layouts.items()}
-    return size, found
+        by_run |= {id(order[number]): layout for number, layout in layouts.items()}
+    return size, by_run
 
 
 def larger_shapes(network: nn.Module, images: Inputs) -> tuple[Size, dict[tuple[int, int], Shape | None], int | None]:
@@ -101,7 +101,7 @@ def height_axis(network: nn.Module, images: Inputs) -> int:
 
 
 def given_layout(shape: Shape | None, choice: LayerSettings, maps: list[Size], size: Size) -> Layout | None:
-    """The layout that is chosen by hand, for a layer of this shape, if there is one that it fits."""
+    """The layout that is by_run by hand, for a layer of this shape, if there is one that it fits."""
     kind = choice.layout if choice.layout != "auto" else TOKENS if choice.grid else ""
     if not kind or shape is None or len(shape) not in (3, 4):
         return None

@@ -33,15 +33,15 @@ def sequence_layouts(
     `longer` has the shapes of the same runs' outputs for a sequence of twice the length, None where they are not known,
     and `axis` is the input's that was made longer; None where the network takes one length only.
     """
-    found: dict[int, Layout] = {}
+    by_run: dict[int, Layout] = {}
     doubtful: dict[int, tuple[int, ...]] = {}  # how many tokens that are no places each run may have
     for number, shape in runs.items():
         more = longer.get(number)
         grows = [at for at in (1, 2) if more is not None and len(more) == 3 and more[at] > shape[at]]
         if grows == [2]:
-            found[number] = Layout(CHANNELS_FIRST, (1, shape[2]))
+            by_run[number] = Layout(CHANNELS_FIRST, (1, shape[2]))
         elif grows == [1]:
-            found[number] = Layout(SEQUENCE, (1, shape[1]))
+            by_run[number] = Layout(SEQUENCE, (1, shape[1]))
             extra = 2 * shape[1] - (more or ())[1]  # strides give one where the length is odd
             if 0 < extra <= EXTRA and extra < shape[1] - 1:
                 doubtful[number] = (0, extra)
@@ -56,8 +56,8 @@ def sequence_layouts(
                 for number, extras in doubtful.items()
                 if number in seen
             }
-            found |= {number: layout for number, layout in shown.items() if layout}
-    return found
+            by_run |= {number: layout for number, layout in shown.items() if layout}
+    return by_run
 
 
 def _changes(network: nn.Module, images: Inputs, axis: int) -> dict[int, Tensor]:

@@ -34,7 +34,7 @@ def shown_layouts(network: nn.Module, inputs: Inputs, runs: dict[int, Shape], im
 
     root, _ = trace(network, with_changed_patches(inputs, PATCHES, cells, image), look)
     seen = {number: run.seen for number, run in enumerate(root.finished()) if run.seen is not None}
-    found: dict[int, Layout] = {}
+    shown: dict[int, Layout] = {}
     for number, shape in runs.items():
         sizes = {kind: resolution(shape, kind) for kind in (CHANNELS_FIRST, CHANNELS_LAST)}
         places = [rows * columns for rows, columns in sizes.values()]
@@ -48,5 +48,5 @@ def shown_layouts(network: nn.Module, inputs: Inputs, runs: dict[int, Shape], im
         }
         best = max(clear, key=lambda kind: clear[kind])
         if clear[best] >= CLEAR:
-            found[number] = Layout(best, sizes[best])
-    return found
+            shown[number] = Layout(best, sizes[best])
+    return shown

@@ -71,7 +71,7 @@ def token_layouts(
     finest = max((grid.size for grid in candidates), key=lambda size: size[0] * size[1])
     cells = some_cells(finest)
     seen = _changes(network, with_changed_patches(inputs, finest, cells, image))
-    found: dict[int, tuple[float, Layout]] = {}
+    clearest: dict[int, tuple[float, Layout]] = {}
     for number, shape in runs.items():
         changes = seen.get(number)
         if changes is None or changes.shape != (len(cells), shape[1]):
@@ -81,9 +81,9 @@ def token_layouts(
             for prefix in grid.prefixes:
                 numbers = torch.tensor([prefix + place for place in own])
                 clear = clearness(changes, numbers) if _in_order(changes, numbers) else 0.0
-                if clear >= CLEAR and clear > found.get(number, (0.0,))[0]:
-                    found[number] = clear, Layout(TOKENS, grid.size, prefix)
-    return {number: layout for number, (_, layout) in found.items()}
+                if clear >= CLEAR and clear > clearest.get(number, (0.0,))[0]:
+                    clearest[number] = clear, Layout(TOKENS, grid.size, prefix)
+    return {number: layout for number, (_, layout) in clearest.items()}
 
 
 def some_cells(size: Size) -> list[Size]:

@@ -26,8 +26,8 @@ def warn_of_order(pair: Passes, places: int, probes: Inputs) -> None:
     if places < FEWEST or main.ndim not in (2, 3):
         return
     sides = [axis for axis in range(1, main.ndim) if main.shape[axis] >= FEWEST]
-    found = [share for share in (away_by(pair, places, probes, axis) for axis in sides) if share is not None]
-    if found and min(found) > 0.5:  # along each side that may be the time
+    shares = [share for share in (away_by(pair, places, probes, axis) for axis in sides) if share is not None]
+    if shares and min(shares) > 0.5:  # along each side that may be the time
         log.warning(
             "the places of the local layer '%s', read as a row of %d, are not in the order of what the network is "
             "given: a changed part of it changes places away from it (read backwards, sorted, or a grid in a row: say "

@@ -110,10 +110,10 @@ def fit_of(run: RunInfo) -> RunInfo:
 def subject_of(fit: RunInfo, named: Mapping[str, RunInfo], runs: Collection[RunInfo], name: str) -> Subject:
     """A fit with its followers: those that were named, else the newest of each stage."""
     children = [run for run in runs if run.stage in FOLLOWERS and is_child(run, fit)]
-    found = {stage: named.get(stage) or newest(run for run in children if run.stage == stage) for stage in FOLLOWERS}
-    if found["visualize"] is None:
+    chosen = {stage: named.get(stage) or newest(run for run in children if run.stage == stage) for stage in FOLLOWERS}
+    if chosen["visualize"] is None:
         raise MilrError(f"no maps of {fit.folder} are drawn yet: `milr visualize source={fit.folder}` first")
-    subject = Subject(fit, {stage: run for stage, run in found.items() if run}, name)
+    subject = Subject(fit, {stage: run for stage, run in chosen.items() if run}, name)
     if (network := subject.network) is None:
         return subject
     return replace(subject, test=newest(run for run in runs if run.stage == TEST and is_child(run, network)))

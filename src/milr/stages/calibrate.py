@@ -42,8 +42,8 @@ def calibrate(settings: Calibrate, run: Run) -> float:
     for name in section.worlds:
         world = WORLDS[name]()
         for infomax in fits:
-            found, summaries = calibrate_world(world, infomax, settings.critic, counts, seeds, device)
-            points += found
+            own, summaries = calibrate_world(world, infomax, settings.critic, counts, seeds, device)
+            points += own
             rows += summaries
             write_csv(run.path("places.csv"), points)  # after every estimator: minutes should not be lost
             write_csv(run.path("calibrate.csv"), rows)

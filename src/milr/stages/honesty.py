@@ -79,10 +79,13 @@ def honest_rows(bench: Bench, run: Run, title: str) -> Iterator[list[SanityRow]]
         yield rows
     if "judge" in settings.sanity.checks or "fill" in settings.sanity.checks:
         ways, shares = ways_of(bench), shares_of(settings.sanity.percent)
-        found = judged(methods, ways, scenes_of(bench), shares)
+        results = judged(methods, ways, scenes_of(bench), shares)
         compared: dict[str, dict[str, Judged]] = {
-            "judge": {name: found[name] for name in ways if name not in FILLS},
-            "fill": {ways["network"].fill: found["network"], **{name: found[name] for name in ways if name in FILLS}},
+            "judge": {name: results[name] for name in ways if name not in FILLS},
+            "fill": {
+                ways["network"].fill: results["network"],
+                **{name: results[name] for name in ways if name in FILLS},
+            },
         }
         for check, seen in compared.items():
             if check in settings.sanity.checks:
