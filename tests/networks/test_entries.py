@@ -1,6 +1,7 @@
 """z where no layer gives it: what goes into the last layer, and the word of a row that the output comes from."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
@@ -194,3 +195,26 @@ def test_one_of_several_parts_as_z_is_warned_of(caplog: pytest.LogCaptureFixture
 def test_maps_of_classes_that_are_pooled_are_the_answer_and_not_z() -> None:
     pair = LayerPair(Parts("classes"), torch.rand(4, 3, 32, 32))
     assert (pair.z, pair.dimension) == ("deep", 8)
+
+
+class NormAct(nn.BatchNorm2d):
+    """A norm that holds its activation, as timm has them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.act(super().forward(input))
+
+
+class OwnConvolution(nn.Conv2d):
+    """A convolution of one's own, as timm's networks without norms have them."""
+
+
+@pytest.mark.parametrize("wide", [nn.Sequential(nn.Conv2d(16, 24, 1), NormAct(24)), OwnConvolution(16, 24, 1)])
+def test_a_last_convolution_that_makes_an_embedding_is_no_answer_of_classes(wide: nn.Module) -> None:
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+    network = nn.Sequential(OrderedDict(body=body, wide=wide, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))
+    pair = LayerPair(network.eval(), torch.rand(4, 3, 32, 32))
+    assert (pair.z, pair.dimension) == ("pool", 24)
