@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -218,3 +219,13 @@ def test_a_last_convolution_that_makes_an_embedding_is_no_answer_of_classes(wide
     network = nn.Sequential(OrderedDict(body=body, wide=wide, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))
     pair = LayerPair(network.eval(), torch.rand(4, 3, 32, 32))
     assert (pair.z, pair.dimension) == ("pool", 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "z", "width"),
+    [("tf_efficientnet_lite0", "global_pool", 1280), ("rexnet_100", "head", 1280), ("nf_regnet_b0", "head", 960)],
+)
+def test_without_its_classifier_a_network_has_the_embedding_that_it_had(name: str, z: str, width: int) -> None:
+    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    pair = LayerPair(network, torch.rand(2, 3, 64, 64))
+    assert (pair.z, pair.dimension) == (z, width)
