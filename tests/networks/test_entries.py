@@ -213,7 +213,14 @@ class OwnConvolution(nn.Conv2d):
     """A convolution of one's own, as timm's networks without norms have them."""
 
 
-@pytest.mark.parametrize("wide", [nn.Sequential(nn.Conv2d(16, 24, 1), NormAct(24)), OwnConvolution(16, 24, 1)])
+@pytest.mark.parametrize(
+    "wide",
+    [
+        nn.Sequential(nn.Conv2d(16, 24, 1), NormAct(24)),
+        nn.Sequential(nn.Conv2d(16, 24, 1), nn.BatchNorm2d(24, affine=False)),
+        OwnConvolution(16, 24, 1),
+    ],
+)
 def test_a_last_convolution_that_makes_an_embedding_is_no_answer_of_classes(wide: nn.Module) -> None:
     body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
     network = nn.Sequential(OrderedDict(body=body, wide=wide, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))

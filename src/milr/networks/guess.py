@@ -146,13 +146,18 @@ def head_of(layers: Inspection, z: Call | None, paths: Paths) -> Call | None:
 def _head_over_places(layers: Inspection) -> Call | None:
     """The 1 x 1 convolution that gives a map of each class, where the network ends with these maps pooled."""
     answer = layers.order[-2].output or ()  # the network's own
-    # Weights of its own, as timm's norms have them that hold their activation: what is normalised is no answer.
-    learned = [run for run in layers.order if next(run.module.parameters(recurse=False), None) is not None]
+    # Beside leaves norms that hold their activation, as timm's, or statistics alone: what is normalised is no answer.
+    learned = [run for run in layers.order if _has_own(run.module)]
     last = learned[-1] if learned else None
     if last is None or type(last.module) is not nn.Conv2d or last.module.kernel_size != (1, 1):
         return None
     pooled = answer[1:] == (last.module.out_channels, *[1] * (len(answer) - 2))
     return last if pooled and id(last) in layers.layouts and _side(layers, last) > 1 else None
+
+
+def _has_own(module: nn.Module) -> bool:
+    """Whether it holds weights or statistics itself, and not in modules within it."""
+    return bool([*module.parameters(recurse=False), *module.buffers(recurse=False)])
 
 
 def _learned_between(layers: Inspection, z: Call, last: Call) -> bool:
